@@ -1,0 +1,84 @@
+//! One handler in this host: what its partitions' owners share, and how an owner is started.
+
+use std::sync::Arc;
+
+use keylane_lanes::Policy;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+
+use crate::admission::{Filter, LaneRule};
+use crate::event::TopicPartition;
+use crate::inbox::{Inbox, InboxLimits, Owners, Ownership, Wake, inbox};
+use crate::owner::Owner;
+use crate::ports::{DeadLetters, Runner};
+use crate::tally::{Count, Tally};
+
+/// How a handler's events are delivered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HandlerOptions {
+    /// The handler's name, for logs and metrics.
+    pub name: String,
+    /// Which records become events.
+    pub filter: Filter,
+    /// What must run one after another.
+    pub lanes: LaneRule,
+    /// Attempts, backoff, length of runs.
+    pub policy: Policy,
+    /// Runs of this handler at once in this host.
+    pub slots: usize,
+    /// How much of one partition may be in the host.
+    pub inbox: InboxLimits,
+}
+
+/// What the owners of one handler's partitions share. Nothing here is ordered by partition: slots are
+/// a fair queue, the tally only counts.
+pub(crate) struct Shared<R, D> {
+    pub(crate) options: HandlerOptions,
+    pub(crate) runner: Arc<R>,
+    pub(crate) dead_letters: Arc<D>,
+    /// Bounds the runs of this handler. Waiting owners are served in the order in which they asked, so
+    /// a hot partition cannot starve the others.
+    pub(crate) slots: Arc<Semaphore>,
+    pub(crate) tally: Arc<Tally>,
+}
+
+/// One handler in this host. Implements [`Owners`]: the intake asks it for an owner of each partition
+/// that Kafka assigns.
+pub struct HandlerEngine<R, D> {
+    shared: Arc<Shared<R, D>>,
+    runtime: Handle,
+}
+
+impl<R: Runner, D: DeadLetters> HandlerEngine<R, D> {
+    /// A handler that runs on `runtime`, where its owners' tasks will live.
+    pub fn new(options: HandlerOptions, runner: Arc<R>, dead_letters: Arc<D>, runtime: Handle) -> Self {
+        assert!(options.slots >= 1, "a handler needs a slot");
+        let slots = Arc::new(Semaphore::new(options.slots));
+        let shared = Shared { options, runner, dead_letters, slots, tally: Arc::new(Tally::default()) };
+        Self { shared: Arc::new(shared), runtime }
+    }
+
+    /// What became of this handler's events since it started.
+    #[must_use]
+    pub fn tally(&self) -> Arc<Tally> {
+        self.shared.tally.clone()
+    }
+}
+
+impl<R: Runner, D: DeadLetters> Owners for HandlerEngine<R, D> {
+    fn assign(&self, partition: TopicPartition, wake: Wake) -> Inbox {
+        let (poller, intake) = inbox(partition, self.shared.options.inbox, wake);
+        let (shared, ownership) = (self.shared.clone(), intake.ownership.clone());
+        let owner = self.runtime.spawn(Owner::new(shared.clone(), intake).run());
+        // A panic of an owner is a broken promise of the host itself: it is never swallowed. The
+        // partition stops, says so, and its watermark stays where it was.
+        self.runtime.spawn(async move {
+            if let Err(fault) = owner.await {
+                tracing::error!(handler = shared.options.name, %fault, "the partition stopped on a fault of the host");
+                shared.tally.add(Count::Faulted, 1);
+                ownership.send_replace(Ownership::Faulted);
+            }
+        });
+        poller
+    }
+}

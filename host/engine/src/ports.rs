@@ -1,0 +1,140 @@
+//! The ports: what the engine needs from the rooms around it, as small traits.
+//!
+//! `Runner` is implemented by `host/guest` (and by doubles in tests), `DeadLetters` and `Publisher`
+//! by `host/kafka`. The engine knows neither.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::event::{Event, Header};
+
+/// One try at one event.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    /// The event to handle.
+    pub event: Arc<Event>,
+    /// 1 the first time, one more after each failure.
+    pub number: u32,
+    /// The event's lane. Events of one lane in one run stand in offset order; one may start only when
+    /// the effects of those before it are acknowledged.
+    pub lane: u64,
+}
+
+/// Why an attempt failed. The class decides what the log and the dead letter say of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum FailureClass {
+    /// The handler asked for a retry.
+    Retry,
+    /// The handler rejected the event: no later attempt can help.
+    Reject,
+    /// The component trapped.
+    Trap,
+    /// The component used more time than its limit.
+    Timeout,
+    /// The component asked for more memory than its limit.
+    Memory,
+    /// The handler answered ok, but its effects could not be made real (database, broker, mail).
+    Effects,
+}
+
+impl FailureClass {
+    /// The name used in logs, metrics and dead-letter headers.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::Reject => "reject",
+            Self::Trap => "trap",
+            Self::Timeout => "timeout",
+            Self::Memory => "memory",
+            Self::Effects => "effects",
+        }
+    }
+}
+
+/// What became of one attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The handler answered ok and its effects are committed and acknowledged.
+    Done,
+    /// The attempt failed; its effects were rolled back.
+    Failed {
+        /// What kind of failure.
+        class: FailureClass,
+        /// For people, already capped in length by whoever made it.
+        reason: String,
+        /// The handler's own wish for the next attempt: not before this many milliseconds.
+        after_ms: Option<u64>,
+    },
+    /// The attempt was not begun (an earlier event of its lane failed in this run): nobody is charged.
+    NotStarted,
+}
+
+/// Executes runs. One call is one run: attempts of one partition, each lane's in offset order.
+pub trait Runner: Send + Sync + 'static {
+    /// Runs the attempts one after another and answers one outcome for each, in the same order.
+    /// Must not panic: a panic stops the partition.
+    fn run(&self, attempts: Vec<Attempt>) -> impl Future<Output = Vec<Outcome>> + Send;
+}
+
+/// An event whose story ended badly, on its way to the dead letters.
+#[derive(Debug, Clone)]
+pub struct DeadLetter {
+    /// The event, byte for byte as it was read.
+    pub event: Arc<Event>,
+    /// How many attempts were made.
+    pub attempts: u32,
+    /// The class of the last failure.
+    pub class: FailureClass,
+    /// The reason of the last failure.
+    pub reason: String,
+    /// When the first attempt failed, in milliseconds since the Unix epoch.
+    pub first_failure_ms: i64,
+}
+
+/// Takes dead letters.
+pub trait DeadLetters: Send + Sync + 'static {
+    /// Answers when the letter is acknowledged by the broker. On an error the engine tries again,
+    /// with backoff, for as long as it owns the partition: a dead letter is never given up.
+    fn bury(&self, letter: DeadLetter) -> impl Future<Output = Result<(), PublishError>> + Send;
+}
+
+/// A record that a handler made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutgoingRecord {
+    /// The topic it goes to.
+    pub topic: String,
+    /// Decides the partition, by Kafka's own partitioner.
+    pub key: Option<Bytes>,
+    /// None is a tombstone.
+    pub value: Option<Bytes>,
+    /// In order; names may repeat.
+    pub headers: Vec<Header>,
+}
+
+/// A record could not be delivered.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the record for topic {topic:?} was not delivered: {reason}")]
+pub struct PublishError {
+    /// The topic it was for.
+    pub topic: String,
+    /// What the client or the broker said.
+    pub reason: String,
+    /// Whether the same record may be accepted later.
+    pub can_retry: bool,
+}
+
+/// The answer to a published record: ready when every replica asked for has it, or with the reason why not.
+pub type Acknowledgement = std::pin::Pin<Box<dyn Future<Output = Result<(), PublishError>> + Send + 'static>>;
+
+/// Sends records to Kafka. Records handed in one after another for one partition arrive in that order.
+pub trait Publisher: Send + Sync + 'static {
+    /// Hands the record to the client at once, or waits for room in its bounded queue;
+    /// the acknowledgement is awaited separately, so that many can be under way.
+    fn publish(
+        &self,
+        record: OutgoingRecord,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Result<Acknowledgement, PublishError>> + Send + '_>>;
+}
