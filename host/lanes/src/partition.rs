@@ -140,6 +140,11 @@ impl Partition {
             let room = share.min(length - attempts.len());
             self.take(id, room, &mut attempts);
         }
+        assert!(
+            !self.ready.is_empty() || self.ready_events == 0,
+            "{} events ready in no lane",
+            self.ready_events
+        );
         if attempts.is_empty() {
             return Action::Decline;
         }

@@ -38,6 +38,8 @@ struct World {
     lane_of: BTreeMap<i64, LaneId>,
     unfinished: BTreeSet<i64>,
     failures: BTreeMap<i64, u32>,
+    /// The earliest time of an event's next attempt.
+    not_before_ms: BTreeMap<i64, u64>,
     last_handled: BTreeMap<LaneId, i64>,
     endings: BTreeMap<i64, Ending>,
 }
@@ -65,6 +67,7 @@ impl World {
             lane_of: BTreeMap::new(),
             unfinished: BTreeSet::new(),
             failures: BTreeMap::new(),
+            not_before_ms: BTreeMap::new(),
             last_handled: BTreeMap::new(),
             endings: BTreeMap::new(),
         }
@@ -106,6 +109,8 @@ impl World {
             assert_eq!(self.lane_of.get(&attempt.offset), Some(&attempt.lane));
             assert!(!busy.contains(&attempt.lane), "{:?} overlaps", attempt.lane);
             assert_eq!(attempt.number, self.failures.get(&attempt.offset).copied().unwrap_or(0) + 1);
+            let not_before_ms = self.not_before_ms.get(&attempt.offset).copied().unwrap_or(0);
+            assert!(self.now_ms >= not_before_ms, "{} came back before its wait was over", attempt.offset);
             let after = expected.get(&attempt.lane).copied().unwrap_or(-1);
             let next = self
                 .unfinished
@@ -165,14 +170,22 @@ impl World {
                     let before = self.last_handled.insert(attempt.lane, attempt.offset);
                     assert!(before < Some(attempt.offset), "{:?} went back", attempt.lane);
                 }
-                Verdict::Retry { .. } | Verdict::Rejected => {
-                    *self.failures.entry(attempt.offset).or_default() += 1
-                }
+                Verdict::Rejected => *self.failures.entry(attempt.offset).or_default() += 1,
+                Verdict::Retry { after_ms } => self.note_failure(attempt.offset, after_ms),
                 Verdict::NotStarted => {}
             }
             verdicts.push(verdict);
         }
         self.feed(Input::RunEnded { run, verdicts });
+    }
+
+    /// A failed event may come back after the handler's wish and, at least, three quarters of its backoff.
+    fn note_failure(&mut self, offset: i64, after_ms: Option<u64>) {
+        let failures = self.failures.entry(offset).or_default();
+        *failures += 1;
+        let full_ms = (self.policy.backoff_ms << (*failures - 1)).min(self.policy.backoff_max_ms);
+        let wait_ms = after_ms.unwrap_or(0).max(full_ms - full_ms / 4);
+        self.not_before_ms.insert(offset, self.now_ms + wait_ms);
     }
 
     fn verdict(&mut self) -> Verdict {
