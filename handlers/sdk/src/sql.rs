@@ -1,0 +1,61 @@
+//! SQL on the databases that the manifest grants by name. All statements of one event are one
+//! transaction, which the host commits when the handler answers `Ok`.
+
+mod rows;
+mod value;
+
+use crate::bindings::keylane::handler::sql;
+use crate::error::Error;
+
+pub use crate::bindings::keylane::handler::sql::Value;
+pub use rows::{Row, Rows};
+pub use value::FromValue;
+
+/// A database. Parameters of its statements are `$1`, `$2`, and so on; see
+/// [`params!`](crate::params!).
+#[derive(Debug)]
+pub struct Database {
+    resource: sql::Database,
+}
+
+impl Database {
+    /// Opens a database by the name the manifest gives it. Costs nothing until a statement runs.
+    ///
+    /// # Errors
+    /// [`Error::NotGranted`] if the manifest grants no database of this name.
+    pub fn open(name: &str) -> Result<Database, Error> {
+        Ok(Database { resource: sql::Database::open(name)? })
+    }
+
+    /// Runs one statement that yields rows.
+    ///
+    /// # Errors
+    /// What the host answered; any error dooms the event's transaction.
+    pub fn query(&self, statement: &str, parameters: &[Value]) -> Result<Rows, Error> {
+        let answer = self.resource.query(statement, parameters)?;
+        Ok(Rows::new(answer.columns, answer.rows))
+    }
+
+    /// Runs one statement and answers how many rows it changed.
+    ///
+    /// # Errors
+    /// What the host answered; any error dooms the event's transaction.
+    pub fn execute(&self, statement: &str, parameters: &[Value]) -> Result<u64, Error> {
+        Ok(self.resource.execute(statement, parameters)?)
+    }
+}
+
+/// The parameters of a statement: numbers, text, bytes, booleans, and options of these.
+///
+/// ```
+/// use keylane_sdk::{params, sql::Value};
+///
+/// let task: Option<&str> = None;
+/// assert_eq!(params!["w-1", 7, task], &[Value::Text("w-1".into()), Value::Integer(7), Value::Null]);
+/// ```
+#[macro_export]
+macro_rules! params {
+    ($($parameter:expr),* $(,)?) => {
+        &[$($crate::sql::Value::from($parameter)),*] as &[$crate::sql::Value]
+    };
+}

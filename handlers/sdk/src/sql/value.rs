@@ -1,0 +1,147 @@
+//! Between Rust's types and SQL's values.
+
+use crate::sql::Value;
+
+/// A type that a column can be read as. Implement it for your own types to read them directly.
+pub trait FromValue: Sized {
+    /// Reads the value.
+    ///
+    /// # Errors
+    /// What is wrong with it, in a few words; the column's name is added by the row.
+    fn from_value(value: &Value) -> Result<Self, String>;
+}
+
+fn expected<T>(wanted: &str, value: &Value) -> Result<T, String> {
+    let found = match value {
+        Value::Null => "null",
+        Value::Boolean(_) => "a boolean",
+        Value::Integer(_) => "an integer",
+        Value::Float(_) => "a float",
+        Value::Text(_) => "text",
+        Value::Bytes(_) => "bytes",
+    };
+    Err(format!("expected {wanted}, found {found}"))
+}
+
+impl FromValue for i64 {
+    fn from_value(value: &Value) -> Result<i64, String> {
+        match value {
+            Value::Integer(integer) => Ok(*integer),
+            other => expected("an integer", other),
+        }
+    }
+}
+
+impl FromValue for f64 {
+    fn from_value(value: &Value) -> Result<f64, String> {
+        match value {
+            Value::Float(float) => Ok(*float),
+            other => expected("a float", other),
+        }
+    }
+}
+
+impl FromValue for bool {
+    /// SQLite keeps booleans as 0 and 1, so these count as such.
+    fn from_value(value: &Value) -> Result<bool, String> {
+        match value {
+            Value::Boolean(boolean) => Ok(*boolean),
+            Value::Integer(0) => Ok(false),
+            Value::Integer(1) => Ok(true),
+            other => expected("a boolean", other),
+        }
+    }
+}
+
+impl FromValue for String {
+    fn from_value(value: &Value) -> Result<String, String> {
+        match value {
+            Value::Text(text) => Ok(text.clone()),
+            other => expected("text", other),
+        }
+    }
+}
+
+impl FromValue for Vec<u8> {
+    fn from_value(value: &Value) -> Result<Vec<u8>, String> {
+        match value {
+            Value::Bytes(bytes) => Ok(bytes.clone()),
+            other => expected("bytes", other),
+        }
+    }
+}
+
+impl<T: FromValue> FromValue for Option<T> {
+    fn from_value(value: &Value) -> Result<Option<T>, String> {
+        match value {
+            Value::Null => Ok(None),
+            present => T::from_value(present).map(Some),
+        }
+    }
+}
+
+impl From<i64> for Value {
+    fn from(integer: i64) -> Value {
+        Value::Integer(integer)
+    }
+}
+
+impl From<i32> for Value {
+    fn from(integer: i32) -> Value {
+        Value::Integer(i64::from(integer))
+    }
+}
+
+impl From<u32> for Value {
+    fn from(integer: u32) -> Value {
+        Value::Integer(i64::from(integer))
+    }
+}
+
+impl From<bool> for Value {
+    fn from(boolean: bool) -> Value {
+        Value::Boolean(boolean)
+    }
+}
+
+impl From<f64> for Value {
+    fn from(float: f64) -> Value {
+        Value::Float(float)
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Value {
+        Value::Text(text)
+    }
+}
+
+impl From<&String> for Value {
+    fn from(text: &String) -> Value {
+        Value::Text(text.clone())
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Value {
+        Value::Text(text.to_owned())
+    }
+}
+
+impl From<Vec<u8>> for Value {
+    fn from(bytes: Vec<u8>) -> Value {
+        Value::Bytes(bytes)
+    }
+}
+
+impl From<&[u8]> for Value {
+    fn from(bytes: &[u8]) -> Value {
+        Value::Bytes(bytes.to_vec())
+    }
+}
+
+impl<T: Into<Value>> From<Option<T>> for Value {
+    fn from(option: Option<T>) -> Value {
+        option.map_or(Value::Null, Into::into)
+    }
+}

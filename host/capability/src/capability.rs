@@ -1,0 +1,97 @@
+//! The trait of a capability and of what it makes: a part for each revision of a handler,
+//! and a session for each instance.
+
+use std::any::Any;
+use std::future::Future;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use keylane_deployment::{Grants, Manifest};
+use keylane_engine::Event;
+use wasmtime::component::Linker;
+
+use crate::error::{CapabilityError, EffectsError};
+use crate::prepared::HostResources;
+use crate::scope::LogScope;
+use crate::state::GuestState;
+
+/// A future on the heap; traits of this crate are used as objects.
+pub(crate) type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What a revision is prepared from.
+pub struct Preparation<'a> {
+    /// The handler's manifest.
+    pub manifest: &'a Manifest,
+    /// The folder of the manifest; paths in it are relative to this.
+    pub manifest_dir: &'a Path,
+    /// What the host has.
+    pub resources: &'a HostResources,
+}
+
+/// One interface that the host offers and a manifest can grant.
+pub trait Capability: Send + Sync {
+    /// The interface without its version, for example `keylane:handler/sql`.
+    fn interface(&self) -> &'static str;
+
+    /// The one version of it that this host has.
+    fn version(&self) -> &'static str;
+
+    /// What to write in a manifest to grant it.
+    fn how_to_grant(&self) -> &'static str;
+
+    /// Whether these grants hold it.
+    fn granted(&self, grants: &Grants) -> bool;
+
+    /// Whether the manifest's grant can be kept at all.
+    ///
+    /// # Errors
+    /// Says what to change in the manifest.
+    fn check(&self, manifest: &Manifest) -> Result<(), CapabilityError> {
+        let _ = manifest;
+        Ok(())
+    }
+
+    /// Puts the interface into a linker.
+    ///
+    /// # Errors
+    /// When the linker already holds it.
+    fn link(&self, linker: &mut Linker<GuestState>) -> wasmtime::Result<()>;
+
+    /// Opens what a revision needs; called once for each revision that is granted this capability.
+    fn prepare<'a>(
+        &'a self,
+        preparation: &'a Preparation<'a>,
+    ) -> Boxed<'a, Result<Box<dyn Part>, CapabilityError>>;
+}
+
+/// What a revision shares among its instances.
+pub trait Part: Send + Sync {
+    /// Makes the session of one instance.
+    fn session(&self, scope: &Arc<LogScope>) -> Box<dyn Session>;
+}
+
+/// What one instance does through one capability. Used by one event at a time.
+pub trait Session: Any + Send {
+    /// A new event begins; nothing of an earlier one may be left.
+    fn begin(&mut self, event: &Arc<Event>);
+
+    /// The first half of an event's end: makes true what could still be taken back.
+    fn commit(&mut self) -> Boxed<'_, Result<(), EffectsError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// The second half, when every session has committed: hands over what was held. Answers what remains
+    /// to be awaited, if anything.
+    fn release(&mut self) -> Boxed<'_, Result<Option<Pending>, EffectsError>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
+    /// Takes back and drops everything of this event.
+    fn rollback(&mut self) -> Boxed<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+/// Effects that have left and are not acknowledged yet.
+pub type Pending = Pin<Box<dyn Future<Output = Result<(), EffectsError>> + Send + 'static>>;

@@ -1,0 +1,151 @@
+//! The two ways out for mails: a server that speaks SMTP, and a folder.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use lettre::transport::smtp::authentication::Credentials;
+use lettre::transport::smtp::client::{Tls, TlsParameters};
+use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
+use tokio::sync::Semaphore;
+
+use crate::error::{CapabilityError, EffectsError};
+use crate::mail::message::Outgoing;
+
+/// Mails that are under way at once in one host. Others wait for their turn, in order of arrival.
+const UNDER_WAY_MAX: usize = 8;
+
+/// How the connection to the server is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SmtpSecurity {
+    /// Not at all: for a server on the same machine.
+    None,
+    /// It begins in the clear and must turn to TLS before anything else (STARTTLS).
+    StartTls,
+    /// TLS from the first byte.
+    Tls,
+}
+
+/// A server that takes mails.
+#[derive(Clone)]
+pub struct SmtpConfig {
+    /// Its name or address.
+    pub host: String,
+    /// Its port: usually 25, 587 (STARTTLS) or 465 (TLS).
+    pub port: u16,
+    /// How the connection is protected.
+    pub security: SmtpSecurity,
+    /// User and password, if the server wants them.
+    pub credentials: Option<(String, String)>,
+    /// How long one mail may take.
+    pub timeout: Duration,
+}
+
+impl std::fmt::Debug for SmtpConfig {
+    /// Without the password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SmtpConfig")
+            .field("host", &self.host)
+            .field("port", &self.port)
+            .field("security", &self.security)
+            .field("user", &self.credentials.as_ref().map(|(user, _)| user))
+            .field("timeout", &self.timeout)
+            .finish()
+    }
+}
+
+/// Sends mails. A mail is accepted once or fails; a repeat carries the same Message-ID.
+pub struct Mailer {
+    way: Way,
+    /// For messages: the server or the folder.
+    place: String,
+    under_way: Semaphore,
+}
+
+enum Way {
+    Smtp { transport: AsyncSmtpTransport<Tokio1Executor>, timeout: Duration },
+    Folder { path: PathBuf, written: AtomicU64 },
+}
+
+impl Mailer {
+    /// Through a server. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// When the server's name cannot be used for TLS.
+    pub fn smtp(config: &SmtpConfig) -> Result<Self, CapabilityError> {
+        let place = format!("{}:{}", config.host, config.port);
+        let parameters = || {
+            TlsParameters::new(config.host.clone())
+                .map_err(|error| CapabilityError::Mailer { place: place.clone(), reason: error.to_string() })
+        };
+        let tls = match config.security {
+            SmtpSecurity::None => Tls::None,
+            SmtpSecurity::StartTls => Tls::Required(parameters()?),
+            SmtpSecurity::Tls => Tls::Wrapper(parameters()?),
+        };
+        let builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&config.host)
+            .port(config.port)
+            .tls(tls)
+            .timeout(Some(config.timeout));
+        let builder = match &config.credentials {
+            Some((user, password)) => builder.credentials(Credentials::new(user.clone(), password.clone())),
+            None => builder,
+        };
+        Ok(Self::new(Way::Smtp { transport: builder.build(), timeout: config.timeout }, place))
+    }
+
+    /// Into a folder, one file for each Message-ID, which is made if it is missing: for development.
+    ///
+    /// # Errors
+    /// When the folder cannot be made.
+    pub fn folder(path: &Path) -> Result<Self, CapabilityError> {
+        let place = path.display().to_string();
+        std::fs::create_dir_all(path)
+            .map_err(|error| CapabilityError::Mailer { place: place.clone(), reason: error.to_string() })?;
+        Ok(Self::new(Way::Folder { path: path.to_owned(), written: AtomicU64::new(0) }, place))
+    }
+
+    fn new(way: Way, place: String) -> Self {
+        Self { way, place, under_way: Semaphore::new(UNDER_WAY_MAX) }
+    }
+
+    /// Sends one mail; it is accepted when this answers ok.
+    pub(crate) async fn send(&self, mail: Outgoing) -> Result<(), EffectsError> {
+        // The semaphore is never closed; if it were, the bound would be missing, not the mail.
+        let _turn = self.under_way.acquire().await;
+        let message_id = mail.message_id.clone();
+        let sent = match &self.way {
+            Way::Smtp { transport, timeout } => send_smtp(transport, *timeout, mail).await,
+            Way::Folder { path, written } => {
+                let number = written.fetch_add(1, Ordering::Relaxed);
+                write(path, number, mail).await.map_err(|error| (error.to_string(), true))
+            }
+        };
+        sent.map_err(|(reason, can_retry)| EffectsError::Mail {
+            message_id,
+            place: self.place.clone(),
+            reason,
+            can_retry,
+        })
+    }
+}
+
+/// The server's own timeout is for each of its answers; the outer one is for the whole mail.
+async fn send_smtp(
+    transport: &AsyncSmtpTransport<Tokio1Executor>,
+    timeout: Duration,
+    mail: Outgoing,
+) -> Result<(), (String, bool)> {
+    match tokio::time::timeout(timeout, transport.send(mail.mail)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err((error.to_string(), !error.is_permanent())),
+        Err(_) => Err((format!("no answer within {timeout:?}"), true)),
+    }
+}
+
+/// Writes under another name first, so that a file is whole as soon as it can be seen.
+async fn write(folder: &Path, number: u64, mail: Outgoing) -> std::io::Result<()> {
+    let unfinished = folder.join(format!(".{number}.unfinished"));
+    tokio::fs::write(&unfinished, mail.mail.formatted()).await?;
+    tokio::fs::rename(&unfinished, folder.join(format!("{}.eml", mail.id))).await
+}

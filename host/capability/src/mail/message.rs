@@ -1,0 +1,122 @@
+//! A mail ready to leave: checked, with a Message-ID that a repeat makes again.
+
+use lettre::message::Mailbox;
+use lettre::message::header::ContentType;
+
+use crate::bindings::keylane::handler::mail::{Error, Message};
+
+/// The longest Message-ID before the `@`, in bytes; a mail's line and a file's name must hold it.
+const ID_BYTES_MAX: usize = 200;
+
+/// One mail.
+pub(crate) struct Outgoing {
+    /// What stands before the `@` of its Message-ID: letters, digits, `-`, `_`, `=` and single dots.
+    pub id: String,
+    /// The Message-ID, with its brackets.
+    pub message_id: String,
+    /// The mail itself.
+    pub mail: lettre::Message,
+}
+
+impl Outgoing {
+    /// Checks what a guest wants to send and makes the mail of it. The Message-ID is made from the handler
+    /// and the identity, so that two handlers that announce the same fact do not swallow each other's mail.
+    pub(crate) fn build(
+        handler: &str,
+        from: &Mailbox,
+        identity: &str,
+        message: &Message,
+    ) -> Result<Self, Error> {
+        let refused = |said: String| Error::Refused(said);
+        for (name, text) in [("to", &message.to), ("subject", &message.subject)] {
+            if text.chars().any(char::is_control) {
+                return Err(refused(format!("{name} holds a control character")));
+            }
+        }
+        let to: Mailbox = message
+            .to
+            .parse()
+            .map_err(|error: lettre::address::AddressError| refused(format!("{:?}: {error}", message.to)))?;
+        let id = format!("{}.{}", escape(handler), escape(identity));
+        if id.len() > ID_BYTES_MAX {
+            return Err(Error::Limit(format!("the mail's id has more than {ID_BYTES_MAX} bytes")));
+        }
+        let message_id = format!("<{id}@{}>", from.email.domain());
+        let mail = lettre::Message::builder()
+            .from(from.clone())
+            .to(to)
+            .subject(message.subject.clone())
+            .message_id(Some(message_id.clone()))
+            .header(ContentType::TEXT_PLAIN)
+            .body(message.body.clone())
+            .map_err(|error| refused(error.to_string()))?;
+        Ok(Self { id, message_id, mail })
+    }
+}
+
+/// The text as letters, digits, `-`, `_` and single dots between them; every other byte as `=` and two
+/// hexadecimal digits. Different texts stay different.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    let mut bytes = text.bytes().peekable();
+    let mut after_plain = false;
+    while let Some(byte) = bytes.next() {
+        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        let dot = byte == b'.' && after_plain && bytes.peek().is_some_and(plain);
+        if plain(&byte) || dot {
+            escaped.push(char::from(byte));
+        } else {
+            escaped.push_str(&format!("={byte:02X}"));
+        }
+        after_plain = plain(&byte);
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn build(identity: &str, to: &str, subject: &str) -> Result<Outgoing, Error> {
+        let from = "Payouts <payouts@exchange.example>".parse().unwrap();
+        let message =
+            Message { id: None, to: to.to_owned(), subject: subject.to_owned(), body: "Grüße".to_owned() };
+        Outgoing::build("email", &from, identity, &message)
+    }
+
+    #[test]
+    fn the_message_id_is_made_from_handler_and_identity() {
+        let mail = build("payout/2026-01-31/ann@x..y", "ann@example.org", "Paid").unwrap();
+        assert_eq!(mail.message_id, "<email.payout=2F2026-01-31=2Fann=40x=2E=2Ey@exchange.example>");
+        let text = String::from_utf8(mail.mail.formatted()).unwrap();
+        assert!(text.contains(&format!("Message-ID: {}\r\n", mail.message_id)), "{text}");
+        assert!(text.contains("From: Payouts <payouts@exchange.example>"), "{text}");
+        assert!(text.contains("To: ann@example.org"), "{text}");
+    }
+
+    #[test]
+    fn different_identities_stay_different() {
+        let texts = ["a.b", "a..b", ".a", "a.", "a=2Eb", "a/b", "a=2Fb", "ä", ""];
+        let escaped: std::collections::BTreeSet<_> = texts.iter().map(|text| escape(text)).collect();
+        assert_eq!(escaped.len(), texts.len());
+        assert_eq!(escape("a.b"), "a.b");
+    }
+
+    #[test]
+    fn what_is_no_address_or_would_break_a_header_is_refused() {
+        for (to, subject) in [
+            ("nobody", "s"),
+            ("", "s"),
+            ("a@b@c", "s"),
+            ("ann@example.org\r\nBcc: eve@example.org", "s"),
+            ("ann@example.org", "s\r\nBcc: eve@example.org"),
+        ] {
+            assert!(matches!(build("1", to, subject), Err(Error::Refused(_))), "{to:?} {subject:?}");
+        }
+    }
+
+    #[test]
+    fn a_long_identity_is_over_a_limit() {
+        assert!(matches!(build(&"x".repeat(201), "ann@example.org", "s"), Err(Error::Limit(_))));
+    }
+}

@@ -1,0 +1,190 @@
+//! `mail`: mails are checked when the guest sends them, held until the event's transaction has committed
+//! and its records are acknowledged, and then sent. The event is done when all of them are accepted.
+
+mod mailer;
+mod message;
+
+use std::sync::Arc;
+
+use keylane_deployment::{Grants, MailGrant, Manifest};
+use keylane_engine::Event;
+use lettre::message::Mailbox;
+use wasmtime::component::{HasSelf, Linker};
+
+use crate::bindings::keylane::handler::mail::{self, Error, Message};
+use crate::capability::{Boxed, Capability, Part, Pending, Preparation, Session};
+use crate::error::{CapabilityError, EffectsError};
+use crate::scope::LogScope;
+use crate::state::GuestState;
+use message::Outgoing;
+
+pub use mailer::{Mailer, SmtpConfig, SmtpSecurity};
+
+/// The capability.
+pub(crate) struct Mail;
+
+impl Capability for Mail {
+    fn interface(&self) -> &'static str {
+        "keylane:handler/mail"
+    }
+
+    fn version(&self) -> &'static str {
+        "0.1.0"
+    }
+
+    fn how_to_grant(&self) -> &'static str {
+        "[grants.mail] with from = \"...\""
+    }
+
+    fn granted(&self, grants: &Grants) -> bool {
+        grants.mail.is_some()
+    }
+
+    fn check(&self, manifest: &Manifest) -> Result<(), CapabilityError> {
+        manifest.grants.mail.as_ref().map_or(Ok(()), |grant| sender(manifest, grant).map(|_| ()))
+    }
+
+    fn link(&self, linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
+        mail::add_to_linker::<_, HasSelf<GuestState>>(linker, |state| state)
+    }
+
+    fn prepare<'a>(
+        &'a self,
+        preparation: &'a Preparation<'a>,
+    ) -> Boxed<'a, Result<Box<dyn Part>, CapabilityError>> {
+        Box::pin(std::future::ready(prepare(preparation)))
+    }
+}
+
+fn sender(manifest: &Manifest, grant: &MailGrant) -> Result<Mailbox, CapabilityError> {
+    grant.from.parse().map_err(|error: lettre::address::AddressError| CapabilityError::MailSender {
+        handler: manifest.name.clone(),
+        from: grant.from.clone(),
+        reason: error.to_string(),
+    })
+}
+
+fn prepare(preparation: &Preparation<'_>) -> Result<Box<dyn Part>, CapabilityError> {
+    let manifest = preparation.manifest;
+    let handler = manifest.name.clone();
+    let none = MailGrant { from: String::new(), mails_max: 0 };
+    let grant = manifest.grants.mail.clone().unwrap_or(none);
+    let mailer = preparation.resources.mailer.clone();
+    let granted = Granted {
+        from: sender(manifest, &grant)?,
+        mailer: mailer.ok_or_else(|| CapabilityError::NoMailer { handler: handler.clone() })?,
+        mails_max: grant.mails_max,
+        mail_bytes_max: preparation.resources.limits.mail_bytes,
+        held: metrics::gauge!("keylane_mails_held", "handler" => handler.clone()),
+        sent: metrics::counter!("keylane_mails_sent_total", "handler" => handler.clone()),
+        handler,
+    };
+    Ok(Box::new(MailPart { granted: Arc::new(granted) }))
+}
+
+/// What all instances of a revision share.
+struct Granted {
+    handler: String,
+    from: Mailbox,
+    mailer: Arc<Mailer>,
+    mails_max: usize,
+    mail_bytes_max: usize,
+    held: metrics::Gauge,
+    sent: metrics::Counter,
+}
+
+struct MailPart {
+    granted: Arc<Granted>,
+}
+
+impl Part for MailPart {
+    fn session(&self, _scope: &Arc<LogScope>) -> Box<dyn Session> {
+        Box::new(MailSession { granted: self.granted.clone(), event: None, mails: Vec::new() })
+    }
+}
+
+/// The mails of one event. Bounded by the grant's count and the host's size of each.
+struct MailSession {
+    granted: Arc<Granted>,
+    event: Option<Arc<Event>>,
+    mails: Vec<Outgoing>,
+}
+
+impl MailSession {
+    fn hold(&mut self, message: &Message) -> Result<(), Error> {
+        let granted = &self.granted;
+        if self.mails.len() >= granted.mails_max {
+            return Err(Error::Limit(format!("one event may send {} mails (mails-max)", granted.mails_max)));
+        }
+        let size = message.subject.len().saturating_add(message.body.len());
+        if size > granted.mail_bytes_max {
+            return Err(Error::Limit(format!(
+                "the mail has {size} bytes, {} are allowed",
+                granted.mail_bytes_max
+            )));
+        }
+        let identity = message.id.clone().unwrap_or_else(|| self.default_identity());
+        let mail = Outgoing::build(&granted.handler, &granted.from, &identity, message)?;
+        self.mails.push(mail);
+        granted.held.increment(1.0);
+        Ok(())
+    }
+
+    /// Which mail this is, by the event it comes from and how many came before.
+    fn default_identity(&self) -> String {
+        let ordinal = self.mails.len();
+        self.event.as_ref().map_or_else(String::new, |event| {
+            format!("{}.{}.{}.{ordinal}", event.source.topic, event.source.partition, event.offset)
+        })
+    }
+
+    fn drop_held(&mut self) -> Vec<Outgoing> {
+        let mails = std::mem::take(&mut self.mails);
+        for _ in &mails {
+            self.granted.held.decrement(1.0);
+        }
+        mails
+    }
+}
+
+impl Session for MailSession {
+    fn begin(&mut self, event: &Arc<Event>) {
+        self.drop_held();
+        self.event = Some(event.clone());
+    }
+
+    /// Nothing leaves here: the mails are sent by whoever awaits the answer, after the records before it.
+    fn release(&mut self) -> Boxed<'_, Result<Option<Pending>, EffectsError>> {
+        let mails = self.drop_held();
+        if mails.is_empty() {
+            return Box::pin(std::future::ready(Ok(None)));
+        }
+        let (mailer, sent) = (self.granted.mailer.clone(), self.granted.sent.clone());
+        let sending: Pending = Box::pin(async move {
+            for mail in mails {
+                mailer.send(mail).await?;
+                sent.increment(1);
+            }
+            Ok(())
+        });
+        Box::pin(std::future::ready(Ok(Some(sending))))
+    }
+
+    fn rollback(&mut self) -> Boxed<'_, ()> {
+        self.drop_held();
+        Box::pin(std::future::ready(()))
+    }
+}
+
+impl Drop for MailSession {
+    fn drop(&mut self) {
+        self.drop_held();
+    }
+}
+
+impl mail::Host for GuestState {
+    async fn send(&mut self, message: Message) -> wasmtime::Result<Result<(), Error>> {
+        let _call = self.host_call();
+        Ok(self.session::<MailSession>()?.hold(&message))
+    }
+}

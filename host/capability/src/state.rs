@@ -1,0 +1,194 @@
+//! The data of one instance: what it may use, and what its event has done so far.
+
+use std::any::Any;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use keylane_engine::Event;
+use wasmtime::ResourceLimiter;
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use crate::capability::{Pending, Session};
+use crate::clock::{HostCall, HostClock};
+use crate::error::EffectsError;
+use crate::memory::MemoryLimits;
+use crate::scope::LogScope;
+
+/// The data of one instance's store. Dropping it at any time is safe: an open transaction is rolled
+/// back and what was held is dropped.
+pub struct GuestState {
+    pub(crate) table: ResourceTable,
+    wasi: WasiCtx,
+    memory: MemoryLimits,
+    clock: Arc<HostClock>,
+    scope: Arc<LogScope>,
+    sessions: Vec<Box<dyn Session>>,
+    attempt: u32,
+}
+
+impl GuestState {
+    pub(crate) fn new(
+        scope: Arc<LogScope>,
+        memory: MemoryLimits,
+        handles_max: usize,
+        sessions: Vec<Box<dyn Session>>,
+    ) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(handles_max);
+        let wasi = crate::wasi::context(&scope);
+        Self { table, wasi, memory, clock: HostClock::new(), scope, sessions, attempt: 0 }
+    }
+
+    /// An event begins. Handles stay: the language's runtime keeps those of its output, and a database's
+    /// holds nothing but a name.
+    pub fn begin(&mut self, event: &Arc<Event>, attempt: u32) {
+        self.attempt = attempt;
+        self.memory.forget();
+        self.scope.begin(event);
+        for session in &mut self.sessions {
+            session.begin(event);
+        }
+    }
+
+    /// Makes the event's effects real: its SQL transaction is committed, then its records are handed over.
+    /// The answer is to be awaited: it is ready when all records are acknowledged and then all mails,
+    /// which it sends itself, are accepted. The event is done only then.
+    ///
+    /// # Errors
+    /// Says what did not become real. What was not committed or handed over by then is dropped.
+    pub async fn commit(&mut self) -> Result<Delivery, EffectsError> {
+        let ended = self.commit_sessions().await;
+        if ended.is_err() {
+            self.rollback().await;
+        }
+        ended
+    }
+
+    async fn commit_sessions(&mut self) -> Result<Delivery, EffectsError> {
+        for session in &mut self.sessions {
+            session.commit().await?;
+        }
+        let mut pending = Vec::new();
+        for session in &mut self.sessions {
+            match session.release().await {
+                Ok(more) => pending.extend(more),
+                Err(error) => {
+                    // What has left already is awaited before the failure is told, so that no record of
+                    // this attempt can arrive behind those of the next one.
+                    let _ = Delivery::of(pending).await;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(Delivery::of(pending))
+    }
+
+    /// Takes the event's effects back: rolls back its transaction and drops what was held.
+    pub async fn rollback(&mut self) {
+        for session in &mut self.sessions {
+            session.rollback().await;
+        }
+    }
+
+    /// Time spent inside host calls since this was last asked. It is never the guest's own.
+    pub fn take_host_time(&mut self) -> Duration {
+        self.clock.take()
+    }
+
+    /// The clock of host calls, to be read from outside while a call is under way.
+    #[must_use]
+    pub fn host_clock(&self) -> Arc<HostClock> {
+        self.clock.clone()
+    }
+
+    /// Whether memory or table elements were refused since the event began (or, before the first event,
+    /// since the instance was made): a trap that follows is for want of memory.
+    #[must_use]
+    pub fn memory_refused(&self) -> bool {
+        self.memory.refused()
+    }
+
+    /// For `Store::limiter`.
+    pub fn limiter(&mut self) -> &mut dyn ResourceLimiter {
+        &mut self.memory
+    }
+
+    /// Which attempt at the event this is, from 1.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// A host call begins; it ends when the answer is dropped.
+    pub(crate) fn host_call(&self) -> HostCall {
+        self.clock.enter()
+    }
+
+    /// The session of a capability. Only granted interfaces are linked, so it is there; if it is not,
+    /// the guest traps.
+    pub(crate) fn session<S: Session>(&mut self) -> wasmtime::Result<&mut S> {
+        self.sessions
+            .iter_mut()
+            .find_map(|session| {
+                let session: &mut dyn Any = &mut **session;
+                session.downcast_mut::<S>()
+            })
+            .ok_or_else(|| {
+                wasmtime::Error::msg("an interface is linked that was not prepared for this handler")
+            })
+    }
+}
+
+impl WasiView for GuestState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+/// Effects that have left, to be awaited until all of them are acknowledged. Dropped before its end,
+/// records may still arrive, and mails may not be sent.
+#[must_use = "the event is done only when its delivery is acknowledged"]
+pub struct Delivery {
+    /// None when there is nothing to wait for.
+    pending: Option<Pending>,
+}
+
+impl Delivery {
+    fn of(mut pending: Vec<Pending>) -> Self {
+        if pending.len() < 2 {
+            return Self { pending: pending.pop() };
+        }
+        // One after another, so that mails leave when the records are acknowledged. After a failure the
+        // others are not begun.
+        let all = async move {
+            for one in pending {
+                one.await?;
+            }
+            Ok(())
+        };
+        Self { pending: Some(Box::pin(all)) }
+    }
+
+    /// Whether there is nothing to wait for.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.pending.is_none()
+    }
+}
+
+impl Future for Delivery {
+    type Output = Result<(), EffectsError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(pending) = &mut self.pending else { return Poll::Ready(Ok(())) };
+        let polled = pending.as_mut().poll(context);
+        if polled.is_ready() {
+            self.pending = None;
+        }
+        polled
+    }
+}
