@@ -1,0 +1,80 @@
+//! How an intake is doing, in words an operator can act on.
+
+use std::time::Instant;
+
+use keylane_engine::TopicPartition;
+
+/// A partition that is no longer read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionFault {
+    /// Which.
+    pub partition: TopicPartition,
+    /// Why, and what to do.
+    pub reason: String,
+}
+
+/// How an intake is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Health {
+    /// No broker answers; the client keeps trying.
+    Connecting {
+        /// Since when.
+        since: Instant,
+        /// The client's own last words.
+        last_error: Option<String>,
+    },
+    /// Brokers answer, but the group gave this member no partition (yet).
+    Unassigned {
+        /// Since when.
+        since: Instant,
+        /// The likely reason, once it took long enough to ask.
+        reason: Option<String>,
+    },
+    /// Partitions are read.
+    Assigned {
+        /// How many are read.
+        partitions: usize,
+        /// How many wait until it is settled where they start.
+        waiting: usize,
+        /// Those that stopped.
+        faulted: Vec<PartitionFault>,
+    },
+    /// The consumer can do nothing any more.
+    Failed {
+        /// Why.
+        reason: String,
+    },
+    /// It was asked to stop, and did.
+    Stopped,
+}
+
+impl Health {
+    /// Whether everything this member was given is being read.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        matches!(self, Self::Assigned { waiting: 0, faulted, .. } if faulted.is_empty())
+    }
+}
+
+impl std::fmt::Display for Health {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Connecting { last_error: Some(error), .. } => write!(f, "no broker answers: {error}"),
+            Self::Connecting { last_error: None, .. } => f.write_str("connecting"),
+            Self::Unassigned { reason: Some(reason), .. } => write!(f, "no partition assigned: {reason}"),
+            Self::Unassigned { reason: None, .. } => f.write_str("no partition assigned"),
+            Self::Assigned { partitions, waiting, faulted } => {
+                write!(f, "{partitions} partitions")?;
+                if *waiting > 0 {
+                    write!(f, ", {waiting} waiting for their start")?;
+                }
+                for fault in faulted {
+                    write!(f, "; {} stopped: {}", fault.partition, fault.reason)?;
+                }
+                Ok(())
+            }
+            Self::Failed { reason } => write!(f, "failed: {reason}"),
+            Self::Stopped => f.write_str("stopped"),
+        }
+    }
+}

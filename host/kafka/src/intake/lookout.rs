@@ -1,0 +1,238 @@
+//! Watches whether brokers answer and the group gives partitions, tells health, and says aloud what
+//! an operator would otherwise have to guess.
+
+use std::time::{Duration, Instant};
+
+use keylane_engine::TopicPartition;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use tokio::sync::watch;
+
+use super::feed::Feed;
+use super::group::Group;
+use crate::config::ConsumerConfig;
+use crate::health::{Health, PartitionFault};
+
+/// Time between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Time between two questions to the brokers, while it is unclear whether they answer.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
+/// The longest such a question may take; the polling thread waits for it, and has little else to do.
+const PROBE_LIMIT: Duration = Duration::from_millis(700);
+/// Time between two lines on unreachable brokers.
+const SAY_UNREACHABLE_EVERY: Duration = Duration::from_secs(5);
+/// Time between two lines on a missing assignment.
+const SAY_UNASSIGNED_EVERY: Duration = Duration::from_secs(30);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Connecting,
+    Unassigned,
+    Assigned,
+}
+
+/// Owned by the polling thread.
+pub(super) struct Lookout {
+    health: watch::Sender<Health>,
+    bootstrap: String,
+    group: String,
+    topics: Vec<String>,
+    assignment_notice: Duration,
+    phase: Phase,
+    since: Instant,
+    next_look: Instant,
+    next_probe: Instant,
+    next_word: Instant,
+    reason: Option<String>,
+    spoke: bool,
+}
+
+/// What the polling thread knows of its partitions.
+pub(super) struct Holdings<'a> {
+    pub(super) feeds: &'a [Feed],
+    pub(super) waiting: usize,
+    /// Why the waiting ones wait.
+    pub(super) waiting_for: Option<&'a str>,
+}
+
+impl Lookout {
+    pub(super) fn new(health: watch::Sender<Health>, bootstrap: &str, config: &ConsumerConfig) -> Self {
+        let now = Instant::now();
+        Self {
+            health,
+            bootstrap: bootstrap.to_owned(),
+            group: config.group.clone(),
+            topics: config.topics.clone(),
+            assignment_notice: config.assignment_notice,
+            phase: Phase::Connecting,
+            since: now,
+            next_look: now,
+            next_probe: now,
+            next_word: now,
+            reason: None,
+            spoke: false,
+        }
+    }
+
+    /// Looks, if it is time.
+    pub(super) fn turn(&mut self, consumer: &BaseConsumer<Group>, holdings: &Holdings<'_>, now: Instant) {
+        if now < self.next_look {
+            return;
+        }
+        self.next_look = now + LOOK_EVERY;
+        let assigned = !holdings.feeds.is_empty() || holdings.waiting > 0;
+        let in_doubt = !assigned || consumer.context().listener.connection_lost();
+        if in_doubt && now >= self.next_probe {
+            self.next_probe = now + PROBE_EVERY;
+            let reached = self.probe(consumer);
+            self.enter(if !reached {
+                Phase::Connecting
+            } else if assigned {
+                Phase::Assigned
+            } else {
+                Phase::Unassigned
+            });
+        } else if assigned && !in_doubt {
+            self.enter(Phase::Assigned);
+        } else if !assigned && self.phase == Phase::Assigned {
+            self.enter(Phase::Unassigned);
+        }
+        self.speak(consumer, holdings, now);
+        self.tell(consumer, holdings);
+    }
+
+    /// Where health is told, for the last word of the thread.
+    pub(super) fn health(&self) -> watch::Sender<Health> {
+        self.health.clone()
+    }
+
+    fn probe(&self, consumer: &BaseConsumer<Group>) -> bool {
+        let topic = self.topics.first().map(String::as_str);
+        let reached = consumer.fetch_metadata(topic, PROBE_LIMIT).is_ok();
+        if reached {
+            consumer.context().listener.reached();
+        }
+        reached
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        if phase == self.phase {
+            return;
+        }
+        if self.phase == Phase::Connecting && self.spoke {
+            tracing::info!(bootstrap = self.bootstrap, group = self.group, "Kafka answers again");
+        }
+        let now = Instant::now();
+        self.phase = phase;
+        self.since = now;
+        self.reason = None;
+        self.spoke = false;
+        self.next_word = if phase == Phase::Connecting { now } else { now + self.assignment_notice };
+    }
+
+    fn speak(&mut self, consumer: &BaseConsumer<Group>, holdings: &Holdings<'_>, now: Instant) {
+        let probed = self.next_probe > self.since;
+        if now < self.next_word || !probed {
+            return;
+        }
+        let (group, bootstrap) = (self.group.as_str(), self.bootstrap.as_str());
+        let for_s = self.since.elapsed().as_secs();
+        match self.phase {
+            Phase::Connecting => {
+                let error =
+                    consumer.context().listener.last_error().unwrap_or_else(|| "no answer".to_owned());
+                tracing::warn!(
+                    bootstrap,
+                    group,
+                    for_s,
+                    error,
+                    "no Kafka broker answers; keylane keeps trying"
+                );
+                self.next_word = now + SAY_UNREACHABLE_EVERY;
+            }
+            Phase::Unassigned => {
+                let reason = self.likely_reason(consumer);
+                tracing::warn!(group, for_s, reason, "the group has given this host no partition");
+                self.reason = Some(reason);
+                self.next_word = now + SAY_UNASSIGNED_EVERY;
+            }
+            Phase::Assigned if holdings.waiting > 0 => {
+                let waiting_for = holdings.waiting_for.unwrap_or("the member that stores the start");
+                let waiting = holdings.waiting;
+                tracing::warn!(group, waiting, waiting_for, "partitions wait until their start is settled");
+                self.next_word = now + SAY_UNASSIGNED_EVERY;
+            }
+            Phase::Assigned => return,
+        }
+        self.spoke = true;
+    }
+
+    fn likely_reason(&self, consumer: &BaseConsumer<Group>) -> String {
+        let mut partitions = 0;
+        let mut unknown = Vec::new();
+        for topic in &self.topics {
+            match consumer.fetch_metadata(Some(topic), PROBE_LIMIT) {
+                Err(error) => return format!("the brokers do not tell their topics: {error}"),
+                Ok(metadata) => {
+                    let known = metadata.topics().iter().find(|told| told.error().is_none());
+                    known.map_or_else(
+                        || unknown.push(topic.as_str()),
+                        |told| partitions += told.partitions().len(),
+                    );
+                }
+            }
+        }
+        if !unknown.is_empty() {
+            return format!("unknown topic: {}", unknown.join(", "));
+        }
+        let heard = consumer.context().listener.last_error();
+        let heard = heard.map(|error| format!(" (the client last said: {error})")).unwrap_or_default();
+        format!(
+            "the topics have {partitions} partitions: either the group has that many members already, \
+             or a rebalance waits for a member that does not answer{heard}"
+        )
+    }
+
+    fn tell(&self, consumer: &BaseConsumer<Group>, holdings: &Holdings<'_>) {
+        let health = match self.phase {
+            Phase::Connecting => {
+                Health::Connecting { since: self.since, last_error: consumer.context().listener.last_error() }
+            }
+            Phase::Unassigned => Health::Unassigned { since: self.since, reason: self.reason.clone() },
+            Phase::Assigned => {
+                let faulted = faults(holdings.feeds);
+                let partitions = holdings.feeds.len() - faulted.len();
+                Health::Assigned { partitions, waiting: holdings.waiting, faulted }
+            }
+        };
+        self.health.send_if_modified(|told| {
+            let news = *told != health;
+            if news {
+                *told = health;
+            }
+            news
+        });
+    }
+}
+
+fn faults(feeds: &[Feed]) -> Vec<PartitionFault> {
+    feeds
+        .iter()
+        .filter_map(|feed| {
+            let reason = feed.fault.clone()?;
+            Some(PartitionFault { partition: feed.partition.clone(), reason })
+        })
+        .collect()
+}
+
+/// Records between the partitions' positions and their ends. None until every end is known.
+pub(super) fn lag(consumer: &BaseConsumer<Group>, holdings: &Holdings<'_>) -> Option<u64> {
+    if holdings.waiting > 0 || holdings.feeds.is_empty() {
+        return None;
+    }
+    let behind = |feed: &Feed| {
+        let TopicPartition { topic, partition } = &feed.partition;
+        let end = crate::native::known_high_watermark(consumer, topic, *partition)?;
+        Some(u64::try_from(end - feed.position()).unwrap_or(0))
+    };
+    holdings.feeds.iter().map(behind).sum()
+}

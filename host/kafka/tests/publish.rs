@@ -1,0 +1,187 @@
+//! The publisher and the dead letters against a broker, read back by a foreign client.
+
+#![allow(clippy::unwrap_used, reason = "a failed expectation is to end the test")]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use keylane_engine::{
+    DeadLetter, DeadLetters, Event, FailureClass, Header, OutgoingRecord, Publisher, Timestamp,
+    TimestampKind, TopicPartition,
+};
+use keylane_kafka::{KafkaDeadLetters, KafkaPublisher};
+use rdkafka::Message;
+use rdkafka::message::Headers;
+use support::{Cluster, unique};
+
+fn record(topic: &str, key: &str, value: String) -> OutgoingRecord {
+    OutgoingRecord {
+        topic: topic.to_owned(),
+        key: Some(Bytes::copy_from_slice(key.as_bytes())),
+        value: Some(Bytes::from(value)),
+        headers: Vec::new(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_of_a_key_arrive_in_the_order_they_were_handed_over() {
+    let cluster = Cluster::start().await;
+    let topic = cluster.topic(4).await;
+    let publisher = KafkaPublisher::new(&cluster.config()).unwrap();
+    let mut acknowledgements = Vec::new();
+    for number in 0..5_000 {
+        let next = record(&topic, &format!("key-{}", number % 37), number.to_string());
+        acknowledgements.push(publisher.publish(next).await.unwrap());
+    }
+    for acknowledgement in acknowledgements {
+        acknowledgement.await.unwrap();
+    }
+    let mut latest: BTreeMap<Vec<u8>, (i32, u32)> = BTreeMap::new();
+    let mut total = 0;
+    for partition in 0..4 {
+        let count = cluster.end_of(&topic, partition);
+        for message in cluster.read(&topic, partition, count) {
+            total += 1;
+            let number: u32 = std::str::from_utf8(message.payload().unwrap()).unwrap().parse().unwrap();
+            let key = message.key().unwrap().to_vec();
+            if let Some((home, before)) = latest.insert(key, (partition, number)) {
+                assert_eq!(home, partition, "a key has one partition");
+                assert!(number > before, "{number} came after {before}");
+            }
+        }
+    }
+    assert_eq!((total, latest.len()), (5_000, 37));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_goes_where_kafkas_own_partitioner_puts_it() {
+    // Hashes from the tests of Kafka's own clients, made positive as they do.
+    let known =
+        [("21", -973_932_308_i32), ("foobar", -790_332_482), ("a-little-bit-long-string", -985_981_536)];
+    let cluster = Cluster::start().await;
+    let topic = cluster.topic(12).await;
+    let publisher = KafkaPublisher::new(&cluster.config()).unwrap();
+    for (key, hash) in known {
+        publisher.publish(record(&topic, key, String::new())).await.unwrap().await.unwrap();
+        let partition = (hash & i32::MAX) % 12;
+        let keys: Vec<_> = cluster
+            .read(&topic, partition, cluster.end_of(&topic, partition))
+            .iter()
+            .filter_map(|message| message.key().map(<[u8]>::to_vec))
+            .collect();
+        assert!(keys.contains(&key.as_bytes().to_vec()), "{key} is not in partition {partition}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_oversize_record_is_refused_for_good_and_harms_no_other() {
+    let cluster = Cluster::start().await;
+    let topic = cluster.topic(1).await;
+    let publisher = KafkaPublisher::new(&cluster.config()).unwrap();
+    // Not to be compressed: the broker's limit is on what arrives.
+    let mut state = 1_u64;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        state.to_be_bytes()[0]
+    })
+    .take(3 * 1024 * 1024)
+    .collect();
+    let oversize = OutgoingRecord { value: Some(Bytes::from(noise)), ..record(&topic, "k", String::new()) };
+    let error = publisher.publish(oversize).await.unwrap().await.unwrap_err();
+    assert!(!error.can_retry, "{error}");
+    assert!(error.to_string().contains(&topic), "{error}");
+    publisher.publish(record(&topic, "k", "small".to_owned())).await.unwrap().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_topic_is_an_error_worth_another_try() {
+    let cluster = Cluster::start().await;
+    let mut config = cluster.config();
+    config.properties.insert("topic.metadata.propagation.max.ms".to_owned(), "200".to_owned());
+    let publisher = KafkaPublisher::new(&config).unwrap();
+    let topic = unique("topic");
+    let answer = match publisher.publish(record(&topic, "k", String::new())).await {
+        Ok(acknowledgement) => acknowledgement.await,
+        Err(error) => Err(error),
+    };
+    // A broker may create topics on being asked, as Kafka does by default; then there is no error.
+    if let Err(error) = answer {
+        assert!(error.can_retry, "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publisher_can_be_dropped_inside_the_runtime() {
+    let cluster = Cluster::start().await;
+    let topic = cluster.topic(1).await;
+    let publisher = KafkaPublisher::new(&cluster.config()).unwrap();
+    let unheard = publisher.publish(record(&topic, "k", "v".to_owned())).await.unwrap();
+    assert!(publisher.flush(Duration::from_secs(5)).await);
+    let begun = std::time::Instant::now();
+    drop((unheard, publisher));
+    assert!(begun.elapsed() < Duration::from_millis(50));
+    assert_eq!(cluster.end_of(&topic, 0), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_lies_beside_its_topic() {
+    let cluster = Cluster::start().await;
+    let topic = cluster.topic(3).await;
+    let names =
+        cluster.admin().ensure_dead_letter_topics(std::slice::from_ref(&topic), "accounting").await.unwrap();
+    assert_eq!(names, [format!("{topic}.accounting.dlq")]);
+    let again =
+        cluster.admin().ensure_dead_letter_topics(std::slice::from_ref(&topic), "accounting").await.unwrap();
+    assert_eq!(again, names, "a topic that is there stays as it is");
+    let found = cluster.admin().check_topics(&names).await.unwrap();
+    assert_eq!(found.first().unwrap().partitions, 3);
+
+    let event = Event {
+        source: TopicPartition { topic: topic.as_str().into(), partition: 2 },
+        offset: 41,
+        timestamp: Some(Timestamp { at_ms: 1_700_000_000_000, kind: TimestampKind::CreateTime }),
+        key: Some(Bytes::from_static(b"\xff\x00")),
+        value: Some(Bytes::from_static(b"{broken")),
+        headers: vec![Header { name: "ce_type".to_owned(), value: Some(Bytes::from_static(b"\xfe")) }],
+    };
+    let letter = DeadLetter {
+        event: Arc::new(event),
+        attempts: 3,
+        class: FailureClass::Reject,
+        reason: "broken JSON".to_owned(),
+        first_failure_ms: 7,
+    };
+    let dead_letters =
+        KafkaDeadLetters::new(KafkaPublisher::new(&cluster.config()).unwrap(), "accounting", "r1");
+    dead_letters.bury(letter).await.unwrap();
+
+    let dlq = names.first().unwrap();
+    let partition = (0..3).find(|partition| cluster.end_of(dlq, *partition) == 1).unwrap();
+    let messages = cluster.read(dlq, partition, 1);
+    let message = messages.first().unwrap();
+    assert_eq!((message.key(), message.payload()), (Some(&b"\xff\x00"[..]), Some(&b"{broken"[..])));
+    let headers: Vec<(String, Vec<u8>)> = message
+        .headers()
+        .unwrap()
+        .iter()
+        .map(|header| (header.key.to_owned(), header.value.unwrap_or_default().to_vec()))
+        .collect();
+    assert_eq!(headers.first().unwrap(), &("ce_type".to_owned(), b"\xfe".to_vec()));
+    let value = |name: &str| {
+        let found = headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+        String::from_utf8(found.unwrap()).unwrap()
+    };
+    assert_eq!(value("keylane-origin-topic"), topic);
+    assert_eq!(
+        (value("keylane-origin-partition"), value("keylane-origin-offset")),
+        ("2".into(), "41".into())
+    );
+    assert_eq!(
+        (value("keylane-error-class"), value("keylane-error")),
+        ("reject".into(), "broken JSON".into())
+    );
+}
