@@ -175,13 +175,11 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
             "an attempt failed"
         );
         self.held.note_failure(offset, class, reason);
-        match class {
-            FailureClass::Reject => Verdict::Rejected,
-            _ => {
-                self.count(Count::Retried, &self.meters.retried);
-                Verdict::Retry { after_ms }
-            }
+        if !class.can_retry() {
+            return Verdict::Rejected;
         }
+        self.count(Count::Retried, &self.meters.retried);
+        Verdict::Retry { after_ms }
     }
 
     /// Takes one input and carries out what the lanes answer.

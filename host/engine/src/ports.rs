@@ -37,6 +37,9 @@ pub enum FailureClass {
     Memory,
     /// The handler answered ok, but its effects could not be made real (database, broker, mail).
     Effects,
+    /// The handler answered ok, but one of its effects was refused for good, such as a record larger than
+    /// its topic takes: no later attempt can help.
+    Undeliverable,
 }
 
 impl FailureClass {
@@ -50,7 +53,14 @@ impl FailureClass {
             Self::Timeout => "timeout",
             Self::Memory => "memory",
             Self::Effects => "effects",
+            Self::Undeliverable => "undeliverable",
         }
+    }
+
+    /// Whether a later attempt may help.
+    #[must_use]
+    pub fn can_retry(self) -> bool {
+        !matches!(self, Self::Reject | Self::Undeliverable)
     }
 }
 

@@ -28,6 +28,7 @@ impl Scripted {
         self.seen.lock().unwrap().push((attempt.event.offset, attempt.number));
         let outcome = match attempt.event.value.as_deref() {
             Some(b"retry") => failed(FailureClass::Retry),
+            Some(b"undeliverable") => failed(FailureClass::Undeliverable),
             Some(b"reject") => failed(FailureClass::Reject),
             Some(b"panic") => panic!("a fault of the host, on purpose"),
             Some(b"wait") => {
@@ -173,6 +174,15 @@ async fn a_refused_dead_letter_is_sent_again_and_nothing_ends_before() {
     assert_eq!(bench.inbox.position().watermark, Some(0));
     bench.until_watermark(1).await;
     assert_eq!(bench.seen(), [(0, 1)], "a rejected event is not tried again");
+}
+
+#[tokio::test]
+async fn an_undeliverable_effect_is_buried_at_once() {
+    let bench = bench(1, InboxLimits::default());
+    bench.inbox.deliver(vec![event(0, "a", "undeliverable")]).unwrap();
+    bench.until_watermark(1).await;
+    assert_eq!(bench.seen(), [(0, 1)]);
+    assert_eq!(bench.engine.tally().totals().dead_lettered, 1);
 }
 
 #[tokio::test]

@@ -1,0 +1,47 @@
+# Two commands do everything, each with all of its own set-up:
+#   make demo    the main job: broker, database, three handlers, the task exchange's events
+#   make test    every test, with the tier on a real Apache Kafka where a JDK and Maven are present
+# Others: make lint, make components, make bench, make clean.
+
+CARGO ?= cargo
+WASM_TARGET := wasm32-wasip2
+WASM_DIR := target/$(WASM_TARGET)/component
+HANDLERS := accounting email analytics
+GUESTS := $(notdir $(wildcard tests/guests/*))
+
+# librdkafka and the mail client use the system's OpenSSL; where its headers are missing it is built
+# from source, which takes minutes and a Perl.
+#
+# Cargo unites features over what it is asked to build: asked for the whole workspace each time, it
+# builds every dependency once, for the demo and for the tests.
+WORKSPACE := --workspace $(shell pkg-config --exists openssl 2>/dev/null || echo --features keylane/vendored-openssl)
+
+.PHONY: demo test lint components guests wasm-target bench clean
+
+demo: components
+	$(CARGO) build $(WORKSPACE) --bin keylane
+	target/debug/keylane demo
+
+test: lint components guests
+	$(CARGO) test $(WORKSPACE)
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy $(WORKSPACE) --all-targets -- -D warnings
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --offline check bans licenses sources; \
+	else echo "left out: cargo-deny is not installed (cargo install cargo-deny)"; fi
+
+# The handlers as components, each beside its manifest.
+components: wasm-target
+	$(CARGO) build --target $(WASM_TARGET) --profile component $(addprefix -p ,$(HANDLERS))
+	@for handler in $(HANDLERS); do cp $(WASM_DIR)/$$handler.wasm handlers/$$handler/; done
+
+# The hostile components of the tests.
+guests: wasm-target
+	$(CARGO) build --target $(WASM_TARGET) --profile component $(addprefix -p guest-,$(GUESTS))
+
+wasm-target:
+	@rustc --print target-libdir --target $(WASM_TARGET) 2>/dev/null | xargs -r test -d || rustup target add $(WASM_TARGET)
+
+clean:
+	$(CARGO) clean

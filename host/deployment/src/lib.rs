@@ -1,0 +1,24 @@
+//! What is deployed: a handler's manifest, read in two steps (the file as it is written, then the checked
+//! [`Manifest`]), and the reading of configuration files in general: unknown keys are refused with the
+//! nearest known one, and every error names the file, the line and the key.
+
+mod bounds;
+mod check;
+mod document;
+mod error;
+mod explain;
+mod manifest;
+mod names;
+mod quantity;
+mod raw;
+mod start;
+
+pub use bounds::{Bounds, Quantity};
+pub use document::Document;
+pub use error::{DeploymentError, Place};
+pub use manifest::{
+    Delivery, Grants, Limits, LoggingGrant, MailGrant, Manifest, NullKeys, Order, ProducerGrant, SqlGrant,
+    Start, Subscribe, Untyped,
+};
+pub use names::{NAME_CHARACTERS_MAX, name_problem, topic_problem};
+pub use quantity::{Count, Size, Time};

@@ -1,0 +1,120 @@
+//! The manifest as it is written: every key known, nothing checked. Spans stay with the values,
+//! so that a value that is refused later can still be found.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use toml::{Spanned, Value};
+
+use crate::manifest::{NullKeys, Order, Untyped};
+use crate::quantity::{Count, Size, Time};
+
+/// The file.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct RawManifest {
+    pub(crate) name: Spanned<String>,
+    pub(crate) component: Spanned<PathBuf>,
+    pub(crate) subscribe: RawSubscribe,
+    #[serde(default)]
+    pub(crate) delivery: RawDelivery,
+    #[serde(default)]
+    pub(crate) grants: RawGrants,
+    #[serde(default)]
+    pub(crate) limits: RawLimits,
+}
+
+/// `[subscribe]`
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct RawSubscribe {
+    pub(crate) topics: Spanned<Vec<Spanned<String>>>,
+    #[serde(default)]
+    pub(crate) events: Vec<Spanned<String>>,
+    pub(crate) type_header: Option<Spanned<String>>,
+    pub(crate) untyped: Option<Untyped>,
+    pub(crate) start: Option<Spanned<Value>>,
+}
+
+/// `[delivery]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct RawDelivery {
+    pub(crate) order: Option<Order>,
+    pub(crate) null_keys: Option<NullKeys>,
+    pub(crate) attempts: Option<Spanned<Count>>,
+    pub(crate) backoff: Option<Spanned<Time>>,
+    pub(crate) backoff_max: Option<Spanned<Time>>,
+    pub(crate) then: Option<Spanned<RawThen>>,
+}
+
+/// What happens when the attempts are used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum RawThen {
+    DeadLetter,
+    PauseLane,
+    Stop,
+}
+
+/// `[grants]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct RawGrants {
+    #[serde(default)]
+    pub(crate) sql: BTreeMap<Spanned<String>, RawSqlGrant>,
+    pub(crate) producer: Option<RawProducerGrant>,
+    pub(crate) mail: Option<RawMailGrant>,
+    pub(crate) logging: Option<RawLoggingGrant>,
+}
+
+/// `[grants.sql.NAME]`
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct RawSqlGrant {
+    pub(crate) access: Spanned<RawAccess>,
+    pub(crate) migrations: Option<PathBuf>,
+    pub(crate) rows_max: Option<Spanned<Count>>,
+}
+
+/// What a component may do with a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum RawAccess {
+    Write,
+    Read,
+}
+
+/// `[grants.producer]`
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct RawProducerGrant {
+    pub(crate) topics: Spanned<Vec<Spanned<String>>>,
+    pub(crate) records_max: Option<Spanned<Count>>,
+}
+
+/// `[grants.mail]`
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct RawMailGrant {
+    pub(crate) from: Spanned<String>,
+    pub(crate) mails_max: Option<Spanned<Count>>,
+}
+
+/// `[grants.logging]`
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct RawLoggingGrant {}
+
+/// `[limits]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct RawLimits {
+    pub(crate) memory: Option<Spanned<Size>>,
+    pub(crate) table_elements: Option<Spanned<Count>>,
+    pub(crate) time: Option<Spanned<Time>>,
+    pub(crate) host_call: Option<Spanned<Time>>,
+    pub(crate) concurrency: Option<Spanned<Count>>,
+    pub(crate) run_events: Option<Spanned<Count>>,
+}

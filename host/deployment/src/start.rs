@@ -1,0 +1,109 @@
+//! Where a new group begins to read: a word, a moment, or milliseconds since the Unix epoch.
+
+use toml::Spanned;
+use toml::value::{Datetime, Offset, Value};
+
+use crate::document::Document;
+use crate::error::DeploymentError;
+use crate::manifest::Start;
+
+const EXPECTED: &str =
+    "write \"earliest\", \"latest\", a moment such as 2026-03-01T00:00:00Z, or milliseconds since 1970";
+
+/// Understands `subscribe.start`.
+pub(crate) fn start(document: &Document, given: Option<Spanned<Value>>) -> Result<Start, DeploymentError> {
+    let Some(given) = given else { return Ok(Start::Earliest) };
+    understand(given.get_ref()).map_err(|problem| document.refuse(given.span(), problem).with_hint(EXPECTED))
+}
+
+fn understand(value: &Value) -> Result<Start, String> {
+    match value {
+        Value::String(word) if word == "earliest" => Ok(Start::Earliest),
+        Value::String(word) if word == "latest" => Ok(Start::Latest),
+        Value::String(text) => {
+            let moment = text.parse().map_err(|_| format!("{text:?} is no place to start"))?;
+            epoch_ms(&moment).map(Start::Timestamp)
+        }
+        Value::Datetime(moment) => epoch_ms(moment).map(Start::Timestamp),
+        Value::Integer(ms) if *ms >= 0 => Ok(Start::Timestamp(*ms)),
+        other => Err(format!("{other} is no place to start")),
+    }
+}
+
+/// Milliseconds since the Unix epoch. A moment without an offset is refused: hosts in two zones would
+/// start at two places.
+fn epoch_ms(moment: &Datetime) -> Result<i64, String> {
+    let (Some(date), Some(time)) = (moment.date, moment.time) else {
+        return Err(format!("{moment} is not a full date and time"));
+    };
+    let offset_minutes = match moment.offset {
+        Some(Offset::Z) => 0,
+        Some(Offset::Custom { minutes }) => i64::from(minutes),
+        None => return Err(format!("{moment} does not say its offset from UTC")),
+    };
+    let days = days_since_epoch(i64::from(date.year), i64::from(date.month), i64::from(date.day));
+    let minutes = (days * 24 + i64::from(time.hour)) * 60 + i64::from(time.minute) - offset_minutes;
+    let seconds = minutes * 60 + i64::from(time.second.unwrap_or(0));
+    let ms = seconds * 1_000 + i64::from(time.nanosecond.unwrap_or(0) / 1_000_000);
+    if ms < 0 { Err(format!("{moment} lies before 1970")) } else { Ok(ms) }
+}
+
+/// Days from 1970-01-01 to a date of the Gregorian calendar. Years are counted from March, so that the
+/// leap day is the last of its year and months before it have the same lengths in every year.
+fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
+    const DAYS_TO_EPOCH: i64 = 719_468;
+    let year = if month <= 2 { year - 1 } else { year };
+    let month_from_march = (month + 9) % 12;
+    let day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
+    let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
+    year * 365 + leap_days + day_of_year - DAYS_TO_EPOCH
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn moment(text: &str) -> Result<Start, String> {
+        understand(&Value::String(text.to_owned()))
+    }
+
+    #[test]
+    fn moments_are_counted_from_the_epoch() {
+        for (text, ms) in [
+            ("1970-01-01T00:00:00Z", 0),
+            ("1970-01-01T02:00:00+02:00", 0),
+            ("2000-02-29T12:00:00Z", 951_825_600_000),
+            ("2000-03-01T00:00:00Z", 951_868_800_000),
+            ("2024-12-31T23:59:59.999Z", 1_735_689_599_999),
+            ("2026-03-01T00:00:00-01:30", 1_772_328_600_000),
+        ] {
+            assert_eq!(moment(text), Ok(Start::Timestamp(ms)), "{text}");
+        }
+    }
+
+    #[test]
+    fn days_follow_one_another() {
+        let mut expected = 0;
+        for year in 1970..2110 {
+            for month in 1..=12 {
+                assert_eq!(days_since_epoch(year, month, 1), expected, "{year}-{month}");
+                let leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+                expected += match month {
+                    2 if leap => 29,
+                    2 => 28,
+                    4 | 6 | 9 | 11 => 30,
+                    _ => 31,
+                };
+            }
+        }
+    }
+
+    #[test]
+    fn half_a_moment_is_refused() {
+        for text in ["2026-03-01", "12:00:00", "2026-03-01T00:00:00", "yesterday", "1969-12-31T23:59:59Z"] {
+            assert!(moment(text).is_err(), "{text}");
+        }
+        assert!(understand(&Value::Integer(-1)).is_err());
+        assert!(understand(&Value::Boolean(true)).is_err());
+    }
+}

@@ -1,0 +1,113 @@
+//! Produce: batches are checked and stored verbatim, one per partition and request.
+
+use std::time::{Duration, Instant};
+
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
+
+use super::{Call, Reply, text};
+use crate::connection::Closed;
+use crate::partition::{Admission, Refusal};
+use crate::state::{Shared, State, now_ms};
+
+/// A refusal for want of room is logged at most this often.
+const REFUSAL_LOG_EVERY: Duration = Duration::from_secs(1);
+
+pub(super) fn answer(shared: &Shared, call: &mut Call) -> Result<Reply, Closed> {
+    let request: ProduceRequest = call.request()?;
+    let acks = request.acks;
+    let response = store(shared, request);
+    // Every waiting fetch looks again; there are few, and they sleep on at once if it was not theirs.
+    shared.data_arrived.notify_waiters();
+    if acks != 0 {
+        return call.reply(&response);
+    }
+    // Nobody reads an answer: as in Kafka, an error is told by closing the connection.
+    let mut all = response.responses.iter().flat_map(|topic| &topic.partition_responses);
+    match all.find(|partition| partition.error_code != 0) {
+        Some(failed) => {
+            Ok(Reply::Close(format!("a produce request without acks failed: {}", failed.error_code)))
+        }
+        None => Ok(Reply::Nothing),
+    }
+}
+
+fn store(shared: &Shared, request: ProduceRequest) -> ProduceResponse {
+    let mut state = shared.lock();
+    let acks_ok = matches!(request.acks, -1..=1);
+    let mut store_topic = |topic: TopicProduceData| {
+        let partitions = topic.partition_data.into_iter().map(|data| {
+            let index = data.index;
+            let stored = if acks_ok {
+                store_batch(shared, &mut state, &topic.name, data)
+            } else {
+                Err((ResponseError::InvalidRequiredAcks, None))
+            };
+            responded(index, stored)
+        });
+        let partitions = partitions.collect();
+        TopicProduceResponse::default().with_name(topic.name).with_partition_responses(partitions)
+    };
+    let responses = request.topic_data.into_iter().map(&mut store_topic).collect();
+    ProduceResponse::default().with_responses(responses)
+}
+
+type Failed = (ResponseError, Option<String>);
+
+fn responded(index: i32, stored: Result<i64, Failed>) -> PartitionProduceResponse {
+    let response = PartitionProduceResponse::default()
+        .with_index(index)
+        .with_log_append_time_ms(-1)
+        .with_log_start_offset(0);
+    match stored {
+        Ok(base_offset) => response.with_base_offset(base_offset),
+        Err((error, why)) => response
+            .with_base_offset(-1)
+            .with_log_start_offset(-1)
+            .with_error_code(error.code())
+            .with_error_message(why.map(text)),
+    }
+}
+
+fn store_batch(
+    shared: &Shared,
+    state: &mut State,
+    topic_name: &str,
+    data: PartitionProduceData,
+) -> Result<i64, Failed> {
+    let limits = shared.options.limits;
+    let broker_room = limits.total_bytes.saturating_sub(state.bytes);
+    let unknown = || (ResponseError::UnknownTopicOrPartition, None);
+    let topic = state.topics.get_mut(topic_name).ok_or_else(unknown)?;
+    let message_bytes = topic.config.message_bytes().unwrap_or(limits.message_bytes);
+    let partition = topic.partition_mut(data.index).ok_or_else(unknown)?;
+    let room = broker_room.min(limits.partition_bytes.saturating_sub(partition.bytes()));
+    let records = data.records.unwrap_or_default();
+    let admission = Admission { message_bytes, room, now_ms: now_ms() };
+    match partition.append(&records, admission) {
+        Ok(appended) => {
+            state.bytes += appended.grown;
+            Ok(appended.base_offset)
+        }
+        Err(Refusal::Kafka(error)) => Err((error, None)),
+        Err(Refusal::Full) => Err(full(shared, state, topic_name, data.index)),
+    }
+}
+
+/// Not to be tried again by a client: room does not come back by waiting.
+fn full(shared: &Shared, state: &mut State, topic: &str, partition: i32) -> Failed {
+    let limits = shared.options.limits;
+    let why = format!(
+        "development broker: full. It keeps at most {} bytes in a partition and {} in all ({} now); delete a \
+         topic, raise the limit or use Apache Kafka",
+        limits.partition_bytes, limits.total_bytes, state.bytes
+    );
+    if state.refusal_logged.is_none_or(|at| at.elapsed() >= REFUSAL_LOG_EVERY) {
+        state.refusal_logged = Some(Instant::now());
+        tracing::error!(topic, partition, reason = why, "REFUSED records");
+    }
+    metrics::counter!("keylane_devbroker_refused_batches").increment(1);
+    (ResponseError::PolicyViolation, Some(why))
+}

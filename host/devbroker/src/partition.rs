@@ -1,0 +1,178 @@
+//! One partition: its batches in offset order, what its producers wrote last, and its file.
+
+use bytes::{Bytes, BytesMut};
+use kafka_protocol::ResponseError;
+
+use crate::batch::{self, BatchFault, BatchHeader};
+use crate::error::BrokerError;
+use crate::producers::{Producers, Sequence};
+use crate::store::LogFile;
+
+/// How far into the future a record's timestamp may lie, in milliseconds (Kafka's default).
+const FUTURE_TIMESTAMP_MS: i64 = 3_600_000;
+
+#[derive(Debug)]
+struct StoredBatch {
+    base_offset: i64,
+    last_offset: i64,
+    max_timestamp: i64,
+    bytes: Bytes,
+}
+
+/// A partition's log. The owner is [`State`](crate::state::State), under its lock.
+#[derive(Debug)]
+pub(crate) struct Partition {
+    batches: Vec<StoredBatch>,
+    end_offset: i64,
+    bytes: u64,
+    producers: Producers,
+    /// `None` in a broker that keeps everything in memory.
+    file: Option<LogFile>,
+}
+
+/// What is allowed to a batch that arrives.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Admission {
+    /// The topic's `max.message.bytes`.
+    pub(crate) message_bytes: usize,
+    /// Bytes that the partition and the whole broker still have room for.
+    pub(crate) room: u64,
+    /// Now, in milliseconds since 1970.
+    pub(crate) now_ms: i64,
+}
+
+/// Why a batch was not stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// One of Kafka's own errors.
+    Kafka(ResponseError),
+    /// A byte limit of this broker is reached.
+    Full,
+}
+
+/// What became of a batch: its base offset and how many bytes the log grew by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Appended {
+    pub(crate) base_offset: i64,
+    pub(crate) grown: u64,
+}
+
+impl Partition {
+    /// An empty partition.
+    pub(crate) fn new(file: Option<LogFile>, producer_limit: usize) -> Self {
+        let producers = Producers::new(producer_limit);
+        Self { batches: Vec::new(), end_offset: 0, bytes: 0, producers, file }
+    }
+
+    /// The partition that a file holds; a torn end is cut off the file.
+    pub(crate) fn load(file: LogFile, producer_limit: usize) -> Result<Self, BrokerError> {
+        let mut partition = Self::new(None, producer_limit);
+        partition.file = Some(file.load(|header, bytes| partition.restore(header, bytes))?);
+        Ok(partition)
+    }
+
+    fn restore(&mut self, header: &BatchHeader, bytes: Bytes) -> Result<(), &'static str> {
+        if header.base_offset != self.end_offset {
+            return Err("its offset does not follow the batch before");
+        }
+        self.producers.remember(header, header.base_offset);
+        self.push(header, bytes);
+        Ok(())
+    }
+
+    fn push(&mut self, header: &BatchHeader, bytes: Bytes) {
+        let base_offset = self.end_offset;
+        let last_offset = base_offset + i64::from(header.last_offset_delta);
+        self.end_offset = last_offset + 1;
+        self.bytes += bytes.len() as u64;
+        let max_timestamp = header.max_timestamp;
+        self.batches.push(StoredBatch { base_offset, last_offset, max_timestamp, bytes });
+    }
+
+    /// Stores one batch behind the last one. Kafka takes one batch per partition and request.
+    pub(crate) fn append(&mut self, data: &[u8], admission: Admission) -> Result<Appended, Refusal> {
+        if data.len() > admission.message_bytes {
+            return Err(Refusal::Kafka(ResponseError::MessageTooLarge));
+        }
+        let header = batch::check(data).map_err(refusal)?;
+        if header.is_transactional() {
+            return Err(Refusal::Kafka(ResponseError::UnsupportedVersion));
+        }
+        if header.max_timestamp > admission.now_ms.saturating_add(FUTURE_TIMESTAMP_MS) {
+            return Err(Refusal::Kafka(ResponseError::InvalidTimestamp));
+        }
+        match self.producers.judge(&header).map_err(Refusal::Kafka)? {
+            Sequence::Repeated(base_offset) => return Ok(Appended { base_offset, grown: 0 }),
+            Sequence::Next => {}
+        }
+        let grown = data.len() as u64;
+        if grown > admission.room {
+            return Err(Refusal::Full);
+        }
+        let base_offset = self.end_offset;
+        let placed = batch::place(data, base_offset);
+        if let Some(file) = &mut self.file {
+            file.append(&placed).map_err(|_logged| Refusal::Kafka(ResponseError::KafkaStorageError))?;
+        }
+        self.producers.remember(&header, base_offset);
+        self.push(&header, placed);
+        Ok(Appended { base_offset, grown })
+    }
+
+    /// The first offset. Nothing is ever removed, so it is 0.
+    pub(crate) fn start_offset(&self) -> i64 {
+        0
+    }
+
+    /// The offset the next record will get.
+    pub(crate) fn end_offset(&self) -> i64 {
+        self.end_offset
+    }
+
+    /// Bytes of all batches.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Whole batches from the one that holds `offset` on, up to `max_bytes`; with `at_least_one`
+    /// the first batch is given even if it is larger, or a reader could never pass it.
+    /// `None` if the offset is not between start and end.
+    pub(crate) fn read(&self, offset: i64, max_bytes: usize, at_least_one: bool) -> Option<Bytes> {
+        if offset < self.start_offset() || offset > self.end_offset {
+            return None;
+        }
+        let first = self.batches.partition_point(|b| b.last_offset < offset);
+        let mut size = 0;
+        let mut chosen: Vec<&Bytes> = Vec::new();
+        for StoredBatch { bytes, .. } in self.batches.get(first..).unwrap_or_default() {
+            let forced = at_least_one && chosen.is_empty();
+            if !forced && size + bytes.len() > max_bytes {
+                break;
+            }
+            size += bytes.len();
+            chosen.push(bytes);
+        }
+        match chosen.as_slice() {
+            [] => Some(Bytes::new()),
+            [one] => Some(Bytes::clone(one)),
+            many => {
+                let mut all = BytesMut::with_capacity(size);
+                many.iter().for_each(|b| all.extend_from_slice(b));
+                Some(all.freeze())
+            }
+        }
+    }
+
+    /// The first record at or after `timestamp_ms`: (offset, timestamp).
+    pub(crate) fn offset_at(&self, timestamp_ms: i64) -> Option<(i64, i64)> {
+        let batch = self.batches.iter().find(|b| b.max_timestamp >= timestamp_ms)?;
+        batch::first_at(&batch.bytes, timestamp_ms).or(Some((batch.base_offset, batch.max_timestamp)))
+    }
+}
+
+fn refusal(fault: BatchFault) -> Refusal {
+    Refusal::Kafka(match fault {
+        BatchFault::Short | BatchFault::Checksum => ResponseError::CorruptMessage,
+        BatchFault::Invalid => ResponseError::InvalidRecord,
+    })
+}

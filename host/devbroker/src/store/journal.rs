@@ -1,0 +1,199 @@
+//! The journal of committed offsets and of reserved producer ids.
+//!
+//! Each entry is: length (u32), checksum (u32), body. It is rewritten with what still counts when
+//! it has grown, so it stays within a few times the live offsets.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use bytes::{Buf, BufMut};
+
+use crate::error::BrokerError;
+
+/// A journal smaller than this is never rewritten, in bytes.
+const REWRITE_BYTES: u64 = 16 << 20;
+/// A journal is rewritten when it is this many times as long as after the last rewrite.
+const REWRITE_FACTOR: u64 = 4;
+const ENTRY_HEADER_BYTES: usize = 8;
+
+/// One line of the journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Entry {
+    /// An offset was committed.
+    Committed { group: String, topic: String, partition: i32, offset: i64, metadata: String },
+    /// A group was deleted with its offsets.
+    GroupDeleted { group: String },
+    /// A topic was deleted, and every group's offsets in it.
+    TopicDeleted { topic: String },
+    /// Producer ids below this may have been given out.
+    ProducerIds { below: i64 },
+}
+
+/// The open journal.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    path: PathBuf,
+    file: File,
+    length: u64,
+    rewrite_at: u64,
+}
+
+impl Journal {
+    /// Reads what an earlier run left; a torn end is ignored and goes with the next rewrite.
+    pub(crate) fn read(path: &Path, mut visit: impl FnMut(Entry)) -> Result<(), BrokerError> {
+        if !path.exists() {
+            return Ok(());
+        }
+        let data = std::fs::read(path).map_err(|e| BrokerError::data(path, e))?;
+        let mut rest = data.as_slice();
+        while !rest.is_empty() {
+            let at = (data.len() - rest.len()) as u64;
+            match next(&mut rest) {
+                Some(Ok(entry)) => visit(entry),
+                Some(Err(why)) => return Err(BrokerError::Damaged { path: path.to_owned(), at, why }),
+                None => {
+                    tracing::warn!(file = %path.display(), at, "ignored the torn end of the offsets journal");
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a new journal with `entries` in place of the old one and opens it.
+    pub(crate) fn write(path: &Path, entries: &[Entry]) -> std::io::Result<Self> {
+        let mut text = Vec::new();
+        entries.iter().for_each(|entry| put(&mut text, entry));
+        let draft = path.with_extension("new");
+        std::fs::write(&draft, &text)?;
+        std::fs::rename(&draft, path)?;
+        let file = OpenOptions::new().append(true).open(path)?;
+        let length = text.len() as u64;
+        let rewrite_at = REWRITE_BYTES.max(length.saturating_mul(REWRITE_FACTOR));
+        Ok(Self { path: path.to_owned(), file, length, rewrite_at })
+    }
+
+    /// Adds an entry. A failed write is taken back, so that no half entry stands before the next.
+    pub(crate) fn append(&mut self, entry: &Entry) -> std::io::Result<()> {
+        let mut text = Vec::new();
+        put(&mut text, entry);
+        if let Err(error) = self.file.write_all(&text) {
+            tracing::error!(file = %self.path.display(), %error, "cannot write the offsets journal");
+            self.file.set_len(self.length)?;
+            return Err(error);
+        }
+        self.length += text.len() as u64;
+        Ok(())
+    }
+
+    /// Where it lies, if it has grown enough to be rewritten.
+    pub(crate) fn rewrite_due(&self) -> Option<&Path> {
+        (self.length >= self.rewrite_at).then_some(self.path.as_path())
+    }
+}
+
+fn put(out: &mut Vec<u8>, entry: &Entry) {
+    let mut body = Vec::new();
+    match entry {
+        Entry::Committed { group, topic, partition, offset, metadata } => {
+            body.put_u8(1);
+            [group, topic, metadata].iter().for_each(|text| put_text(&mut body, text));
+            body.put_i32(*partition);
+            body.put_i64(*offset);
+        }
+        Entry::GroupDeleted { group } => {
+            body.put_u8(2);
+            put_text(&mut body, group);
+        }
+        Entry::TopicDeleted { topic } => {
+            body.put_u8(3);
+            put_text(&mut body, topic);
+        }
+        Entry::ProducerIds { below } => {
+            body.put_u8(4);
+            body.put_i64(*below);
+        }
+    }
+    out.put_u32(u32::try_from(body.len()).unwrap_or(u32::MAX));
+    out.put_u32(crc32c::crc32c(&body));
+    out.put_slice(&body);
+}
+
+fn put_text(out: &mut Vec<u8>, text: &str) {
+    out.put_u32(u32::try_from(text.len()).unwrap_or(u32::MAX));
+    out.put_slice(text.as_bytes());
+}
+
+/// The next entry; `None` at a torn end.
+fn next(rest: &mut &[u8]) -> Option<Result<Entry, &'static str>> {
+    let (mut header, after) = rest.split_at_checked(ENTRY_HEADER_BYTES)?;
+    let (length, checksum) = (header.get_u32() as usize, header.get_u32());
+    let (body, after) = after.split_at_checked(length)?;
+    *rest = after;
+    if crc32c::crc32c(body) != checksum {
+        return if after.is_empty() { None } else { Some(Err("an entry is broken and more follow it")) };
+    }
+    Some(parse(body).ok_or("an entry of an unknown kind"))
+}
+
+fn parse(mut body: &[u8]) -> Option<Entry> {
+    let body = &mut body;
+    match body.try_get_u8().ok()? {
+        1 => {
+            let (group, topic, metadata) = (text(body)?, text(body)?, text(body)?);
+            let (partition, offset) = (body.try_get_i32().ok()?, body.try_get_i64().ok()?);
+            Some(Entry::Committed { group, topic, partition, offset, metadata })
+        }
+        2 => Some(Entry::GroupDeleted { group: text(body)? }),
+        3 => Some(Entry::TopicDeleted { topic: text(body)? }),
+        4 => Some(Entry::ProducerIds { below: body.try_get_i64().ok()? }),
+        _ => None,
+    }
+}
+
+fn text(body: &mut &[u8]) -> Option<String> {
+    let length = body.try_get_u32().ok()? as usize;
+    let (text, rest) = body.split_at_checked(length)?;
+    *body = rest;
+    String::from_utf8(text.to_vec()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries() -> Vec<Entry> {
+        let committed = Entry::Committed {
+            group: "g".into(),
+            topic: "t".into(),
+            partition: 3,
+            offset: 42,
+            metadata: "a\tb\nc".into(),
+        };
+        vec![committed, Entry::GroupDeleted { group: "old".into() }, Entry::ProducerIds { below: 2000 }]
+    }
+
+    #[test]
+    fn entries_come_back_and_a_torn_end_is_ignored_but_damage_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("j");
+        let mut journal = Journal::write(&path, &entries()).unwrap();
+        journal.append(&Entry::TopicDeleted { topic: "t".into() }).unwrap();
+        let mut seen = Vec::new();
+        Journal::read(&path, |entry| seen.push(entry)).unwrap();
+        assert_eq!(seen.len(), 4);
+        assert_eq!(seen[..3], entries());
+
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+        let mut seen = Vec::new();
+        Journal::read(&path, |entry| seen.push(entry)).unwrap();
+        assert_eq!(seen, entries());
+
+        let mut damaged = whole;
+        damaged[ENTRY_HEADER_BYTES + 2] ^= 1;
+        std::fs::write(&path, &damaged).unwrap();
+        assert!(matches!(Journal::read(&path, |_| ()), Err(BrokerError::Damaged { at: 0, .. })));
+    }
+}

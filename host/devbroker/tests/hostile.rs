@@ -1,0 +1,119 @@
+//! Whatever bytes come in, the broker lives: the connection ends, others are answered as before.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by panicking")]
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use bytes::{BufMut, BytesMut};
+use kafka_protocol::messages::{ApiVersionsRequest, DeleteGroupsRequest, MetadataRequest, RequestHeader};
+use kafka_protocol::protocol::{Encodable, StrBytes};
+use keylane_devbroker::{Broker, BrokerOptions, Limits};
+use keylane_test_support::RawClient;
+use proptest::prelude::*;
+
+/// One broker for all cases of this binary, on a runtime of its own. It ends with the process.
+fn bootstrap() -> &'static str {
+    static BROKER: OnceLock<(tokio::runtime::Runtime, Broker, String)> = OnceLock::new();
+    let (_, _, address) = BROKER.get_or_init(|| {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let limits = Limits { topics: 20, partitions: 50, groups: 20, connections: 50, ..Limits::default() };
+        let options = BrokerOptions { limits, ..BrokerOptions::default() };
+        let broker = runtime.block_on(Broker::start(options)).unwrap();
+        let address = broker.bootstrap();
+        (runtime, broker, address)
+    });
+    address
+}
+
+/// Sends raw bytes and waits until the broker has answered or closed.
+fn throw(bytes: &[u8]) {
+    let mut stream = TcpStream::connect(bootstrap()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    // The broker may close before all is written; that is a fine answer.
+    let _closed_early = stream.write_all(bytes);
+    let _closed_early = stream.shutdown(Shutdown::Write);
+    let mut answer = Vec::new();
+    let _reset = stream.read_to_end(&mut answer);
+}
+
+fn is_alive() {
+    let answer = RawClient::connect(bootstrap()).unwrap().call(3, &ApiVersionsRequest::default()).unwrap();
+    assert_eq!(answer.error_code, 0);
+}
+
+/// A frame with a good header and any body.
+fn frame(key: i16, version: i16, body: &[u8]) -> BytesMut {
+    let flexible = version % 2 == 1; // whether the header has tags is part of what is tried
+    let mut rest = BytesMut::new();
+    let header = RequestHeader::default().with_request_api_key(key).with_request_api_version(version);
+    header.encode(&mut rest, if flexible { 2 } else { 1 }).unwrap();
+    rest.put_slice(body);
+    let mut frame = BytesMut::new();
+    frame.put_i32(i32::try_from(rest.len()).unwrap());
+    frame.put_slice(&rest);
+    frame
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_bytes(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        throw(&bytes);
+        is_alive();
+    }
+
+    #[test]
+    fn random_bodies_behind_good_headers(
+        key in 0_i16..70,
+        version in 0_i16..15,
+        body in prop::collection::vec(prop_oneof![Just(0_u8), Just(1), Just(2), Just(0xff), any::<u8>()], 0..200),
+    ) {
+        // Fetch and JoinGroup may wait for as long as random bytes say.
+        prop_assume!(key != 1 && key != 11);
+        throw(&frame(key, version, &body));
+        is_alive();
+    }
+}
+
+#[test]
+fn lengths_that_are_only_claimed() {
+    for claimed in [i32::MAX, i32::MIN, -1, 0, 9, 16 << 20] {
+        throw(&claimed.to_be_bytes());
+    }
+    for (version, body) in [(0, vec![0x7f, 0xff, 0xff, 0xff]), (2, vec![0xff, 0xff, 0xff, 0xff, 0x0f, 0])] {
+        let mut rest = BytesMut::new();
+        let header = RequestHeader::default().with_request_api_key(42).with_request_api_version(version);
+        header.encode(&mut rest, if version >= 2 { 2 } else { 1 }).unwrap();
+        rest.put_slice(&body);
+        let mut frame = BytesMut::new();
+        frame.put_i32(i32::try_from(rest.len()).unwrap());
+        frame.put_slice(&rest);
+        throw(&frame);
+    }
+    is_alive();
+}
+
+#[test]
+fn too_many_elements_and_too_large_a_frame_close_only_their_connection() {
+    let groups = vec![StrBytes::from_static_str("").into(); 200_000];
+    let mut client = RawClient::connect(bootstrap()).unwrap();
+    assert!(client.call(0, &DeleteGroupsRequest::default().with_groups_names(groups)).is_err());
+    let mut client = RawClient::connect(bootstrap()).unwrap();
+    let large = [vec![0, 3, 0, 0], vec![0; 2 << 20]].concat(); // a metadata request of 2 MiB
+    assert!(client.send(&large).is_err() || client.receive().is_err());
+    is_alive();
+    let mut client = RawClient::connect(bootstrap()).unwrap();
+    assert!(client.call(1, &MetadataRequest::default().with_topics(None)).is_ok());
+}
+
+#[test]
+fn an_unknown_version_of_api_versions_is_answered() {
+    let mut client = RawClient::connect(bootstrap()).unwrap();
+    client.send(&[0, 18, 0, 99, 0, 0, 0, 7, 0, 1, b'k', 0]).unwrap();
+    let answer = client.receive().unwrap();
+    assert_eq!(answer[..6], [0, 0, 0, 7, 0, 35], "correlation id, then UNSUPPORTED_VERSION");
+}

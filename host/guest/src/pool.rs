@@ -1,0 +1,156 @@
+//! The warm pool of one revision.
+//!
+//! Who owns: a run owns the instance that it has taken, the pool owns the idle ones. Who waits: a run that
+//! finds all instances taken. Who wakes: a run that ends gives its place to the one that waits longest.
+//! What bounds: `limits.concurrency` places, and so as many instances. The idle ones are taken last in,
+//! first out, so that in quiet times the others grow old and are ended by the reaper.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::census::{Census, End};
+use crate::engine::GuestOptions;
+use crate::failure::AttemptFailure;
+use crate::instance::{Blueprint, Instance};
+
+/// How much longer than its limit an idle instance may live, as a part of that limit.
+const REAPER_LOOKS_PER_IDLE: u32 = 4;
+
+/// The shortest time between two looks of the reaper.
+const REAPER_LOOK_MIN: Duration = Duration::from_millis(10);
+
+/// The instances of one revision.
+pub(crate) struct Pool {
+    handler: Arc<str>,
+    pub(crate) blueprint: Blueprint,
+    pub(crate) census: Arc<Census>,
+    places: Arc<Semaphore>,
+    /// The oldest stand first. The lock is held for a push, a pop or a cut, never across an await.
+    idle: Mutex<Vec<Instance>>,
+    instance_events: u32,
+    instance_idle: Duration,
+}
+
+impl Pool {
+    /// An empty pool, with its reaper. Needs the async runtime.
+    pub(crate) fn new(handler: Arc<str>, blueprint: Blueprint, options: &GuestOptions) -> Arc<Self> {
+        let pool = Arc::new(Self {
+            census: Census::new(handler.clone()),
+            places: Arc::new(Semaphore::new(blueprint.limits.concurrency.max(1))),
+            idle: Mutex::new(Vec::new()),
+            instance_events: options.instance_events,
+            instance_idle: options.instance_idle,
+            blueprint,
+            handler,
+        });
+        tokio::spawn(reap(Arc::downgrade(&pool), options.instance_idle));
+        pool
+    }
+
+    /// Waits for a place and takes the warmest instance there is; without one, the place is empty and an
+    /// instance is made when it is asked for.
+    pub(crate) async fn take(self: &Arc<Self>) -> Lease {
+        let since = Instant::now();
+        // Nobody closes the semaphore; if somebody did, a run without a place would be the smaller harm.
+        let place = self.places.clone().acquire_owned().await.ok();
+        metrics::histogram!("keylane_instance_wait_seconds", "handler" => self.handler.to_string())
+            .record(since.elapsed().as_secs_f64());
+        Lease { instance: self.idle().pop(), pool: self.clone(), at_work: false, _place: place }
+    }
+
+    /// Makes the first instance, so that a component that cannot even start is refused at once.
+    pub(crate) async fn warm(self: &Arc<Self>) -> Result<(), AttemptFailure> {
+        self.take().await.instance().await.map(drop)
+    }
+
+    fn give_back(&self, mut instance: Instance) {
+        if instance.events >= self.instance_events {
+            return instance.end(End::Worn);
+        }
+        instance.idle_since = Instant::now();
+        self.idle().push(instance);
+    }
+
+    /// Ends what has been idle too long.
+    fn end_idle(&self, now: Instant) {
+        let old: Vec<Instance> = {
+            let mut idle = self.idle();
+            let is_old = |instance: &Instance| now.duration_since(instance.idle_since) >= self.instance_idle;
+            let count = idle.iter().take_while(|instance| is_old(instance)).count();
+            idle.drain(..count).collect()
+        };
+        old.into_iter().for_each(|instance| instance.end(End::Idle));
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Instance>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Looks at the idle instances now and then; ends with the pool, at the next look.
+async fn reap(pool: Weak<Pool>, idle: Duration) {
+    let look = (idle / REAPER_LOOKS_PER_IDLE).max(REAPER_LOOK_MIN);
+    loop {
+        tokio::time::sleep(look).await;
+        let Some(pool) = pool.upgrade() else { return };
+        pool.end_idle(Instant::now());
+    }
+}
+
+/// A place in the pool, with the instance that works there. Dropped while an event is at work, which means
+/// that its run was given up, it ends the instance; else the instance goes back.
+pub(crate) struct Lease {
+    pool: Arc<Pool>,
+    instance: Option<Instance>,
+    at_work: bool,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl Lease {
+    /// The instance of this place, made if there is none.
+    pub(crate) async fn instance(&mut self) -> Result<&mut Instance, AttemptFailure> {
+        let instance = match self.instance.take() {
+            Some(instance) => instance,
+            None => Instance::make(&self.pool.blueprint, &self.pool.census).await?,
+        };
+        Ok(self.instance.insert(instance))
+    }
+
+    /// An event begins on this place.
+    pub(crate) fn begin(&mut self) {
+        self.at_work = true;
+    }
+
+    /// The event ended well: its instance may take the next one, unless it has had its share.
+    pub(crate) fn succeed(&mut self) {
+        self.at_work = false;
+        if self.instance.as_ref().is_some_and(|instance| instance.events >= self.pool.instance_events) {
+            self.end(End::Worn);
+        }
+    }
+
+    /// The event failed: its instance ends.
+    pub(crate) fn fail(&mut self) {
+        self.at_work = false;
+        self.end(End::Failed);
+    }
+
+    fn end(&mut self, end: End) {
+        if let Some(instance) = self.instance.take() {
+            instance.end(end);
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if self.at_work {
+            return self.end(End::Abandoned);
+        }
+        if let Some(instance) = self.instance.take() {
+            self.pool.give_back(instance);
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! A revision: one component, checked against its manifest, compiled, linked and with a warm pool.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use keylane_capability::bindings::HandlerPre;
+use keylane_capability::{Capabilities, CapabilityError, GuestState};
+use keylane_deployment::Manifest;
+use keylane_engine::Outcome;
+use wasmtime::component::{Component, Linker};
+
+use crate::census::InstanceCounts;
+use crate::component_file::{Compiled, compile};
+use crate::engine::GuestEngine;
+use crate::error::GuestError;
+use crate::instance::Blueprint;
+use crate::pool::Pool;
+
+/// A component that is ready to run. Dropping the last runner and the revision ends its instances.
+#[derive(Clone)]
+pub struct Revision {
+    id: Arc<str>,
+    pub(crate) pool: Arc<Pool>,
+}
+
+impl Revision {
+    /// Reads the component that the manifest names, checks it, prepares its capabilities (which may run
+    /// migrations) and makes a first instance. Compiling does not block the async runtime.
+    ///
+    /// # Errors
+    /// Says what is wrong with the file, the component or what it imports, and what to do.
+    pub async fn load(
+        engine: &GuestEngine,
+        manifest: &Manifest,
+        manifest_dir: &Path,
+        capabilities: &Capabilities,
+    ) -> Result<Self, GuestError> {
+        let file = manifest_dir.join(&manifest.component);
+        let (revision, component) = fit(engine, manifest, &file, capabilities).await?;
+        let prepared = capabilities.prepare(manifest, manifest_dir).await?;
+        let blueprint = Blueprint { component, prepared, limits: manifest.limits.clone() };
+        let pool = Pool::new(manifest.name.as_str().into(), blueprint, &engine.options);
+        pool.warm().await.map_err(|failure| first_instance(file.clone(), failure.into()))?;
+        let id: Arc<str> = revision.into();
+        tracing::info!(handler = %manifest.name, revision = %id, file = %file.display(), "revision is ready");
+        Ok(Self { id, pool })
+    }
+
+    /// Checks the component that the manifest names as [`Self::load`] does, and starts nothing: no database
+    /// is opened and no instance is made.
+    ///
+    /// # Errors
+    /// As [`Self::load`], for the file, the component and what it imports.
+    pub async fn check(
+        engine: &GuestEngine,
+        manifest: &Manifest,
+        manifest_dir: &Path,
+        capabilities: &Capabilities,
+    ) -> Result<(), GuestError> {
+        let file = manifest_dir.join(&manifest.component);
+        fit(engine, manifest, &file, capabilities).await.map(drop)
+    }
+
+    /// The start of the digest of the component's bytes: the same component has the same.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// What became of its instances so far.
+    #[must_use]
+    pub fn instances(&self) -> InstanceCounts {
+        self.pool.census.counts()
+    }
+}
+
+/// Compiles the component, checks what it imports and links it. Answers its digest with it.
+async fn fit(
+    engine: &GuestEngine,
+    manifest: &Manifest,
+    file: &Path,
+    capabilities: &Capabilities,
+) -> Result<(String, HandlerPre<GuestState>), GuestError> {
+    let compiled = compile_aside(engine, file).await?;
+    check_imports(engine, manifest, &compiled.component, capabilities)
+        .map_err(|refusal| GuestError::Import { file: file.to_owned(), refusal })?;
+    let component = link(engine, manifest, &compiled.component, capabilities)
+        .map_err(|error| GuestError::Link { file: file.to_owned(), reason: format!("{error:#}") })?;
+    Ok((compiled.revision, component))
+}
+
+/// Compiles on a thread that may block.
+async fn compile_aside(engine: &GuestEngine, file: &Path) -> Result<Compiled, GuestError> {
+    let (engine, path) = (engine.engine.clone(), file.to_owned());
+    tokio::task::spawn_blocking(move || compile(&engine, &path)).await.unwrap_or_else(|error| {
+        Err(GuestError::NotAComponent {
+            file: file.to_owned(),
+            found: format!("it breaks the compiler: {error}"),
+        })
+    })
+}
+
+fn check_imports(
+    engine: &GuestEngine,
+    manifest: &Manifest,
+    component: &Component,
+    capabilities: &Capabilities,
+) -> Result<(), CapabilityError> {
+    let types = component.component_type();
+    let imports: Vec<_> = types.imports(&engine.engine).map(|(name, _)| name).collect();
+    capabilities.check(manifest, &imports)
+}
+
+fn link(
+    engine: &GuestEngine,
+    manifest: &Manifest,
+    component: &Component,
+    capabilities: &Capabilities,
+) -> wasmtime::Result<HandlerPre<GuestState>> {
+    let mut linker = Linker::new(&engine.engine);
+    capabilities.link(&mut linker, &manifest.grants)?;
+    HandlerPre::new(linker.instantiate_pre(component)?)
+}
+
+fn first_instance(file: PathBuf, outcome: Outcome) -> GuestError {
+    let reason = match outcome {
+        Outcome::Failed { reason, .. } => reason,
+        Outcome::Done | Outcome::NotStarted => String::new(),
+    };
+    GuestError::FirstInstance { file, reason }
+}

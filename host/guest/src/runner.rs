@@ -1,0 +1,64 @@
+//! The runner: executes the engine's runs on a revision's instances.
+
+use std::sync::Arc;
+
+use keylane_capability::Delivery;
+use keylane_engine::{Attempt, Outcome, Runner};
+
+use crate::attempt::carry_out;
+use crate::failure::AttemptFailure;
+use crate::pool::{Lease, Pool};
+use crate::progress::Progress;
+use crate::revision::Revision;
+
+/// Runs events on warm instances of one revision. Cheap to clone; the clones share the instances.
+///
+/// A run may be dropped at any point: the event at work is rolled back and its instance ended; events
+/// before it have ended in whatever way they did, and nobody is told.
+#[derive(Clone)]
+pub struct GuestRunner {
+    pool: Arc<Pool>,
+}
+
+impl GuestRunner {
+    /// A runner on this revision's instances.
+    #[must_use]
+    pub fn new(revision: &Revision) -> Self {
+        Self { pool: revision.pool.clone() }
+    }
+}
+
+impl Runner for GuestRunner {
+    async fn run(&self, attempts: Vec<Attempt>) -> Vec<Outcome> {
+        let mut progress = Progress::new(attempts.len());
+        let mut lease = self.pool.take().await;
+        for (index, attempt) in attempts.iter().enumerate() {
+            if !progress.may_start(attempt.lane).await {
+                continue;
+            }
+            match self.carry_out(&mut lease, attempt).await {
+                Ok(delivery) => progress.hold(index, attempt.lane, delivery).await,
+                Err(failure) => progress.fail(index, attempt.lane, failure),
+            }
+        }
+        // The instance is free for the next run while this one waits for its acknowledgements.
+        drop(lease);
+        progress.end().await
+    }
+}
+
+impl GuestRunner {
+    async fn carry_out(&self, lease: &mut Lease, attempt: &Attempt) -> Result<Delivery, AttemptFailure> {
+        lease.begin();
+        let answer = match lease.instance().await {
+            Ok(instance) => carry_out(instance, attempt, &self.pool.blueprint.limits).await,
+            Err(failure) => Err(failure),
+        };
+        if answer.is_ok() {
+            lease.succeed()
+        } else {
+            lease.fail()
+        }
+        answer
+    }
+}

@@ -1,0 +1,99 @@
+//! Guests that answer: what they say and do becomes the outcome.
+
+use std::time::{Duration, Instant};
+
+use keylane_capability::{Value, read_rows};
+use keylane_engine::{FailureClass, Outcome, Runner as _};
+
+use crate::fake_publisher::Acks;
+use crate::stage::{Stage, attempt, failure, folder};
+
+#[tokio::test]
+async fn noop() {
+    let loaded = Stage::of("noop").load().await;
+    assert_eq!(loaded.each(&["a", "b", "c"]).await, vec![Outcome::Done; 3]);
+    assert_eq!(loaded.runner.run(Vec::new()).await, Vec::new());
+}
+
+#[tokio::test]
+async fn flaky() {
+    let loaded = Stage::of("flaky").load().await;
+    let outcome = loaded.one("retry 2").await;
+    let reason = "attempt 1 of 2".to_owned();
+    assert_eq!(outcome, Outcome::Failed { class: FailureClass::Retry, reason, after_ms: Some(7) });
+
+    let mut second = attempt(0, 0, "retry 2");
+    second.number = 2;
+    assert_eq!(loaded.runner.run(vec![second]).await, vec![Outcome::Done]);
+
+    let rejected = loaded.one("reject").await;
+    assert_eq!(failure(&rejected), (FailureClass::Reject, "no later attempt can help"));
+    assert_eq!(loaded.revision.instances().failed, 2, "a failed verdict ends the instance as a trap does");
+}
+
+#[tokio::test]
+async fn echo() {
+    let loaded = Stage::of("echo").with_producer(Acks::AtOnce).load().await;
+    let outcomes = loaded.each(&["once", "then trap", "twice"]).await;
+    assert_eq!(outcomes[0], Outcome::Done);
+    assert_eq!(failure(&outcomes[1]).0, FailureClass::Trap);
+    assert_eq!(outcomes[2], Outcome::Done);
+    let values: Vec<_> = loaded.publisher.records().into_iter().map(|record| record.value.unwrap()).collect();
+    assert_eq!(values, ["once", "twice", "twice"], "what a failed event produced never leaves");
+}
+
+#[tokio::test]
+async fn recorder() {
+    let loaded =
+        Stage::of("recorder").with_database(Some(folder("recorder").join("migrations"))).load().await;
+    let run: Vec<_> = (0..97).map(|offset| attempt(offset, offset, "seen")).collect();
+    let outcomes = loaded.runner.run(run.clone()).await;
+    let failed: Vec<_> = (0..97).filter(|index| outcomes[*index] != Outcome::Done).collect();
+    assert_eq!(failed.len(), 1, "one event in 97 asks for a second attempt");
+    assert_eq!(failure(&outcomes[failed[0]]).0, FailureClass::Retry);
+
+    let mut again = run[failed[0]].clone();
+    again.number = 2;
+    assert_eq!(loaded.runner.run(vec![again]).await, vec![Outcome::Done]);
+    let seen = "SELECT count(*), sum(attempt), max(n) FROM seen";
+    let rows = read_rows(&loaded.database, seen).await.unwrap();
+    assert_eq!(rows, [[97, 98, 97].map(Value::Integer)], "the failed attempt's row was rolled back");
+}
+
+#[tokio::test]
+async fn slow_host_call() {
+    const TIME: Duration = Duration::from_millis(200);
+    let loaded = Stage::of("slow-host-call").time(TIME).with_database(None).load().await;
+    let mut rows = 250_000_u64;
+    loop {
+        let since = Instant::now();
+        assert_eq!(
+            loaded.one(&rows.to_string()).await,
+            Outcome::Done,
+            "the database's time is not the guest's"
+        );
+        if since.elapsed() > TIME * 2 {
+            break;
+        }
+        rows *= 2;
+    }
+}
+
+#[tokio::test]
+async fn host_calls_without_end_are_ended() {
+    let mut stage = Stage::of("slow-host-call").time(Duration::from_millis(200)).with_database(None);
+    stage.manifest.limits.host_call = Duration::from_millis(50);
+    let loaded = stage.load().await;
+    let outcome = loaded.one("forever").await;
+    assert_eq!(failure(&outcome), (FailureClass::Timeout, "its host calls together took longer than 1s"));
+    assert_eq!(loaded.one("1").await, Outcome::Done);
+}
+
+#[tokio::test]
+async fn a_run_given_up_midway_frees_the_database() {
+    let loaded = Stage::of("slow-host-call").with_database(None).load().await;
+    let endless = loaded.runner.run(vec![attempt(0, 0, "1000000000000")]);
+    assert!(tokio::time::timeout(Duration::from_millis(100), endless).await.is_err(), "it is still counting");
+    assert_eq!(loaded.revision.instances().abandoned, 1);
+    assert_eq!(loaded.one("1").await, Outcome::Done, "the transaction is rolled back and the writer is free");
+}

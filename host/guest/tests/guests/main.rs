@@ -1,0 +1,23 @@
+//! Components through the real host: the guests of `tests/guests/`, most of them hostile, one test each
+//! of the same name, and what runs, deliveries and warm instances promise.
+//!
+//! They need the built components: `make guests`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test may fail loudly, also in its supporting functions"
+)]
+
+mod answers;
+mod contained;
+mod cost;
+mod deliveries;
+mod fake_publisher;
+mod pairing;
+mod refused;
+mod stage;
+mod warm;

@@ -1,0 +1,100 @@
+//! The host file (`keylane.toml`): which handlers run here, and the real things behind the names in
+//! their manifests. It is read in two steps, as written ([`raw`]) and checked, and passed on as values.
+
+mod check;
+mod kafka;
+mod mail;
+mod raw;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use keylane_deployment::{DeploymentError, Document, Manifest};
+
+pub(crate) use mail::{Mail, Smtp, Tls};
+
+/// A checked host file, with the manifests it names.
+#[derive(Debug, Clone)]
+pub(crate) struct HostConfig {
+    /// The hosts that share work have one fleet name; it is the first part of every consumer group.
+    pub(crate) fleet: String,
+    /// How to reach Kafka.
+    pub(crate) kafka: Kafka,
+    /// The handlers to run: at least one, each name once.
+    pub(crate) handlers: Vec<Handler>,
+    /// How mail leaves. Present when any handler is granted mail.
+    pub(crate) mail: Option<Mail>,
+    /// Where health and metrics are served.
+    pub(crate) admin: SocketAddr,
+    /// What the host may hold.
+    pub(crate) limits: HostLimits,
+}
+
+/// How to reach Kafka.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Kafka {
+    /// `host:port`, separated by commas.
+    pub(crate) brokers: String,
+    /// Properties of librdkafka, as written. None of them is one that keylane sets itself.
+    pub(crate) properties: BTreeMap<String, String>,
+}
+
+/// One handler of this host.
+#[derive(Debug, Clone)]
+pub(crate) struct Handler {
+    /// The manifest's file. Paths in the manifest are relative to its folder.
+    pub(crate) file: PathBuf,
+    /// The manifest.
+    pub(crate) manifest: Manifest,
+    /// Its databases, by the name of the grant: exactly those that the manifest grants.
+    pub(crate) databases: BTreeMap<String, Database>,
+}
+
+/// A database of a handler.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Database {
+    /// The SQLite file, resolved against the host file's folder.
+    pub(crate) file: PathBuf,
+    /// Whether every commit is pressed to the disk before it counts (`full`, the default), or a power
+    /// cut may take the last ones back (`normal`).
+    pub(crate) every_commit_to_disk: bool,
+}
+
+/// What the host may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HostLimits {
+    /// Records of one partition in the host at once; 5,000 by default.
+    pub(crate) partition_records: usize,
+    /// Bytes of one partition in the host at once; 8 MiB by default.
+    pub(crate) partition_bytes: usize,
+    /// How long running events may take to finish when the host stops; 30 s by default.
+    pub(crate) drain: Duration,
+}
+
+impl HostConfig {
+    /// Reads and checks a host file and every manifest it names.
+    ///
+    /// # Errors
+    /// When one of these files cannot be read or used, or they do not fit together. The error names
+    /// the file, the line and the key.
+    pub(crate) fn load(file: &Path) -> Result<Self, DeploymentError> {
+        Self::from_document(&Document::read(file)?)
+    }
+
+    /// The same for a document that is already read.
+    pub(crate) fn from_document(document: &Document) -> Result<Self, DeploymentError> {
+        check::host(document, document.parse()?)
+    }
+
+    /// Whether a document is a host file rather than a manifest: only a host file has one of these keys.
+    pub(crate) fn is_host_file(document: &Document) -> bool {
+        document
+            .top_keys()
+            .iter()
+            .any(|key| matches!(key.as_str(), "fleet" | "handlers" | "kafka" | "databases"))
+    }
+}

@@ -1,0 +1,132 @@
+//! A host file that is right: what is written is what is meant. What is wrong is under `tests/golden`.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::*;
+
+const MANIFEST: &str = r#"
+    name = "audit"
+    component = "audit.wasm"
+    [subscribe]
+    topics = ["tasks"]
+    [grants.sql.ledger]
+    access = "write"
+"#;
+
+const SMALLEST: &str = r#"
+    fleet = "exchange"
+    handlers = ["audit/handler.toml"]
+    [kafka]
+    brokers = ["one:9092"]
+    [databases.audit.ledger]
+    url = "sqlite://data/audit.db"
+"#;
+
+/// Lays out a host file with one handler, and reads it.
+fn read(text: &str) -> (TempDir, Result<HostConfig, DeploymentError>) {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("audit")).unwrap();
+    fs::write(folder.path().join("audit/handler.toml"), MANIFEST).unwrap();
+    let file = folder.path().join("keylane.toml");
+    fs::write(&file, text).unwrap();
+    let config = HostConfig::load(&file);
+    (folder, config)
+}
+
+#[test]
+fn what_is_left_out_has_its_default() {
+    let (folder, config) = read(SMALLEST);
+    let config = config.unwrap();
+    assert_eq!(config.fleet, "exchange");
+    assert_eq!(config.kafka, Kafka { brokers: "one:9092".to_owned(), properties: BTreeMap::new() });
+    assert_eq!(config.admin, SocketAddr::from(([127, 0, 0, 1], 9464)));
+    assert!(config.mail.is_none());
+    let limits =
+        HostLimits { partition_records: 5_000, partition_bytes: 8 << 20, drain: Duration::from_secs(30) };
+    assert_eq!(config.limits, limits);
+    let [handler] = config.handlers.as_slice() else { panic!("{:?}", config.handlers) };
+    assert_eq!(handler.file, folder.path().join("audit/handler.toml"));
+    assert_eq!(handler.manifest.name, "audit");
+    let database = Database { file: folder.path().join("data/audit.db"), every_commit_to_disk: true };
+    assert_eq!(handler.databases, BTreeMap::from([("ledger".to_owned(), database)]));
+}
+
+#[test]
+fn every_key_is_read() {
+    let text = SMALLEST.replace("[\"one:9092\"]", "[\"one:9092\", \"[::1]:9093\"]")
+        + r#"
+    synchronous = "normal"
+    [kafka.properties]
+    "security.protocol" = "ssl"
+    "socket.timeout.ms" = 5000
+    "log.connection.close" = false
+    [mail]
+    folder = "mails"
+    [admin]
+    listen = "0.0.0.0:80"
+    [limits]
+    partition-records = 7
+    partition-bytes = "2MiB"
+    drain = "5s"
+    "#;
+    let (folder, config) = read(&text);
+    let config = config.unwrap();
+    assert_eq!(config.kafka.brokers, "one:9092,[::1]:9093");
+    let properties =
+        [("log.connection.close", "false"), ("security.protocol", "ssl"), ("socket.timeout.ms", "5000")];
+    assert_eq!(config.kafka.properties, properties.map(|(k, v)| (k.to_owned(), v.to_owned())).into());
+    assert!(!config.handlers[0].databases["ledger"].every_commit_to_disk);
+    assert!(matches!(config.mail, Some(Mail::Folder(mails)) if mails == folder.path().join("mails")));
+    assert_eq!(config.admin, SocketAddr::from(([0, 0, 0, 0], 80)));
+    let limits = HostLimits { partition_records: 7, partition_bytes: 2 << 20, drain: Duration::from_secs(5) };
+    assert_eq!(config.limits, limits);
+}
+
+#[test]
+fn a_mail_server_has_the_port_of_its_encryption_and_a_password_that_is_read_late() {
+    let server = |lines: &str| format!("{SMALLEST}\n[mail.smtp]\nhost = \"smtp.example.org\"\n{lines}");
+    for (tls, port) in [("implicit", 465), ("starttls", 587), ("none", 25)] {
+        let (_folder, config) = read(&server(&format!("tls = \"{tls}\"")));
+        let Some(Mail::Smtp(smtp)) = config.unwrap().mail else { panic!("no server") };
+        assert_eq!((smtp.port, smtp.login.is_some()), (port, false), "{tls}");
+    }
+    let (folder, config) = read(&server("port = 2525\nuser = \"audit\"\npassword-file = \"secret\""));
+    let Some(Mail::Smtp(smtp)) = config.unwrap().mail else { panic!("no server") };
+    assert_eq!((smtp.port, smtp.tls), (2525, Tls::Starttls));
+    let login = smtp.login.unwrap();
+    assert_eq!(login.user, "audit");
+    let missing = login.password.read().unwrap_err().to_string();
+    assert!(missing.contains("`mail.smtp.password-file`: cannot read"), "{missing}");
+    fs::write(folder.path().join("secret"), "pass word\n").unwrap();
+    assert_eq!(login.password.read().unwrap(), "pass word");
+}
+
+#[test]
+fn two_handlers_cannot_share_a_database() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["one", "two"] {
+        let manifest = MANIFEST.replace("audit", name);
+        fs::write(folder.path().join(format!("{name}.toml")), manifest).unwrap();
+    }
+    let text = "fleet = \"f\"\nhandlers = [\"one.toml\", \"two.toml\"]\n[kafka]\nbrokers = [\"b:1\"]\n\
+                [databases.one.ledger]\nurl = \"sqlite://same.db\"\n\
+                [databases.two.ledger]\nurl = \"sqlite://same.db\"\n";
+    let document = Document::from_text(&folder.path().join("keylane.toml"), text);
+    let refused = HostConfig::from_document(&document).unwrap_err().to_string();
+    assert!(
+        refused.ends_with("line 8, `databases.two.ledger.url`: handler \"one\" has this database already"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn the_sample_is_right() {
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/sample/keylane.toml");
+    let config = HostConfig::load(&sample).unwrap();
+    let handlers: Vec<&str> = config.handlers.iter().map(|handler| handler.manifest.name.as_str()).collect();
+    assert_eq!(handlers, ["accounting", "email", "analytics"]);
+}

@@ -1,0 +1,49 @@
+//! The binary: reads the command line, sets up logging, does what was asked, and says how it went.
+
+mod broker;
+mod check;
+mod cli;
+mod component;
+mod config;
+mod demo;
+mod failure;
+mod host;
+mod logging;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    run(cli).unwrap_or_else(|error| {
+        // Nobody is left to tell when standard error itself is closed.
+        failure::report(&error, &mut std::io::stderr().lock()).unwrap_or(ExitCode::FAILURE)
+    })
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    if let Command::Demo(args) = &cli.command {
+        return runtime()?.block_on(demo::run(args, cli.log_format));
+    }
+    logging::start(cli.log_format)?;
+    match cli.command {
+        Command::Check(args) => {
+            let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
+            Ok(runtime()?.block_on(check::run(&args.files, &mut out, &mut err))?)
+        }
+        Command::Host(args) => {
+            let config = config::HostConfig::load(&args.config)?;
+            runtime()?.block_on(host::run(&config))
+        }
+        Command::Broker(args) => runtime()?.block_on(broker::run(&args)),
+        Command::Demo(_) => unreachable!("the demo does its own logging and has been run"),
+    }
+}
+
+/// The async runtime of the commands that serve; threads as the machine has cores.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}

@@ -1,0 +1,99 @@
+//! The bare loop: a plain consumer that reads everything and does nothing. It runs as a process of its own
+//! and tells what it used on standard output.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use rdkafka::Message;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use serde_json::{Value, json};
+
+use crate::process;
+use crate::records::TOPIC;
+use crate::report::Measurement;
+
+/// How long the loop waits for the next record.
+const SILENCE_LIMIT: Duration = Duration::from_secs(30);
+
+/// What the loop reads.
+#[derive(Debug, Args)]
+pub(crate) struct BareArgs {
+    #[arg(long)]
+    broker: String,
+    #[arg(long)]
+    group: String,
+    #[arg(long)]
+    records: u64,
+}
+
+/// The loop itself.
+///
+/// # Errors
+/// When it does not get all records.
+pub(crate) fn run(args: &BareArgs) -> Result<()> {
+    // The same fetching as the host's, so that the difference is not in the client's settings.
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", &args.broker)
+        .set("group.id", &args.group)
+        .set("auto.offset.reset", "earliest")
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .set("fetch.queue.backoff.ms", "10")
+        .set("queued.max.messages.kbytes", "4096")
+        .set("queued.min.messages", "10000")
+        .create()?;
+    consumer.subscribe(&[TOPIC])?;
+    let (mut read, mut bytes, mut first) = (0_u64, 0_usize, None);
+    while read < args.records {
+        let message = consumer.poll(SILENCE_LIMIT).with_context(|| format!("only {read} records came"))??;
+        first.get_or_insert_with(Instant::now);
+        read += 1;
+        bytes += message.payload().map_or(0, <[u8]>::len);
+    }
+    let wall_s = first.map_or(0.0, |first| first.elapsed().as_secs_f64());
+    consumer.commit_consumer_state(CommitMode::Sync)?;
+    let usage = process::usage(std::process::id())?;
+    let told = json!({
+        "bytes": bytes, "wall_s": wall_s, "cpu_s": usage.cpu_s,
+        "rss_mib": usage.rss_mib, "rss_max_mib": usage.rss_max_mib,
+    });
+    writeln!(std::io::stdout(), "{told}")?;
+    Ok(())
+}
+
+/// Runs the loop in a process of its own.
+///
+/// # Errors
+/// When it does not end well.
+pub(crate) fn measure(broker: &str, records: u64, round: u32) -> Result<Measurement> {
+    let output = Command::new(std::env::current_exe()?)
+        .args([
+            "bare",
+            "--broker",
+            broker,
+            "--group",
+            &format!("bare-{round}"),
+            "--records",
+            &records.to_string(),
+        ])
+        .stderr(Stdio::inherit())
+        .output()?;
+    ensure!(output.status.success(), "the bare loop ended with {}", output.status);
+    let told: Value = serde_json::from_slice(&output.stdout)?;
+    let number =
+        |name: &str| told.get(name).and_then(Value::as_f64).with_context(|| format!("no {name}: {told}"));
+    Ok(Measurement {
+        engine: "bare",
+        round,
+        records,
+        wall_s: number("wall_s")?,
+        usage: process::Usage {
+            cpu_s: number("cpu_s")?,
+            rss_mib: number("rss_mib")? as u64,
+            rss_max_mib: number("rss_max_mib")? as u64,
+        },
+    })
+}

@@ -1,0 +1,81 @@
+//! Listing, describing and deleting groups.
+
+use std::time::Duration;
+
+use rdkafka::consumer::Consumer;
+
+use super::{Check, check};
+use crate::clients::{
+    PATIENCE, admin, consumer, new_topic, patient, producer, read, send_numbers, until, wait,
+};
+use crate::raw::Raw;
+use crate::{Observed, Target};
+
+pub(super) const CHECKS: &[Check] = &[check(
+    "groups_are_listed_described_and_deleted",
+    groups,
+    &[
+        "listed: Stable consumer range, 1 members",
+        "described: Stable range 1",
+        "deleted while in use: 68",
+        "after it left: Empty, 0 members",
+        "deleted: 0",
+        "deleted again: 69",
+        "deleted by the admin client: NonEmptyGroup",
+        "described after: Dead",
+        "listed after: false",
+        "its offset is gone: Invalid",
+    ],
+)];
+
+fn groups(target: &Target) -> anyhow::Result<Observed> {
+    let group = "groups";
+    new_topic(target, group, 1)?;
+    send_numbers(&producer(target, &[])?, group, 1, 1)?;
+    let member = consumer(target, group, &[("partition.assignment.strategy", "range")])?;
+    member.subscribe(&[group])?;
+    read(&member, 1)?;
+    member.commit_consumer_state(rdkafka::consumer::CommitMode::Sync)?;
+    let listed = member.fetch_group_list(None, PATIENCE)?;
+    let mut seen: Observed = listed
+        .groups()
+        .iter()
+        .filter(|g| g.name() == group)
+        .map(|g| {
+            format!(
+                "listed: {} {} {}, {} members",
+                g.state(),
+                g.protocol_type(),
+                g.protocol(),
+                g.members().len()
+            )
+        })
+        .collect();
+    let mut raw = Raw::connect(target)?;
+    let (state, protocol, members) = raw.describe_group(group)?;
+    seen.push(format!("described: {state} {protocol} {members}"));
+    seen.push(format!("deleted while in use: {}", raw.delete_group(group)?));
+    let by_admin = wait(admin(target)?.delete_groups(&[group], &patient()))??;
+    member.unsubscribe();
+    until("an empty group", || {
+        let _events = member.poll(Duration::from_millis(10));
+        Ok(raw.describe_group(group)?.0 == "Empty")
+    })?;
+    let (state, _, members) = raw.describe_group(group)?;
+    seen.push(format!("after it left: {state}, {members} members"));
+    drop(member);
+    seen.push(format!("deleted: {}", raw.delete_group(group)?));
+    seen.push(format!("deleted again: {}", raw.delete_group(group)?));
+    let by_admin = by_admin.into_iter().next().and_then(Result::err).map(|(_, code)| format!("{code:?}"));
+    seen.push(format!("deleted by the admin client: {}", by_admin.unwrap_or_default()));
+    seen.push(format!("described after: {}", raw.describe_group(group)?.0));
+    let reader = consumer(target, group, &[])?;
+    let listed = reader.fetch_group_list(None, PATIENCE)?;
+    seen.push(format!("listed after: {}", listed.groups().iter().any(|g| g.name() == group)));
+    let mut list = rdkafka::TopicPartitionList::new();
+    list.add_partition(group, 0);
+    let committed = reader.committed_offsets(list, PATIENCE)?;
+    let offset = committed.find_partition(group, 0).map(|e| format!("{:?}", e.offset()));
+    seen.push(format!("its offset is gone: {}", offset.unwrap_or_default()));
+    Ok(seen)
+}

@@ -1,0 +1,172 @@
+//! A deployment in a temporary folder: manifests beside their components and migrations, and a host file,
+//! as an operator would lay them out.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+use tempfile::TempDir;
+
+use crate::broker::Subscription;
+use crate::place;
+
+/// A handler to be deployed.
+pub struct Part {
+    /// The folder with its `handler.toml` and perhaps `migrations`, from the root of the repository.
+    pub folder: &'static str,
+}
+
+/// The handlers of the task exchange, and one that records what it saw.
+pub const EXCHANGE: [Part; 4] = [
+    Part { folder: "handlers/accounting" },
+    Part { folder: "handlers/email" },
+    Part { folder: "handlers/analytics" },
+    Part { folder: "tests/guests/recorder" },
+];
+
+/// What the tests need to know of a manifest.
+#[derive(Debug, Deserialize)]
+struct Manifest {
+    name: String,
+    component: String,
+    subscribe: Subscribe,
+    #[serde(default)]
+    grants: Grants,
+}
+
+#[derive(Debug, Deserialize)]
+struct Subscribe {
+    topics: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Grants {
+    #[serde(default)]
+    sql: toml::Table,
+}
+
+/// How long a broker waits for a member that is gone without a word: the least that brokers allow by
+/// default, because each host that follows a killed one waits for it.
+const SESSION_MS: u32 = 6_000;
+
+/// Records of a partition in the host at once: few, so that a topic does not fit, intake has to wait, and a
+/// task's later events are not far behind its first ones.
+const PARTITION_RECORDS: u32 = 300;
+
+/// A host file and everything it names.
+pub struct Deployment {
+    folder: TempDir,
+    fleet: String,
+    /// Where the host will listen for health and metrics.
+    pub admin_port: u16,
+    handlers: Vec<Manifest>,
+}
+
+impl Deployment {
+    /// Lays out these handlers for a fleet on this broker.
+    ///
+    /// # Errors
+    /// When a part is missing or a file cannot be written.
+    pub fn new(bootstrap: &str, fleet: &str, parts: &[Part]) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        std::fs::create_dir(folder.path().join("data"))?;
+        let handlers = parts.iter().map(|part| place_part(part, folder.path())).collect::<Result<_>>()?;
+        let deployment = Self { folder, fleet: fleet.to_owned(), admin_port: free_port()?, handlers };
+        std::fs::write(deployment.config(), deployment.host_file(bootstrap))?;
+        Ok(deployment)
+    }
+
+    /// The host file.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.folder.path().join("keylane.toml")
+    }
+
+    /// The folder with everything.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Leaves the folder where it is, for people to look into, and answers where that is.
+    #[must_use]
+    pub fn keep(self) -> PathBuf {
+        self.folder.keep()
+    }
+
+    /// The folder of the mails.
+    #[must_use]
+    pub fn mails(&self) -> PathBuf {
+        self.folder.path().join("mails")
+    }
+
+    /// The database of a handler.
+    #[must_use]
+    pub fn database(&self, handler: &str) -> PathBuf {
+        self.folder.path().join(format!("data/{handler}.db"))
+    }
+
+    /// What each handler's group reads.
+    #[must_use]
+    pub fn subscriptions(&self) -> Vec<Subscription> {
+        let subscription = |handler: &Manifest| Subscription {
+            group: format!("{}.{}", self.fleet, handler.name),
+            topics: handler.subscribe.topics.clone(),
+        };
+        self.handlers.iter().map(subscription).collect()
+    }
+
+    fn host_file(&self, bootstrap: &str) -> String {
+        let manifests: Vec<_> = self
+            .handlers
+            .iter()
+            .map(|handler| format!("{:?}", format!("{}/handler.toml", handler.name)))
+            .collect();
+        let databases: String = self.handlers.iter().flat_map(databases).collect();
+        format!(
+            "fleet = {:?}\nhandlers = [{}]\n\n[kafka]\nbrokers = [{bootstrap:?}]\n\n\
+             [kafka.properties]\n\"session.timeout.ms\" = {SESSION_MS}\n\n{databases}\
+             [mail]\nfolder = \"mails\"\n\n[limits]\npartition-records = {PARTITION_RECORDS}\n\n[admin]\nlisten = \"127.0.0.1:{}\"\n",
+            self.fleet,
+            manifests.join(", "),
+            self.admin_port,
+        )
+    }
+}
+
+fn databases(handler: &Manifest) -> Vec<String> {
+    let name = &handler.name;
+    let database =
+        |grant: &String| format!("[databases.{name}.{grant}]\nurl = \"sqlite://data/{name}.db\"\n\n");
+    handler.grants.sql.keys().map(database).collect()
+}
+
+fn place_part(part: &Part, folder: &Path) -> Result<Manifest> {
+    let from = place::repository().join(part.folder);
+    let file = from.join("handler.toml");
+    let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+    let manifest: Manifest = toml::from_str(&text).with_context(|| file.display().to_string())?;
+    let to = folder.join(&manifest.name);
+    std::fs::create_dir(&to)?;
+    std::fs::write(to.join("handler.toml"), text)?;
+    std::fs::copy(place::component(&manifest.component)?, to.join(&manifest.component))?;
+    let migrations = from.join("migrations");
+    if migrations.is_dir() {
+        std::fs::create_dir(to.join("migrations"))?;
+        for entry in std::fs::read_dir(migrations)? {
+            let entry = entry?;
+            std::fs::copy(entry.path(), to.join("migrations").join(entry.file_name()))?;
+        }
+    }
+    Ok(manifest)
+}
+
+/// A port that was free a moment ago. Another program may take it before it is used; then the start fails
+/// and says so.
+///
+/// # Errors
+/// When the machine has none.
+pub fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}

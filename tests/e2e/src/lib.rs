@@ -1,0 +1,24 @@
+//! End to end: the `keylane` binary as a child process, on a real broker, with the handlers that ship.
+//! What it leaves behind is judged by arithmetic of its own; no code of the host or the handlers is used.
+//!
+//! - [`place`] finds the binary and the components, [`deployment`] lays out a host file, [`host`] runs it.
+//! - [`broker`] is how the tests speak with a broker: through Apache Kafka's own tools ([`tools`]), or
+//!   through a plain client where there is no JDK ([`plain`]); [`dev_broker`] is `keylane broker` as a
+//!   child process. [`offsets`] sees when all work is done.
+//! - [`story`] writes the task exchange's events, [`scenario`] sends them through a host that is killed.
+//! - [`expected`] says what the books must hold, [`check`] compares.
+
+pub mod broker;
+pub mod check;
+pub mod deployment;
+pub mod dev_broker;
+pub mod expected;
+pub mod host;
+pub mod offsets;
+pub mod place;
+pub mod plain;
+pub mod scenario;
+pub mod sqlite;
+pub mod story;
+pub mod tools;
+pub mod waiting;

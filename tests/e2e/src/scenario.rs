@@ -1,0 +1,222 @@
+//! The main scenario: the task exchange's events go through a host that is killed twice, then everything
+//! it left behind is judged.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::broker::{Broker, Stored, Subscription};
+use crate::check::books::Books;
+use crate::check::{analytics, dead_letters, facts, mail, order, same};
+use crate::deployment::{Deployment, EXCHANGE};
+use crate::expected::{Expected, partition_of};
+use crate::host::{self, Process};
+use crate::offsets::Onlooker;
+use crate::sqlite::Database;
+use crate::story::{self, CLOSES_LAST, CLOSES_MIDWAY, DAYS, Scale, Story, TASKS};
+use crate::waiting;
+
+/// The topics of the exchange, all of which exist before a host starts.
+const TOPICS: [&str; 5] = [TASKS, DAYS, facts::ENTRIES, facts::PAYOUTS, "accounting-commands"];
+/// Partitions of each.
+const PARTITIONS: i32 = 6;
+/// How often the host is killed.
+const KILLS: usize = 2;
+/// How many workers were looked at for payment when the host is killed for the first time.
+const PAID_BEFORE_KILL: i64 = 10;
+/// How long any step may take on a busy machine.
+const LIMIT: Duration = Duration::from_secs(180);
+/// How long a host may take to finish and end: its drain limit and something for the end itself.
+const END_LIMIT: Duration = Duration::from_secs(60);
+
+/// Says how far a scenario is. Written to standard error itself, so that the test runner does not keep it.
+pub fn say(text: &str) {
+    // Nobody is left to tell when standard error itself is closed.
+    let _ = writeln!(std::io::stderr(), "e2e: {text}");
+}
+
+/// Runs it on a broker that has none of its topics yet.
+///
+/// # Errors
+/// The first thing that went wrong.
+pub fn run(broker: &dyn Broker, scale: Scale) -> Result<()> {
+    say(&format!("{} tasks of {} workers, seed {}", scale.tasks, scale.workers, scale.seed));
+    let story = story::tell(scale);
+    broker.create_topics(&TOPICS, PARTITIONS)?;
+    let mut writer = broker.writer(TASKS)?;
+    writer.write(&story.records)?;
+    writer.finish()?;
+    say(&format!("{} records are in {TASKS}", story.records.len()));
+    let deployment = Deployment::new(broker.bootstrap(), "e2e", &EXCHANGE)?;
+    let movements = i64::try_from(story.movements())?;
+    let exchange = Exchange { broker, story, deployment, movements };
+    exchange.play_and_judge().map_err(|error| {
+        let kept = exchange.deployment.keep();
+        error.context(format!("databases, mails and logs are left in {}", kept.display()))
+    })
+}
+
+struct Exchange<'broker> {
+    broker: &'broker dyn Broker,
+    story: Story,
+    deployment: Deployment,
+    /// How many fees and rewards the story makes.
+    movements: i64,
+}
+
+impl Exchange<'_> {
+    fn subscriptions(&self) -> Vec<Subscription> {
+        self.deployment.subscriptions()
+    }
+
+    fn play_and_judge(&self) -> Result<()> {
+        let mut host = self.work_and_kill()?;
+        self.close_the_last_day().with_context(|| host.last_words())?;
+        stop(&mut host)?;
+        self.committed_offsets_are_complete()?;
+        self.judge()
+    }
+
+    /// Starts the host, closes a day while it works, kills it amid the payouts and once more later; answers
+    /// the third host.
+    fn work_and_kill(&self) -> Result<Process> {
+        let mut days = self.broker.writer(DAYS)?;
+        let first = self.start_and_work("host-1.log", self.movements / 6)?;
+        days.write(&[story::day_closed(CLOSES_MIDWAY)])?;
+        let some_are_paid = || Ok(self.paid()? >= PAID_BEFORE_KILL || self.posted()? > self.movements / 2);
+        self.until("some workers are paid", &first, some_are_paid)?;
+        self.kill(first)?;
+        days.finish()?;
+        let second = self.start_and_work("host-2.log", self.movements * 2 / 3)?;
+        self.kill(second)?;
+        host::start(&self.deployment, "host-3.log")
+    }
+
+    /// Starts a host and waits until it has committed something itself and so many fees and rewards are
+    /// posted in all: then a kill finds progress to keep and progress to repeat.
+    fn start_and_work(&self, log: &str, movements: i64) -> Result<Process> {
+        let mut onlooker = Onlooker::new(self.broker.bootstrap());
+        let before = self.committed(&mut onlooker)?;
+        let host = host::start(&self.deployment, log)?;
+        self.until("something is committed", &host, || Ok(self.committed(&mut onlooker)? > before))?;
+        self.until(&format!("{movements} fees and rewards are posted"), &host, || {
+            Ok(self.posted()? >= movements)
+        })?;
+        Ok(host)
+    }
+
+    fn until(&self, what: &str, host: &Process, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
+        waiting::until(what, LIMIT, || Ok(holds()?.then_some(()))).with_context(|| host.last_words())
+    }
+
+    /// What all groups have committed, over all partitions.
+    fn committed(&self, onlooker: &mut Onlooker) -> Result<i64> {
+        let positions = onlooker.positions(&self.subscriptions())?;
+        Ok(positions.iter().filter_map(|position| position.committed).sum())
+    }
+
+    /// How many fees and rewards are in the books.
+    fn posted(&self) -> Result<i64> {
+        self.books()?.number("SELECT count(*) FROM entries WHERE kind != 'payout'")
+    }
+
+    /// How many decisions on payouts are in the books.
+    fn paid(&self) -> Result<i64> {
+        self.books()?.number("SELECT count(*) FROM payouts")
+    }
+
+    /// Opened for each look: a look must not stand in the way of a host that comes back.
+    fn books(&self) -> Result<Database> {
+        Database::open(&self.deployment.database("accounting"))
+    }
+
+    fn kill(&self, host: Process) -> Result<()> {
+        host.kill()?;
+        let (posted, paid) = (self.posted()?, self.paid()?);
+        say(&format!("SIGKILL after {posted} of {} fees and rewards, {paid} payouts", self.movements));
+        ensure!(
+            posted < self.movements,
+            "the host had done everything before it was killed: that shows nothing"
+        );
+        Ok(())
+    }
+
+    /// When all else is done, the last day closes; then all of that is done too.
+    fn close_the_last_day(&self) -> Result<()> {
+        let mut onlooker = Onlooker::new(self.broker.bootstrap());
+        onlooker.until_all_is_done(&self.subscriptions(), LIMIT)?;
+        say(&format!("all is done; {CLOSES_LAST} closes"));
+        let mut days = self.broker.writer(DAYS)?;
+        days.write(&[story::day_closed(CLOSES_LAST)])?;
+        days.finish()?;
+        onlooker.until_all_is_done(&self.subscriptions(), LIMIT)
+    }
+
+    /// Read with the broker's own tools where there are some: every partition of every group is at its end.
+    fn committed_offsets_are_complete(&self) -> Result<()> {
+        let positions = self.broker.positions(&self.subscriptions())?;
+        let topics: usize = self.subscriptions().iter().map(|subscription| subscription.topics.len()).sum();
+        let wanted = topics * usize::try_from(PARTITIONS)?;
+        ensure!(positions.len() == wanted, "{} positions of {wanted}: {positions:?}", positions.len());
+        for position in &positions {
+            ensure!(position.committed == Some(position.end), "not complete: {position:?}");
+        }
+        say(&format!("{} partitions are committed to their ends", positions.len()));
+        Ok(())
+    }
+
+    fn judge(&self) -> Result<()> {
+        let tasks = self.all_of(TASKS)?;
+        let mut written = self.story.records.clone();
+        let mut stored: Vec<_> = tasks.iter().map(|stored| stored.record.clone()).collect();
+        written.sort();
+        stored.sort();
+        same(TASKS, &stored, &written).context("what lies in the topic is not what was written")?;
+        for Stored { partition, record, .. } in &tasks {
+            let placed = record.key.as_deref().is_none_or(|key| partition_of(key, PARTITIONS) == *partition);
+            ensure!(placed, "the test's own murmur2 disagrees with the client's: {record:?}");
+        }
+        let expected = Expected::of(&tasks, &self.story.broken)?;
+        let books = Books::read(&self.deployment.database("accounting"))?;
+        books.check(&expected).context("the books")?;
+        let (entries, payouts) = (self.all_of(facts::ENTRIES)?, self.all_of(facts::PAYOUTS)?);
+        facts::check(&books, &entries, &payouts, PARTITIONS)?;
+        mail::check(&books, &self.deployment.mails())?;
+        analytics::check(&books, &expected, &self.deployment.database("analytics")).context("analytics")?;
+        for handler in dead_letters::HANDLERS {
+            let letters = self.all_of(&dead_letters::topic(handler))?;
+            dead_letters::check(handler, &letters, &self.story.broken, &tasks)?;
+        }
+        let repeats = order::check(&self.deployment.database("recorder"), &tasks, KILLS).context("order")?;
+        let repeated_entries = entries.len() - books.entries.len();
+        let paid =
+            |day: &str| books.payouts.iter().filter(|payout| payout.amount > 0 && payout.day == day).count();
+        say(&format!(
+            "all is right: {} entries, {} and {} payouts; after {KILLS} kills {} events were repeated, {repeated_entries} entries told again",
+            books.entries.len(),
+            paid(CLOSES_MIDWAY),
+            paid(CLOSES_LAST),
+            repeats.0,
+        ));
+        Ok(())
+    }
+
+    fn all_of(&self, topic: &str) -> Result<Vec<Stored>> {
+        let records = Onlooker::new(self.broker.bootstrap()).records(topic)?;
+        self.broker.read(topic, records)
+    }
+}
+
+/// SIGTERM: the host drains, says its phases and ends with 0.
+fn stop(host: &mut Process) -> Result<()> {
+    host.terminate()?;
+    let status = host.wait(END_LIMIT)?;
+    ensure!(status.success(), "after SIGTERM it ended with {status}; {}", host.last_words());
+    let phases = host.phases()?;
+    ensure!(
+        phases == ["starting", "assigned", "running", "draining", "stopped"],
+        "its phases were {phases:?}"
+    );
+    Ok(())
+}

@@ -1,0 +1,137 @@
+//! The life of a host: what it does without a broker or a topic, and how it ends.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use keylane_e2e::broker::{Broker, Record};
+use keylane_e2e::deployment::{Deployment, Part, free_port};
+use keylane_e2e::dev_broker::DevBroker;
+use keylane_e2e::plain::PlainClient;
+use keylane_e2e::story::{self, Scale, TASKS};
+use keylane_e2e::{host, waiting};
+
+/// How long a host may take for any step of its life.
+const LIMIT: Duration = Duration::from_secs(60);
+/// How long it may take to end at once.
+const AT_ONCE: Duration = Duration::from_secs(10);
+
+const RECORDER: [Part; 1] = [Part { folder: "tests/guests/recorder" }];
+
+/// Waits until the admin port answers with this code on `/readyz`.
+fn until_ready_is(deployment: &Deployment, code: u16) -> Result<String> {
+    waiting::until(&format!("/readyz answers {code}"), LIMIT, || {
+        let answer = host::ask(deployment, "/readyz").ok();
+        Ok(answer.filter(|(found, _)| *found == code).map(|(_, body)| body))
+    })
+}
+
+#[test]
+fn without_a_broker_it_keeps_trying_until_there_is_one() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let port = free_port()?;
+    let deployment = Deployment::new(&format!("127.0.0.1:{port}"), "life", &RECORDER)?;
+    let mut host = host::start(&deployment, "host.log")?;
+    let bootstrap = format!("127.0.0.1:{port}");
+    host.until_says(&bootstrap, LIMIT)?;
+    let health = until_ready_is(&deployment, 503)?;
+    ensure!(health.contains("starting"), "/readyz says {health:?}");
+
+    let broker = DevBroker::start_on(port, folder.path())?;
+    PlainClient::new(&broker.bootstrap).create_topics(&[TASKS], 3)?;
+    until_ready_is(&deployment, 200)?;
+    host.terminate()?;
+    ensure!(host.wait(LIMIT)?.success(), "{}", host.last_words());
+    Ok(())
+}
+
+#[test]
+fn without_a_broker_sigterm_ends_it_with_0() -> Result<()> {
+    let deployment = Deployment::new(&format!("127.0.0.1:{}", free_port()?), "life", &RECORDER)?;
+    let mut host = host::start(&deployment, "host.log")?;
+    until_ready_is(&deployment, 503)?;
+    host.terminate()?;
+    let status = host.wait(LIMIT)?;
+    ensure!(status.success(), "it ended with {status}; {}", host.last_words());
+    let phases = host.phases()?;
+    ensure!(phases.last().is_some_and(|phase| phase == "stopped"), "its phases were {phases:?}");
+    Ok(())
+}
+
+#[test]
+fn an_unknown_topic_is_named() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let broker = DevBroker::start(folder.path())?;
+    let deployment = Deployment::new(&broker.bootstrap, "life", &RECORDER)?;
+    let mut host = host::start(&deployment, "host.log")?;
+    let status = host.wait(LIMIT)?;
+    ensure!(status.code() == Some(2), "it ended with {status}; {}", host.last_words());
+    let log = host.log()?;
+    let error = log.lines().find(|line| line.starts_with("error: ")).unwrap_or_default();
+    ensure!(error.contains(TASKS) && error.contains(&broker.bootstrap), "it said {error:?}; {log}");
+    Ok(())
+}
+
+#[test]
+fn sigterm_while_it_works_loses_and_repeats_nothing() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let broker = DevBroker::start(folder.path())?;
+    let client = PlainClient::new(&broker.bootstrap);
+    let deployment = Deployment::new(&broker.bootstrap, "life", &RECORDER)?;
+    let records = story::tell(Scale { tasks: 1_500, workers: 30, seed: 5 }).records;
+    client.create_topics(&[TASKS], 3)?;
+    let mut writer = client.writer(TASKS)?;
+    writer.write(&records)?;
+    writer.finish()?;
+
+    let mut host = host::start(&deployment, "host-1.log")?;
+    recorder_sees(&deployment, records.len() / 5)?;
+    host.terminate()?;
+    let status = host.wait(LIMIT)?;
+    ensure!(status.success(), "it ended with {status}; {}", host.last_words());
+
+    let mut host = host::start(&deployment, "host-2.log")?;
+    recorder_sees(&deployment, records.len())?;
+    host.terminate()?;
+    ensure!(host.wait(LIMIT)?.success(), "{}", host.last_words());
+    let tasks = client.read(TASKS, records.len())?;
+    let repeats = keylane_e2e::check::order::check(&deployment.database("recorder"), &tasks, 0)?;
+    ensure!(repeats.0 == 0, "{} events were repeated although the host had drained", repeats.0);
+    Ok(())
+}
+
+#[test]
+fn a_second_sigterm_means_now() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let broker = DevBroker::start(folder.path())?;
+    let client = PlainClient::new(&broker.bootstrap);
+    let deployment = Deployment::new(&broker.bootstrap, "life", &[Part { folder: "tests/e2e/sleeper" }])?;
+    client.create_topics(&[TASKS], 1)?;
+    let mut writer = client.writer(TASKS)?;
+    writer.write(&[Record { key: None, value: Some("sleep".to_owned()), headers: Vec::new() }])?;
+    writer.finish()?;
+
+    let mut host = host::start(&deployment, "host.log")?;
+    waiting::until("an event runs", LIMIT, || {
+        let metrics = host::ask(&deployment, "/metrics").map(|(_, body)| body).unwrap_or_default();
+        let running = metrics.lines().any(|line| line.starts_with("keylane_runs{") && !line.ends_with(" 0"));
+        Ok(running.then_some(()))
+    })?;
+    host.terminate()?;
+    host.until_says("draining", LIMIT)?;
+    host.terminate()?;
+    let status = host.wait(AT_ONCE)?;
+    ensure!(!status.success(), "it ended with {status} although an event was cut off");
+    Ok(())
+}
+
+/// Waits until the recorder has seen at least so many events.
+fn recorder_sees(deployment: &Deployment, events: usize) -> Result<()> {
+    let file = deployment.database("recorder");
+    let events = i64::try_from(events)?;
+    waiting::until(&format!("{events} events are seen"), LIMIT, || {
+        let database = keylane_e2e::sqlite::Database::open(&file);
+        let seen = database.and_then(|mut database| database.number("SELECT count(*) FROM seen"));
+        Ok(seen.ok().filter(|seen| *seen >= events))
+    })?;
+    Ok(())
+}

@@ -1,0 +1,20 @@
+//! What tests on a real Apache Kafka share.
+//!
+//! - [`ApacheKafka`]: one broker per test binary, started by `tests/kafka/kafka.sh`, ended on drop.
+//! - [`kafka_tool`]: Kafka's own command line tools, against any broker.
+//! - [`RawClient`] and [`raw_batch`]: single protocol requests, for what ordinary clients do not show.
+//! - [`Checks`]: a test binary without libtest, so that its named checks can share one broker.
+
+mod apache;
+mod batch;
+mod checks;
+mod raw;
+mod tools;
+
+pub use apache::{
+    ApacheKafka, apache_kafka, apache_kafka_or_reason, kafka_is_required, kafka_missing_reason,
+};
+pub use batch::{RawProducer, raw_batch};
+pub use checks::Checks;
+pub use raw::RawClient;
+pub use tools::{ToolOutput, kafka_tool};
