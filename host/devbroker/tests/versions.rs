@@ -40,7 +40,8 @@ async fn every_advertised_version_is_answered() {
         assert_eq!(versions.api_keys.len(), 20);
         topics(&versions, &bootstrap);
         records(&versions, &bootstrap);
-        groups(&versions, &bootstrap);
+        membership(&versions, &bootstrap);
+        offsets(&versions, &bootstrap);
     };
     tokio::task::spawn_blocking(ask).await.unwrap();
     broker.stop().await;
@@ -136,7 +137,7 @@ fn records(versions: &ApiVersionsResponse, bootstrap: &str) {
     });
 }
 
-fn groups(versions: &ApiVersionsResponse, bootstrap: &str) {
+fn membership(versions: &ApiVersionsResponse, bootstrap: &str) {
     let find = |_| FindCoordinatorRequest::default().with_key(text("g"));
     in_all_versions(versions, bootstrap, find, |_, answer| assert_eq!(answer.error_code, 0));
     let join = |_| {
@@ -174,6 +175,9 @@ fn groups(versions: &ApiVersionsResponse, bootstrap: &str) {
         let error = if v < 3 { answer.error_code } else { answer.members[0].error_code };
         assert_eq!(error, unknown);
     });
+}
+
+fn offsets(versions: &ApiVersionsResponse, bootstrap: &str) {
     let commit = |_| {
         let partition = offset_commit_request::OffsetCommitRequestPartition::default()
             .with_committed_offset(5)

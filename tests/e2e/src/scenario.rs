@@ -135,6 +135,13 @@ impl Exchange<'_> {
         host.kill()?;
         let (posted, paid) = (self.posted()?, self.paid()?);
         say(&format!("SIGKILL after {posted} of {} fees and rewards, {paid} payouts", self.movements));
+        let mut onlooker = Onlooker::new(self.broker.bootstrap());
+        for subscription in self.subscriptions() {
+            let positions = onlooker.positions(std::slice::from_ref(&subscription))?;
+            let committed: i64 = positions.iter().filter_map(|position| position.committed).sum();
+            let ends: i64 = positions.iter().map(|position| position.end).sum();
+            say(&format!("    {} has committed {committed} of {ends} records", subscription.group));
+        }
         ensure!(
             posted < self.movements,
             "the host had done everything before it was killed: that shows nothing"

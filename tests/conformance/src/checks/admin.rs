@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use rdkafka::consumer::Consumer;
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::groups::GroupInfo;
 
 use super::{Check, check};
 use crate::clients::{
@@ -35,22 +37,8 @@ fn groups(target: &Target) -> anyhow::Result<Observed> {
     let member = consumer(target, group, &[("partition.assignment.strategy", "range")])?;
     member.subscribe(&[group])?;
     read(&member, 1)?;
-    member.commit_consumer_state(rdkafka::consumer::CommitMode::Sync)?;
-    let listed = member.fetch_group_list(None, PATIENCE)?;
-    let mut seen: Observed = listed
-        .groups()
-        .iter()
-        .filter(|g| g.name() == group)
-        .map(|g| {
-            format!(
-                "listed: {} {} {}, {} members",
-                g.state(),
-                g.protocol_type(),
-                g.protocol(),
-                g.members().len()
-            )
-        })
-        .collect();
+    member.commit_consumer_state(CommitMode::Sync)?;
+    let mut seen = listed(&member, group)?;
     let mut raw = Raw::connect(target)?;
     let (state, protocol, members) = raw.describe_group(group)?;
     seen.push(format!("described: {state} {protocol} {members}"));
@@ -70,12 +58,26 @@ fn groups(target: &Target) -> anyhow::Result<Observed> {
     seen.push(format!("deleted by the admin client: {}", by_admin.unwrap_or_default()));
     seen.push(format!("described after: {}", raw.describe_group(group)?.0));
     let reader = consumer(target, group, &[])?;
-    let listed = reader.fetch_group_list(None, PATIENCE)?;
-    seen.push(format!("listed after: {}", listed.groups().iter().any(|g| g.name() == group)));
-    let mut list = rdkafka::TopicPartitionList::new();
+    seen.push(format!("listed after: {}", !listed(&reader, group)?.is_empty()));
+    let mut list = TopicPartitionList::new();
     list.add_partition(group, 0);
     let committed = reader.committed_offsets(list, PATIENCE)?;
     let offset = committed.find_partition(group, 0).map(|e| format!("{:?}", e.offset()));
     seen.push(format!("its offset is gone: {}", offset.unwrap_or_default()));
     Ok(seen)
+}
+
+/// What the list of groups says of this one.
+fn listed(client: &BaseConsumer, group: &str) -> anyhow::Result<Observed> {
+    let all = client.fetch_group_list(None, PATIENCE)?;
+    let shown = |g: &GroupInfo| {
+        format!(
+            "listed: {} {} {}, {} members",
+            g.state(),
+            g.protocol_type(),
+            g.protocol(),
+            g.members().len()
+        )
+    };
+    Ok(all.groups().iter().filter(|g| g.name() == group).map(shown).collect())
 }
