@@ -13,6 +13,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::Target;
+use crate::raw::Raw;
 
 /// Nothing in a check takes this long unless it is broken.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -40,7 +41,7 @@ pub(crate) fn patient() -> AdminOptions {
     AdminOptions::new().request_timeout(Some(PATIENCE)).operation_timeout(Some(PATIENCE))
 }
 
-/// `created`, or the name of the error.
+/// `created` when every partition answers, or the name of the error.
 pub(crate) fn create_topic(
     target: &Target,
     name: &str,
@@ -52,10 +53,12 @@ pub(crate) fn create_topic(
         topic = topic.set(key, value);
     }
     let results = wait(admin(target)?.create_topics(&[topic], &patient()))??;
-    Ok(match results.first().context("no result")? {
-        Ok(_) => "created".to_owned(),
-        Err((_, code)) => format!("{code:?}"),
-    })
+    if let Err((_, code)) = results.first().context("no result")? {
+        return Ok(format!("{code:?}"));
+    }
+    let mut raw = Raw::connect(target)?;
+    until("every partition of a new topic", || raw.is_ready(name, partitions))?;
+    Ok("created".to_owned())
 }
 
 /// A topic that must not fail to be created.

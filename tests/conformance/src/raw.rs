@@ -148,9 +148,31 @@ impl Raw {
         one(one(answer.responses)?.partitions)
     }
 
+    /// Whether every partition is known and answers. Kafka creates topics a moment before that.
+    pub(crate) fn is_ready(&mut self, topic: &str, partitions: i32) -> anyhow::Result<bool> {
+        let described = self.topic(Some(topic), Uuid::nil(), false)?;
+        let known = described.error_code == 0 && described.partitions.len() == usize::try_from(partitions)?;
+        for partition in 0..partitions {
+            if !known || self.list_offset_of(topic, partition, -1)?.0 != 0 {
+                return Ok(false);
+            }
+        }
+        Ok(known)
+    }
+
     /// ListOffsets of partition 0: (error, offset, timestamp).
     pub(crate) fn list_offset(&mut self, topic: &str, timestamp: i64) -> anyhow::Result<(i16, i64, i64)> {
+        self.list_offset_of(topic, 0, timestamp)
+    }
+
+    fn list_offset_of(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        timestamp: i64,
+    ) -> anyhow::Result<(i16, i64, i64)> {
         let partition = list_offsets_request::ListOffsetsPartition::default()
+            .with_partition_index(partition)
             .with_timestamp(timestamp)
             .with_current_leader_epoch(-1);
         let topic = list_offsets_request::ListOffsetsTopic::default()

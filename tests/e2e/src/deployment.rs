@@ -52,7 +52,7 @@ const SESSION_MS: u32 = 6_000;
 
 /// Records of a partition in the host at once: few, so that a topic does not fit, intake has to wait, and a
 /// task's later events are not far behind its first ones.
-const PARTITION_RECORDS: u32 = 300;
+const PARTITION_RECORDS: u32 = 100;
 
 /// A host file and everything it names.
 pub struct Deployment {

@@ -60,7 +60,8 @@ impl ApacheKafka {
     }
 
     fn data(&self) -> PathBuf {
-        self.folder.path().join("kafka")
+        // The folder itself, so that the script's clean leaves nothing behind.
+        self.folder.path().to_owned()
     }
 
     fn script(&self, command: &str) -> anyhow::Result<()> {

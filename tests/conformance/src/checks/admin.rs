@@ -71,13 +71,7 @@ fn groups(target: &Target) -> anyhow::Result<Observed> {
 fn listed(client: &BaseConsumer, group: &str) -> anyhow::Result<Observed> {
     let all = client.fetch_group_list(None, PATIENCE)?;
     let shown = |g: &GroupInfo| {
-        format!(
-            "listed: {} {} {}, {} members",
-            g.state(),
-            g.protocol_type(),
-            g.protocol(),
-            g.members().len()
-        )
+        format!("listed: {} {} {}, {} members", g.state(), g.protocol_type(), g.protocol(), g.members().len())
     };
     Ok(all.groups().iter().filter(|g| g.name() == group).map(shown).collect())
 }

@@ -6,9 +6,7 @@ use keylane_test_support::raw_batch;
 use rdkafka::Offset;
 
 use super::{Check, check};
-use crate::clients::{
-    Outgoing, PATIENCE, error_name, new_topic, producer, reader, send, send_numbers, until,
-};
+use crate::clients::{Outgoing, PATIENCE, error_name, new_topic, producer, reader, send, send_numbers};
 use crate::raw::Raw;
 use crate::{Observed, Target};
 
@@ -56,7 +54,6 @@ fn woken(target: &Target) -> anyhow::Result<Observed> {
 fn limits(target: &Target) -> anyhow::Result<Observed> {
     new_topic(target, "limits", 1)?;
     let mut raw = Raw::connect(target)?;
-    until("a leader", || Ok(raw.list_offset("limits", -1)?.0 == 0))?;
     let batch = raw_batch(&["first", "other"], None)?;
     let size = i32::try_from(batch.len())?;
     for _ in 0..3 {

@@ -56,7 +56,6 @@ fn many(target: &Target) -> anyhow::Result<Observed> {
 fn sequences(target: &Target) -> anyhow::Result<Observed> {
     new_topic(target, "sequences", 1)?;
     let mut raw = Raw::connect(target)?;
-    until("a leader", || Ok(raw.list_offset("sequences", -1)?.0 == 0))?;
     let ask = InitProducerIdRequest::default()
         .with_transactional_id(None)
         .with_producer_id((-1).into())
@@ -99,7 +98,6 @@ fn too_large(target: &Target) -> anyhow::Result<Observed> {
 fn broken(target: &Target) -> anyhow::Result<Observed> {
     new_topic(target, "broken", 1)?;
     let mut raw = Raw::connect(target)?;
-    until("a leader", || Ok(raw.list_offset("broken", -1)?.0 == 0))?;
     let whole = raw_batch(&["a", "b"], None)?;
     let mut flipped = BytesMut::from(&whole[..]);
     if let Some(last) = flipped.last_mut() {
@@ -116,7 +114,6 @@ fn broken(target: &Target) -> anyhow::Result<Observed> {
 fn acknowledgements(target: &Target) -> anyhow::Result<Observed> {
     new_topic(target, "acks", 1)?;
     let mut raw = Raw::connect(target)?;
-    until("a leader", || Ok(raw.list_offset("acks", -1)?.0 == 0))?;
     let two = raw.produce("acks", 2, raw_batch(&["two"], None)?)?.0;
     let one = raw.produce("acks", 1, raw_batch(&["one"], None)?)?.0;
     let producer = producer(target, &[("acks", "0")])?;

@@ -8,34 +8,34 @@ use anyhow::{Context, Result, ensure};
 use crate::broker::Stored;
 use crate::sqlite::{Database, column};
 
-/// A lane: partition and key.
-type Lane = (i32, String);
+/// A lane: topic, partition and key.
+type Lane = (String, i32, String);
 
 /// Every so many offsets the recorder asks for a second attempt, and at which of them.
 const RETRIED: (i64, i64) = (97, 13);
 
-/// Compares what the recorder saw with the tasks' topic. A host that was killed may have its successors
+/// Compares what the recorder saw with the topics it reads. A host that was killed may have its successors
 /// repeat something, so a key's rows may go back once for each kill; each time they must go on without a
 /// gap. Within one life nothing swaps and nothing is left out.
 ///
 /// # Errors
 /// The first key whose events came in another order, or not at all.
-pub fn check(file: &Path, tasks: &[Stored], kills: usize) -> Result<Repeats> {
+pub fn check(file: &Path, topics: &[(&str, &[Stored])], kills: usize) -> Result<Repeats> {
     let mut wanted: BTreeMap<Lane, Vec<i64>> = BTreeMap::new();
-    let mut in_order: Vec<&Stored> = tasks.iter().collect();
-    in_order.sort_by_key(|stored| (stored.partition, stored.offset));
-    for stored in in_order {
-        wanted.entry(lane(stored.partition, stored.record.key.as_deref())).or_default().push(stored.offset);
+    for (topic, stored) in topics {
+        for Stored { partition, offset, record } in *stored {
+            wanted.entry(lane(topic, *partition, record.key.as_deref())).or_default().push(*offset);
+        }
     }
     let seen = read(file)?;
-    let rows = seen.values().map(Vec::len).sum::<usize>();
-    for (lane, offsets) in &wanted {
+    for (lane, offsets) in &mut wanted {
+        offsets.sort_unstable();
         let seen = seen.get(lane).with_context(|| format!("nothing of {lane:?} was seen"))?;
-        lane_holds(offsets, seen, kills)
-            .with_context(|| format!("{lane:?}: seen {seen:?}, in Kafka {offsets:?}"))?;
+        lane_holds(offsets, seen, kills).with_context(|| format!("{lane:?}"))?;
     }
     ensure!(seen.len() == wanted.len(), "{} keys were seen, {} are in Kafka", seen.len(), wanted.len());
-    Ok(Repeats(rows.saturating_sub(tasks.len())))
+    let rows = |lanes: &BTreeMap<Lane, Vec<i64>>| lanes.values().map(Vec::len).sum::<usize>();
+    Ok(Repeats(rows(&seen) - rows(&wanted)))
 }
 
 /// How many events were seen more than once.
@@ -43,8 +43,8 @@ pub fn check(file: &Path, tasks: &[Stored], kills: usize) -> Result<Repeats> {
 pub struct Repeats(pub usize);
 
 /// Records without a key are each a lane of their own in the host; here they are one, and there is only one.
-fn lane(partition: i32, key: Option<&str>) -> Lane {
-    (partition, key.unwrap_or("(no key)").to_owned())
+fn lane(topic: &str, partition: i32, key: Option<&str>) -> Lane {
+    (topic.to_owned(), partition, key.unwrap_or("(no key)").to_owned())
 }
 
 fn read(file: &Path) -> Result<BTreeMap<Lane, Vec<i64>>> {
@@ -56,7 +56,8 @@ fn read(file: &Path) -> Result<BTreeMap<Lane, Vec<i64>>> {
         ensure!(attempt == first, "offset {offset} was done at attempt {attempt}");
         let key: Option<Vec<u8>> = column(row, "record_key")?;
         let key = key.map(String::from_utf8).transpose()?;
-        seen.entry(lane(column(row, "partition")?, key.as_deref())).or_default().push(offset);
+        let topic: String = column(row, "topic")?;
+        seen.entry(lane(&topic, column(row, "partition")?, key.as_deref())).or_default().push(offset);
     }
     Ok(seen)
 }
@@ -64,17 +65,23 @@ fn read(file: &Path) -> Result<BTreeMap<Lane, Vec<i64>>> {
 /// Whether what was seen of one key is its offsets in order, begun again at most so many times.
 fn lane_holds(offsets: &[i64], seen: &[i64], kills: usize) -> Result<()> {
     let (mut next, mut reached, mut steps_back) = (0, 0, 0);
-    for offset in seen {
-        let place = offsets.iter().position(|known| known == offset).context("an offset of another key")?;
+    for (row, offset) in seen.iter().enumerate() {
+        let place = offsets.binary_search(offset).ok();
+        let place = place.with_context(|| format!("offset {offset} is of another key"))?;
         if place != next {
-            ensure!(place < next, "offset {offset} came before its turn");
+            let wanted = offsets.get(next);
+            ensure!(place < next, "row {row} is offset {offset} before the turn of {wanted:?}");
             steps_back += 1;
         }
         next = place + 1;
         reached = reached.max(next);
     }
     ensure!(steps_back <= kills, "{steps_back} steps back, {kills} kills");
-    ensure!(reached == offsets.len() && next == reached, "the end was not seen");
+    ensure!(
+        reached == offsets.len() && next == reached,
+        "{reached} of {} were seen, {next} last",
+        offsets.len()
+    );
     Ok(())
 }
 
