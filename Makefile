@@ -40,6 +40,11 @@ components: wasm-target
 guests: wasm-target
 	$(CARGO) build --target $(WASM_TARGET) --profile component $(addprefix -p guest-,$(GUESTS))
 
+# CPU seconds per million records on Apache Kafka: a bare consumer loop beside keylane. Not a test.
+bench: guests
+	$(CARGO) build --release $(WORKSPACE) --bin keylane
+	$(CARGO) run --release $(WORKSPACE) --bin keylane-bench
+
 wasm-target:
 	@rustc --print target-libdir --target $(WASM_TARGET) 2>/dev/null | xargs -r test -d || rustup target add $(WASM_TARGET)
 

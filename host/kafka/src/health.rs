@@ -27,6 +27,9 @@ pub enum Health {
     Unassigned {
         /// Since when.
         since: Instant,
+        /// Whether the group has answered at all: a member that joined and got nothing is a standby, one
+        /// that has not joined may wait for a member that died.
+        joined: bool,
         /// The likely reason, once it took long enough to ask.
         reason: Option<String>,
     },

@@ -18,7 +18,7 @@ pub(crate) struct Pending {
 /// Where a lane stands. A lane without events does not exist, so there is no idle state to keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LaneState {
-    /// Waits in the ready queue for a slot.
+    /// Waits among the ready ones for a slot.
     Ready,
     /// Its first `taken` events are in a run.
     Running { taken: usize },

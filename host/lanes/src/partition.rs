@@ -1,6 +1,6 @@
 //! The state machine of one assigned partition.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::backoff;
 use crate::lane::{Lane, LaneId, LaneState, Pending};
@@ -16,8 +16,10 @@ use crate::step::{Action, Ending, Input, RunAttempt, RunId, Verdict};
 pub struct Partition {
     policy: Policy,
     lanes: BTreeMap<LaneId, Lane>,
-    /// Ready lanes in the order in which they became ready: served round robin.
-    ready: VecDeque<LaneId>,
+    /// Ready lanes by the offset of their head. The oldest is served first, so that the watermark keeps
+    /// moving and a retried head does not wait behind everything that came after it. Nothing starves:
+    /// what arrives later stands behind.
+    ready: BTreeSet<(i64, LaneId)>,
     /// Events queued in ready lanes.
     ready_events: usize,
     /// Parked lanes by deadline.
@@ -38,7 +40,7 @@ impl Partition {
         Self {
             policy,
             lanes: BTreeMap::new(),
-            ready: VecDeque::new(),
+            ready: BTreeSet::new(),
             ready_events: 0,
             parked: BTreeSet::new(),
             runs: BTreeMap::new(),
@@ -114,7 +116,7 @@ impl Partition {
             }
             None => {
                 self.lanes.insert(id, Lane::with(event));
-                self.ready.push_back(id);
+                self.ready.insert((offset, id));
                 self.ready_events += 1;
             }
         }
@@ -136,7 +138,7 @@ impl Partition {
         let share = run::share(length, self.ready.len());
         let mut attempts = Vec::with_capacity(length);
         while attempts.len() < length {
-            let Some(id) = self.ready.pop_front() else { break };
+            let Some((_, id)) = self.ready.pop_first() else { break };
             let room = share.min(length - attempts.len());
             self.take(id, room, &mut attempts);
         }
@@ -199,16 +201,16 @@ impl Partition {
         }
     }
 
-    /// A lane that may go on: to the end of the ready queue, or out of existence.
+    /// A lane that may go on: to its place among the ready ones, or out of existence.
     fn release(&mut self, id: LaneId) {
         let Some(lane) = self.lanes.get_mut(&id) else { unreachable_lane(id) };
-        if lane.queue.is_empty() {
+        let Some(head) = lane.queue.front() else {
             self.lanes.remove(&id);
             return;
-        }
+        };
         lane.state = LaneState::Ready;
         self.ready_events += lane.queue.len();
-        self.ready.push_back(id);
+        self.ready.insert((head.offset, id));
     }
 
     /// The head failed: it waits at its lane's head, or its attempts are used up.

@@ -117,13 +117,18 @@ fn what_was_skipped_moves_the_watermark() {
 }
 
 #[test]
-fn ready_lanes_take_turns() {
-    let policy = Policy { run_events_max: 1, ..Policy::default() };
-    let mut partition = with_events(policy, &[(0, 7), (1, 7), (2, 7), (3, 8)]);
+fn the_oldest_ready_head_is_served_first() {
+    let policy = Policy { run_events_max: 1, backoff_ms: 10, ..Policy::default() };
+    let mut partition = with_events(policy, &[(0, 7), (1, 8), (2, 7), (3, 9)]);
     let (run, attempts) = slot(&mut partition, 0, 1).unwrap();
     assert_eq!(attempts, [(0, 1)]);
-    ended(&mut partition, 0, run, &[Verdict::Done]);
-    assert_eq!(slot(&mut partition, 0, 1).unwrap().1, [(3, 1)], "the hot lane 7 waits for its turn");
+    ended(&mut partition, 0, run, &[RETRY]);
+    let (run, attempts) = slot(&mut partition, 1, 1).unwrap();
+    assert_eq!(attempts, [(1, 1)], "lane 7 is parked");
+    ended(&mut partition, 1, run, &[Verdict::Done]);
+    step(&mut partition, 50, Input::Tick);
+    assert_eq!(slot(&mut partition, 50, 1).unwrap().1, [(0, 2)], "the retried head does not wait behind 3");
+    assert_eq!(slot(&mut partition, 50, 1).unwrap().1, [(3, 1)]);
 }
 
 #[test]

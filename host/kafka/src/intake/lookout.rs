@@ -50,6 +50,8 @@ pub(super) struct Lookout {
 pub(super) struct Holdings<'a> {
     pub(super) feeds: &'a [Feed],
     pub(super) waiting: usize,
+    /// Whether the group has given an assignment, be it an empty one.
+    pub(super) joined: bool,
     /// Why the waiting ones wait.
     pub(super) waiting_for: Option<&'a str>,
 }
@@ -150,7 +152,7 @@ impl Lookout {
                 self.next_word = now + SAY_UNREACHABLE_EVERY;
             }
             Phase::Unassigned => {
-                let reason = self.likely_reason(consumer);
+                let reason = self.likely_reason(consumer, holdings.joined);
                 tracing::warn!(group, for_s, reason, "the group has given this host no partition");
                 self.reason = Some(reason);
                 self.next_word = now + SAY_UNASSIGNED_EVERY;
@@ -166,7 +168,7 @@ impl Lookout {
         self.spoke = true;
     }
 
-    fn likely_reason(&self, consumer: &BaseConsumer<Group>) -> String {
+    fn likely_reason(&self, consumer: &BaseConsumer<Group>, joined: bool) -> String {
         let mut partitions = 0;
         let mut unknown = Vec::new();
         for topic in &self.topics {
@@ -186,10 +188,12 @@ impl Lookout {
         }
         let heard = consumer.context().listener.last_error();
         let heard = heard.map(|error| format!(" (the client last said: {error})")).unwrap_or_default();
-        format!(
-            "the topics have {partitions} partitions: either the group has that many members already, \
-             or a rebalance waits for a member that does not answer{heard}"
-        )
+        let likely = if joined {
+            "the group has that many members already"
+        } else {
+            "the group has not answered yet; a rebalance may wait for a member that died, until its session times out"
+        };
+        format!("the topics have {partitions} partitions: {likely}{heard}")
     }
 
     fn tell(&self, consumer: &BaseConsumer<Group>, holdings: &Holdings<'_>) {
@@ -197,7 +201,10 @@ impl Lookout {
             Phase::Connecting => {
                 Health::Connecting { since: self.since, last_error: consumer.context().listener.last_error() }
             }
-            Phase::Unassigned => Health::Unassigned { since: self.since, reason: self.reason.clone() },
+            Phase::Unassigned => {
+                let (since, joined, reason) = (self.since, holdings.joined, self.reason.clone());
+                Health::Unassigned { since, joined, reason }
+            }
             Phase::Assigned => {
                 let faulted = faults(holdings.feeds);
                 let partitions = holdings.feeds.len() - faulted.len();

@@ -43,6 +43,8 @@ pub(super) struct Poller {
     /// Assigned, but where they start is not settled yet.
     waiting: BTreeSet<TopicPartition>,
     waiting_for: Option<String>,
+    /// Whether the group has given an assignment, be it an empty one, and not taken the membership away.
+    joined: bool,
     next_settle: Instant,
     next_lag: Instant,
     commits: Committer,
@@ -72,6 +74,7 @@ impl Poller {
             feeds: Vec::new(),
             waiting: BTreeSet::new(),
             waiting_for: None,
+            joined: false,
             next_settle: now,
             next_lag: now,
             commits,
@@ -128,6 +131,7 @@ impl Poller {
     fn answer(&mut self, change: Change) -> Result<(), Failure> {
         match change {
             Change::Assigned(partitions) => {
+                self.joined = true;
                 self.say("assigned", &partitions);
                 self.waiting.extend(partitions);
                 let settled = self.settle();
@@ -135,6 +139,7 @@ impl Poller {
                     .map_err(|error| Failure(format!("the assignment was not accepted: {error}")))
             }
             Change::Revoked { partitions, lost } => {
+                self.joined &= !lost;
                 self.say(if lost { "lost" } else { "revoked" }, &partitions);
                 let given_up = self.give_up(&partitions, lost);
                 self.consumer
@@ -242,6 +247,7 @@ impl Poller {
         let holdings = Holdings {
             feeds: &self.feeds,
             waiting: self.waiting.len(),
+            joined: self.joined,
             waiting_for: self.waiting_for.as_deref(),
         };
         self.lookout.turn(&self.consumer, &holdings, now);

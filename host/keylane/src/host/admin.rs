@@ -38,12 +38,23 @@ pub(crate) async fn serve(listen: SocketAddr, board: Board, metrics: PrometheusH
             upkeep.run_upkeep();
         }
     });
+    let liveness = board.clone();
     let routes = Router::new()
-        .route("/livez", get(async || "alive\n"))
+        .route("/livez", get(async move || alive(&liveness)))
         .route("/readyz", get(async move || readiness(&board)))
         .route("/metrics", get(async move || metrics.render()));
     tokio::spawn(async move { axum::serve(listener, routes).await });
     Ok(())
+}
+
+fn alive(board: &Board) -> (StatusCode, &'static str) {
+    match board.is_alive() {
+        true => (StatusCode::OK, "alive\n"),
+        false => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "a consumer gave up for good; see /readyz and start the host again\n",
+        ),
+    }
 }
 
 fn readiness(board: &Board) -> (StatusCode, String) {

@@ -39,6 +39,12 @@ impl Board {
         let _already = self.handlers.set(handlers);
     }
 
+    /// Whether starting the process anew could not help: no handler's consumer has given up for good.
+    pub(crate) fn is_alive(&self) -> bool {
+        let failed = |health: &watch::Receiver<Health>| matches!(*health.borrow(), Health::Failed { .. });
+        !self.handlers.get().into_iter().flatten().any(|(_, health)| failed(health))
+    }
+
     /// Whether the host does its work, and a line on itself and on each handler.
     pub(crate) fn readiness(&self) -> (bool, String) {
         let phase = self.life.phase();
@@ -72,7 +78,7 @@ impl Board {
 /// Whether the group has told this member its partitions. A member that got none, because there are more
 /// hosts than partitions, is a standby and well.
 fn has_settled(health: &Health) -> bool {
-    matches!(health, Health::Assigned { .. } | Health::Unassigned { reason: Some(_), .. })
+    matches!(health, Health::Assigned { .. } | Health::Unassigned { joined: true, .. })
 }
 
 fn has_fault(health: &Health) -> bool {
@@ -128,9 +134,16 @@ mod tests {
     }
 
     #[test]
+    fn a_consumer_that_gave_up_ends_liveness() {
+        assert!(board_with(assigned(vec![])).is_alive());
+        let board = board_with(Health::Failed { reason: "fenced".to_owned() });
+        assert!(!board.is_alive() && !board.readiness().0);
+    }
+
+    #[test]
     fn a_standby_without_partitions_is_well() {
-        let idle =
-            Health::Unassigned { since: Instant::now(), reason: Some("more hosts than partitions".into()) };
-        assert!(board_with(idle).readiness().0);
+        let idle = |joined| Health::Unassigned { since: Instant::now(), joined, reason: None };
+        assert!(board_with(idle(true)).readiness().0);
+        assert!(!board_with(idle(false)).readiness().0, "its group has not answered yet");
     }
 }
