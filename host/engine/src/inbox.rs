@@ -35,6 +35,9 @@ impl Default for InboxLimits {
 /// Batches that may wait between the poller and the owner; the limits above bound their contents.
 const BATCHES_WAITING: usize = 64;
 
+/// How often a blocked poller looks whether the owner is done.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
+
 /// Called when a full inbox has room again. Must not block.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
 
@@ -170,7 +173,6 @@ impl Inbox {
     /// Answers whether the position is final. Not for use inside the async runtime.
     #[must_use]
     pub fn wait_drained(&self, limit: Duration) -> bool {
-        const LOOK_AGAIN: Duration = Duration::from_millis(2);
         let until = std::time::Instant::now() + limit;
         loop {
             let ended = matches!(self.ownership(), Ownership::Drained | Ownership::Faulted);
@@ -182,6 +184,25 @@ impl Inbox {
             }
             std::thread::sleep(LOOK_AGAIN);
         }
+    }
+}
+
+impl Inbox {
+    /// Ends the assignment: what still runs is broken off. Blocks this thread until it is gone, or the
+    /// limit has passed. Answers whether it is gone. Not for use inside the async runtime.
+    #[must_use]
+    pub fn close(self, limit: Duration) -> bool {
+        let Self { batches, drain, ownership, .. } = self;
+        drop((batches, drain));
+        let until = std::time::Instant::now() + limit;
+        // The owner's end of this channel goes with the owner's task.
+        while ownership.has_changed().is_ok() {
+            if std::time::Instant::now() >= until {
+                return false;
+            }
+            std::thread::sleep(LOOK_AGAIN);
+        }
+        true
     }
 }
 

@@ -14,8 +14,19 @@ pub(crate) struct Meters {
     pub(crate) run_events: Histogram,
     pub(crate) done: Counter,
     pub(crate) skipped: Counter,
-    pub(crate) retried: Counter,
+    pub(crate) failed: Counter,
     pub(crate) dead_lettered: Counter,
+}
+
+/// A partition that is gone holds nothing.
+impl Drop for Meters {
+    fn drop(&mut self) {
+        for gauge in
+            [&self.buffered_records, &self.buffered_bytes, &self.gap_records, &self.parked_lanes, &self.runs]
+        {
+            gauge.set(0.0);
+        }
+    }
 }
 
 impl Meters {
@@ -34,7 +45,7 @@ impl Meters {
             run_events: histogram!("keylane_run_events", &labels),
             done: counter!("keylane_events_done_total", &labels),
             skipped: counter!("keylane_events_skipped_total", &labels),
-            retried: counter!("keylane_attempts_failed_total", &labels),
+            failed: counter!("keylane_attempts_failed_total", &labels),
             dead_lettered: counter!("keylane_events_dead_lettered_total", &labels),
         }
     }

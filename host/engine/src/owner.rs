@@ -29,7 +29,8 @@ type SlotRequest = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, Acqu
 /// A run that has come back: one outcome for each offset.
 struct EndedRun {
     run: RunId,
-    offsets: Vec<i64>,
+    /// Offset and number of each attempt.
+    attempts: Vec<(i64, u32)>,
     outcomes: Vec<Outcome>,
 }
 
@@ -75,8 +76,8 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
         }
     }
 
-    /// Lives as long as the assignment: until the poller drops its end of the inbox. Leaving drops the
-    /// runs that are out, which rolls their effects back.
+    /// Lives as long as the assignment: until the poller drops its end of the inbox, and until the runs
+    /// that were out then are broken off, which rolls their effects back.
     pub(crate) async fn run(mut self) {
         loop {
             self.report();
@@ -91,16 +92,24 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
                 Woken::Buried(buried) => self.step(Input::Buried { offset: joined(buried) }),
                 Woken::Deadline => self.step(Input::Tick),
                 Woken::Drain => self.begin_draining(),
-                Woken::Batch(None) | Woken::Slot(Err(_)) | Woken::Lost => return,
+                Woken::Batch(None) | Woken::Slot(Err(_)) | Woken::Lost => return self.reap().await,
             }
         }
+    }
+
+    /// Breaks off what is out and waits until it is gone.
+    async fn reap(mut self) {
+        self.runs.shutdown().await;
+        self.burials.shutdown().await;
     }
 
     async fn woken(&mut self) -> Woken {
         let admits = !self.draining && self.lanes.admits();
         let deadline = self.lanes.next_deadline_ms().filter(|_| !self.draining);
         let deadline = deadline.map(|at_ms| self.begun + Duration::from_millis(at_ms));
+        // In this order: what ends comes before what begins, so that a lost partition begins nothing more.
         tokio::select! {
+            biased;
             changed = self.intake.drain.changed() => changed.map_or(Woken::Lost, |()| Woken::Drain),
             Some(ended) = self.runs.join_next() => Woken::RunEnded(ended),
             Some(buried) = self.burials.join_next() => Woken::Buried(buried),
@@ -146,39 +155,51 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
         let mut actions = Vec::new();
         self.lanes.step(self.now_ms(), Input::Slot { free }, &mut actions);
         let Some(Action::Start { run, attempts }) = actions.pop() else { return };
-        let offsets: Vec<i64> = attempts.iter().map(|attempt| attempt.offset).collect();
+        let numbers: Vec<_> = attempts.iter().map(|attempt| (attempt.offset, attempt.number)).collect();
         let attempts = self.held.attempts(&attempts);
         self.meters.run_events.record(attempts.len() as f64);
         let runner = self.shared.runner.clone();
         self.runs.spawn(async move {
             let outcomes = runner.run(attempts).await;
             drop(permit);
-            EndedRun { run, offsets, outcomes }
+            EndedRun { run, attempts: numbers, outcomes }
         });
     }
 
     fn end_run(&mut self, ended: EndedRun) {
         let mut verdicts = Vec::with_capacity(ended.outcomes.len());
-        for (offset, outcome) in ended.offsets.into_iter().zip(ended.outcomes) {
+        for ((offset, number), outcome) in ended.attempts.into_iter().zip(ended.outcomes) {
             verdicts.push(match outcome {
                 Outcome::Done => Verdict::Done,
                 Outcome::NotStarted => Verdict::NotStarted,
-                Outcome::Failed { class, reason, after_ms } => self.failed(offset, class, reason, after_ms),
+                Outcome::Failed { class, reason, after_ms } => {
+                    self.failed(offset, class, reason);
+                    self.verdict(number, class, after_ms)
+                }
             });
         }
         self.step(Input::RunEnded { run: ended.run, verdicts });
     }
 
-    fn failed(&mut self, offset: i64, class: FailureClass, reason: String, after_ms: Option<u64>) -> Verdict {
+    fn failed(&mut self, offset: i64, class: FailureClass, reason: String) {
         tracing::warn!(
-            handler = self.shared.options.name, source = %self.intake.partition, offset, class = class.name(), reason,
+            handler = self.shared.options.name,
+            source = %self.intake.partition,
+            offset,
+            class = class.name(),
+            reason,
             "an attempt failed"
         );
+        self.meters.failed.increment(1);
         self.held.note_failure(offset, class, reason);
+    }
+
+    fn verdict(&self, number: u32, class: FailureClass, after_ms: Option<u64>) -> Verdict {
         if !class.can_retry() {
             return Verdict::Rejected;
         }
-        self.count(Count::Retried, &self.meters.retried);
+        let comes_back = number < self.shared.options.policy.attempts_max;
+        self.shared.tally.add(Count::Retried, u64::from(comes_back));
         Verdict::Retry { after_ms }
     }
 

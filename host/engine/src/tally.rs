@@ -22,7 +22,7 @@ pub struct Totals {
     pub skipped: u64,
     /// Events handled.
     pub done: u64,
-    /// Attempts that failed and were, or will be, tried again.
+    /// Attempts that failed and after which another one comes.
     pub retried: u64,
     /// Events in the dead letters, acknowledged.
     pub dead_lettered: u64,

@@ -162,6 +162,7 @@ async fn a_failing_key_waits_and_others_go_on() {
     let letters = bench.letters.kept.lock().unwrap();
     let letter = letters.first().unwrap();
     assert_eq!((letters.len(), letter.attempts, letter.class), (1, 3, FailureClass::Retry));
+    assert_eq!(bench.engine.tally().totals().retried, 2, "after the third no other comes");
     assert!(letter.first_failure_ms > 1_700_000_000_000, "{}", letter.first_failure_ms);
 }
 

@@ -91,15 +91,16 @@ const PRODUCER_QUEUE_RECORDS: u32 = 2 * IN_FLIGHT_KIB;
 const RECORD_LIMIT_BYTES: u32 = 64 * 1024 * 1024;
 
 const SAFETY: &str = "the delivery promise depends on it, so keylane sets it itself";
-const OWN_FIELD: &str = "it has its own field in the configuration";
+const BROKERS: &str = "write the brokers as `kafka.brokers`";
+const PREFETCH: &str = "it counts per partition, so keylane bounds it itself";
 const LOADS_CODE: &str = "it would load code into the host";
 
 /// What keylane sets itself, with the reason told when somebody else tries to.
 const REFUSED: &[(&str, &str)] = &[
-    ("bootstrap.servers", OWN_FIELD),
-    ("metadata.broker.list", OWN_FIELD),
-    ("client.id", OWN_FIELD),
-    ("group.id", OWN_FIELD),
+    ("bootstrap.servers", BROKERS),
+    ("metadata.broker.list", BROKERS),
+    ("client.id", "it is made from the fleet's name"),
+    ("group.id", "it is made from the fleet and the handler's name"),
     ("group.protocol", SAFETY),
     ("group.instance.id", "all handlers share these properties, and a group allows each name once"),
     ("partition.assignment.strategy", SAFETY),
@@ -112,8 +113,8 @@ const REFUSED: &[(&str, &str)] = &[
     ("enable.partition.eof", SAFETY),
     ("allow.auto.create.topics", "a mistyped topic must be an error, not a new topic"),
     ("fetch.queue.backoff.ms", "its default stalls catching up in steps of a second"),
-    ("queued.max.messages.kbytes", OWN_FIELD),
-    ("queued.min.messages", OWN_FIELD),
+    ("queued.max.messages.kbytes", PREFETCH),
+    ("queued.min.messages", PREFETCH),
     ("enable.idempotence", SAFETY),
     ("enable.gapless.guarantee", SAFETY),
     ("transactional.id", SAFETY),
@@ -124,6 +125,8 @@ const REFUSED: &[(&str, &str)] = &[
     ("partitioner", "one key must reach one partition beside producers of every language"),
     ("message.timeout.ms", SAFETY),
     ("delivery.timeout.ms", SAFETY),
+    ("delivery.report.only.error", "an event is done when its records are acknowledged"),
+    ("check.crcs", SAFETY),
     ("message.max.bytes", "the broker's own limit counts"),
     ("queue.buffering.max.messages", SAFETY),
     ("queue.buffering.max.kbytes", SAFETY),
@@ -132,6 +135,12 @@ const REFUSED: &[(&str, &str)] = &[
     ("ssl.engine.location", LOADS_CODE),
     ("sasl.kerberos.kinit.cmd", "it would run a command on the host"),
 ];
+
+/// Why a property of the client cannot be set by an operator, if it cannot.
+#[must_use]
+pub fn refused_property(name: &str) -> Option<&'static str> {
+    REFUSED.iter().find(|(refused, _)| *refused == name).map(|(_, reason)| *reason)
+}
 
 impl KafkaConfig {
     /// A configuration without further properties.
@@ -146,7 +155,7 @@ impl KafkaConfig {
     /// The first property that keylane sets itself or that the client does not accept, by name.
     pub fn check(&self) -> Result<(), KafkaError> {
         for key in self.properties.keys() {
-            if let Some((_, reason)) = REFUSED.iter().find(|(refused, _)| refused == key) {
+            if let Some(reason) = refused_property(key) {
                 return Err(KafkaError::RefusedProperty { key: key.clone(), reason });
             }
         }
@@ -185,6 +194,7 @@ impl KafkaConfig {
         config.set("enable.auto.offset.store", "false");
         config.set("auto.offset.reset", "error");
         config.set("isolation.level", "read_committed");
+        config.set("check.crcs", "true");
         config.set("allow.auto.create.topics", "false");
         config.set("fetch.queue.backoff.ms", "10");
         config.set("queued.max.messages.kbytes", consumer.prefetch_kib.to_string());

@@ -22,7 +22,7 @@ mod native;
 mod publisher;
 
 pub use admin::{Admin, NewTopic, Topic};
-pub use config::{ConsumerConfig, KafkaConfig, Start};
+pub use config::{ConsumerConfig, KafkaConfig, Start, refused_property};
 pub use dead_letters::{KafkaDeadLetters, dead_letter_topic};
 pub use error::KafkaError;
 pub use health::{Health, PartitionFault};

@@ -26,10 +26,29 @@ use crate::error::{KafkaError, publish_can_retry};
 /// Time between two tries where the client's own queue is full in spite of our bound.
 const QUEUE_FULL_PAUSE: Duration = Duration::from_millis(5);
 
+/// What is handed over and not answered yet, in KiB; bounded by [`IN_FLIGHT_KIB`].
+const IN_FLIGHT_GAUGE: &str = "keylane_kafka_producer_in_flight_kib";
+
 /// A record that the client has, until its delivery report.
 struct InFlight {
     answer: oneshot::Sender<Result<(), ClientError>>,
-    room: OwnedSemaphorePermit,
+    room: Room,
+}
+
+/// A record's share of the bound on what is in flight, shown while it is held.
+struct Room(OwnedSemaphorePermit);
+
+impl Room {
+    fn taken(permit: OwnedSemaphorePermit) -> Self {
+        metrics::gauge!(IN_FLIGHT_GAUGE).increment(permit.num_permits() as f64);
+        Self(permit)
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        metrics::gauge!(IN_FLIGHT_GAUGE).decrement(self.0.num_permits() as f64);
+    }
 }
 
 #[derive(Default)]
@@ -126,6 +145,7 @@ impl KafkaPublisher {
         let client = self.shared.client();
         let closed = || failed(&record.topic, "the publisher is closed", true);
         let producer = client.producer().ok_or_else(closed)?;
+        let room = Room::taken(room);
         let mut pending = Some(base_record(&record, Box::new(InFlight { answer, room })));
         while let Some(next) = pending.take() {
             match producer.send(next) {
@@ -140,8 +160,6 @@ impl KafkaPublisher {
                 }
             }
         }
-        metrics::gauge!("keylane_kafka_producer_in_flight_kib")
-            .set(f64::from(IN_FLIGHT_KIB) - self.shared.room.available_permits() as f64);
         let (shared, topic) = (self.shared.clone(), record.topic);
         Ok(Box::pin(async move {
             match answered.await {

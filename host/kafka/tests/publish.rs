@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use keylane_devbroker::{Broker, BrokerOptions};
 use keylane_engine::{
     DeadLetter, DeadLetters, Event, FailureClass, Header, OutgoingRecord, Publisher, Timestamp,
     TimestampKind, TopicPartition,
 };
-use keylane_kafka::{KafkaDeadLetters, KafkaPublisher};
+use keylane_kafka::{KafkaConfig, KafkaDeadLetters, KafkaPublisher};
 use rdkafka::Message;
 use rdkafka::message::Headers;
 use support::{Cluster, unique};
@@ -99,8 +100,9 @@ async fn an_oversize_record_is_refused_for_good_and_harms_no_other() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_topic_is_an_error_worth_another_try() {
-    let cluster = Cluster::start().await;
-    let mut config = cluster.config();
+    let strict = BrokerOptions { auto_create_topics: false, ..BrokerOptions::default() };
+    let broker = Broker::start(strict).await.unwrap();
+    let mut config = KafkaConfig::new(broker.bootstrap());
     config.properties.insert("topic.metadata.propagation.max.ms".to_owned(), "200".to_owned());
     let publisher = KafkaPublisher::new(&config).unwrap();
     let topic = unique("topic");
@@ -108,10 +110,9 @@ async fn an_unknown_topic_is_an_error_worth_another_try() {
         Ok(acknowledgement) => acknowledgement.await,
         Err(error) => Err(error),
     };
-    // A broker may create topics on being asked, as Kafka does by default; then there is no error.
-    if let Err(error) = answer {
-        assert!(error.can_retry, "{error}");
-    }
+    let error = answer.unwrap_err();
+    assert!(error.can_retry && error.topic == topic, "{error}");
+    broker.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

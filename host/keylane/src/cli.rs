@@ -16,7 +16,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 )]
 #[command(after_help = "\
 Examples:
-  keylane demo                                       see it work; needs nothing else
+  keylane demo                                       see it work (`make demo` builds what it needs)
   keylane check deploy/sample/keylane.toml           is this configuration right?
   keylane host --config deploy/sample/keylane.toml   run it
 

@@ -221,7 +221,8 @@ impl Partition {
         if head.failures >= self.policy.attempts_max {
             return self.bury_head(id, actions);
         }
-        let wait_ms = after_ms.unwrap_or(0).max(backoff::wait_ms(&self.policy, head.offset, head.failures));
+        let wish_ms = after_ms.unwrap_or(0).min(self.policy.backoff_max_ms);
+        let wait_ms = wish_ms.max(backoff::wait_ms(&self.policy, head.offset, head.failures));
         let until_ms = now_ms.saturating_add(wait_ms);
         lane.state = LaneState::Parked { until_ms };
         self.parked.insert((until_ms, id));

@@ -20,7 +20,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             attempts_max: 8,
-            backoff_ms: 200,
+            backoff_ms: 500,
             backoff_max_ms: 60_000,
             run_events_max: 100,
             gap_max: 100_000,

@@ -54,7 +54,8 @@ pub enum Verdict {
     Done,
     /// Failed; a later attempt may help.
     Retry {
-        /// Not before this many milliseconds from now, if the handler said so.
+        /// Not before this many milliseconds from now, if the handler said so; the policy's longest wait
+        /// bounds it, so that a handler's mistake cannot park a key for years.
         after_ms: Option<u64>,
     },
     /// Failed, and no later attempt can help.

@@ -73,6 +73,15 @@ fn the_handlers_own_wish_lengthens_the_wait() {
 }
 
 #[test]
+fn no_wish_parks_a_lane_longer_than_the_longest_wait() {
+    let policy = Policy { backoff_ms: 100, backoff_max_ms: 1_000, ..Policy::default() };
+    let mut partition = with_events(policy, &[(0, 7)]);
+    let (run, _) = slot(&mut partition, 5, 1).unwrap();
+    ended(&mut partition, 5, run, &[Verdict::Retry { after_ms: Some(u64::MAX) }]);
+    assert_eq!(partition.next_deadline_ms(), Some(1_005));
+}
+
+#[test]
 fn exhausted_attempts_end_in_the_dead_letters_and_free_the_lane() {
     let policy = Policy { attempts_max: 2, backoff_ms: 1, ..Policy::default() };
     let mut partition = with_events(policy, &[(0, 7), (1, 7)]);

@@ -184,7 +184,8 @@ impl World {
         let failures = self.failures.entry(offset).or_default();
         *failures += 1;
         let full_ms = (self.policy.backoff_ms << (*failures - 1)).min(self.policy.backoff_max_ms);
-        let wait_ms = after_ms.unwrap_or(0).max(full_ms - full_ms / 4);
+        let wish_ms = after_ms.unwrap_or(0).min(self.policy.backoff_max_ms);
+        let wait_ms = wish_ms.max(full_ms - full_ms / 4);
         self.not_before_ms.insert(offset, self.now_ms + wait_ms);
     }
 

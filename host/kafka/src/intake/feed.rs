@@ -113,10 +113,9 @@ impl Feed {
                     batch.push(event_of(&self.partition, &message));
                 }
                 Some(Err(error)) => {
-                    if is_fault(error.rdkafka_error_code()) {
+                    if let Some(fault) = fault(error.rdkafka_error_code()) {
                         let told = format!(
-                            "offset {} is not in the log: records were lost to retention, or the topic was \
-                             made anew. Nothing is skipped silently: set the group's offset with \
+                            "offset {} {fault}. Nothing is skipped silently: set the group's offset with \
                              kafka-consumer-groups --reset-offsets, then restart ({error})",
                             self.next
                         );
@@ -127,6 +126,13 @@ impl Feed {
                 }
             }
         }
+    }
+
+    /// Ends the partition's owner, and waits for that. Answers whether it has ended in time.
+    pub(super) fn close(self, limit: Duration) -> bool {
+        let Self { queue, inbox, .. } = self;
+        drop(queue);
+        inbox.close(limit)
     }
 
     /// A record that came through the client's common queue. It stands before those in the own queue.
@@ -144,9 +150,18 @@ impl Feed {
     }
 }
 
-/// Whether the position itself is wrong, so that reading on would skip records.
-fn is_fault(code: Option<Code>) -> bool {
-    matches!(code, Some(Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::LogTruncation))
+/// What is wrong with the position itself or with what lies there, if reading on would skip records:
+/// the client passes over a batch that it cannot read.
+fn fault(code: Option<Code>) -> Option<&'static str> {
+    match code? {
+        Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::LogTruncation => {
+            Some("is not in the log: records were lost to retention, or the topic was made anew")
+        }
+        Code::BadMessage | Code::BadCompression | Code::NotImplemented => {
+            Some("is damaged, or of a kind that this client cannot read")
+        }
+        _ => None,
+    }
 }
 
 /// Copies a record out of the client's memory: one allocation for key and value together.
@@ -180,12 +195,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_wrong_position_is_a_fault() {
-        assert!(is_fault(Some(Code::AutoOffsetReset)));
-        assert!(is_fault(Some(Code::OffsetOutOfRange)));
-        for passing in [Code::BrokerTransportFailure, Code::TopicAuthorizationFailed, Code::BadMessage] {
-            assert!(!is_fault(Some(passing)), "{passing:?}");
+    fn what_would_be_skipped_is_a_fault() {
+        for lost in [Code::AutoOffsetReset, Code::OffsetOutOfRange, Code::BadMessage, Code::BadCompression] {
+            assert!(fault(Some(lost)).is_some(), "{lost:?}");
         }
-        assert!(!is_fault(None));
+        for passing in [Code::BrokerTransportFailure, Code::TopicAuthorizationFailed] {
+            assert!(fault(Some(passing)).is_none(), "{passing:?}");
+        }
+        assert!(fault(None).is_none());
     }
 }

@@ -33,6 +33,8 @@ const CLIENT_EVENTS: usize = 16;
 const SETTLE_EVERY: Duration = Duration::from_millis(250);
 /// The longest wait for the coordinator's answer to a final commit.
 pub(super) const FINAL_COMMIT_LIMIT: Duration = Duration::from_secs(2);
+/// The longest wait until the runs of partitions that were given up are broken off.
+const REAP_LIMIT: Duration = Duration::from_secs(1);
 /// Time between two measurements of the lag.
 const LAG_EVERY: Duration = Duration::from_millis(250);
 
@@ -156,14 +158,15 @@ impl Poller {
 
     /// Settles starts, and answers with what is settled. A failure is tried again later.
     fn settle(&mut self) -> Settled {
-        self.next_settle = Instant::now() + SETTLE_EVERY;
         if self.waiting.is_empty() {
             return Vec::new();
         }
         let mut owned = self.waiting.clone();
         owned.extend(self.feeds.iter().map(|feed| feed.partition.clone()));
         let starter = Starter { consumer: &self.consumer, start: self.config.start, owned: &owned };
-        match starter.settle(&self.waiting, &mut self.commits) {
+        let settled = starter.settle(&self.waiting, &mut self.commits);
+        self.next_settle = Instant::now() + SETTLE_EVERY;
+        match settled {
             Ok(settled) => {
                 self.waiting_for = None;
                 settled
@@ -232,6 +235,7 @@ impl Poller {
             drain(&gone, Instant::now() + self.config.drain_limit);
             self.commits.finish(&mut gone, FINAL_COMMIT_LIMIT);
         }
+        reap(gone);
         list
     }
 
@@ -291,6 +295,18 @@ fn drain(feeds: &[Feed], until: Instant) -> bool {
         }
     }
     all
+}
+
+/// Ends the owners, and waits until what was broken off is gone: nobody else may have the partitions
+/// before.
+fn reap(gone: Vec<Feed>) {
+    let until = Instant::now() + REAP_LIMIT;
+    for feed in gone {
+        let partition = feed.partition.clone();
+        if !feed.close(until.saturating_duration_since(Instant::now())) {
+            tracing::warn!(%partition, "what runs is not broken off in time; the partition is given up all the same");
+        }
+    }
 }
 
 fn keep_stray(feeds: &mut [Feed], message: &BorrowedMessage<'_>) {

@@ -91,17 +91,33 @@ impl Starter<'_> {
         let mut committed = self.committed(&scope)?;
         let asked = self.to_store(waiting, &scope, &committed);
         if !asked.is_empty() {
-            let starts = self.offsets(asked)?;
-            for (partition, offset) in &starts {
-                tracing::info!(%partition, offset, start = ?self.start, "first start of the group here");
+            match self.store(asked, commits) {
+                Ok(starts) => committed.extend(starts),
+                // Those that have a commit need not wait for one without a leader.
+                Err(reason) if waiting.iter().any(|one| committed.contains_key(one)) => {
+                    tracing::warn!(reason, "some starts are not settled; trying again");
+                }
+                Err(reason) => return Err(reason),
             }
-            commits.store(&starts, REQUEST_LIMIT)?;
-            committed.extend(starts);
         }
         Ok(waiting
             .iter()
             .filter_map(|partition| committed.get(partition).map(|offset| (partition.clone(), *offset)))
             .collect())
+    }
+
+    /// Looks up the starts asked for and stores them in the group.
+    fn store(
+        &self,
+        asked: BTreeMap<TopicPartition, Offset>,
+        commits: &mut Committer,
+    ) -> Result<Settled, String> {
+        let starts = self.offsets(asked)?;
+        for (partition, offset) in &starts {
+            tracing::info!(%partition, offset, start = ?self.start, "first start of the group here");
+        }
+        commits.store(&starts, REQUEST_LIMIT)?;
+        Ok(starts)
     }
 
     /// What is to be looked at: with `earliest` the partitions themselves, else their whole topics.

@@ -17,6 +17,7 @@ pub struct Recorder {
     handled: Arc<Mutex<Vec<Arc<Event>>>>,
     closed: watch::Sender<BTreeSet<i32>>,
     assignments: Arc<AtomicUsize>,
+    begun: Arc<AtomicUsize>,
 }
 
 /// Counts the owners that are made.
@@ -38,6 +39,7 @@ impl Recorder {
             handled: Arc::default(),
             closed: watch::Sender::new(BTreeSet::new()),
             assignments: Arc::default(),
+            begun: Arc::default(),
         }
     }
 
@@ -64,6 +66,11 @@ impl Recorder {
     /// How many times an owner was made.
     pub fn assignments(&self) -> usize {
         self.assignments.load(Ordering::Relaxed)
+    }
+
+    /// How many events were begun, handled or not.
+    pub fn begun(&self) -> usize {
+        self.begun.load(Ordering::Relaxed)
     }
 
     /// From now on events of this partition wait.
@@ -103,6 +110,7 @@ impl Runner for Recorder {
         let mut outcomes = Vec::with_capacity(attempts.len());
         for attempt in attempts {
             let partition = attempt.event.source.partition;
+            self.begun.fetch_add(1, Ordering::Relaxed);
             closed.wait_for(|closed| !closed.contains(&partition)).await.unwrap();
             self.handled.lock().unwrap().push(attempt.event);
             outcomes.push(Outcome::Done);

@@ -1,26 +1,15 @@
 //! `[kafka]`: the brokers, and properties that go to librdkafka as they are.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
+
 use keylane_deployment::Document;
+use keylane_kafka::{KafkaConfig, KafkaError};
 use toml::Value;
 
 use super::Kafka;
 use super::check::Checked;
 use super::raw::RawKafka;
-
-/// Properties that keylane's promises rest on; it sets them itself.
-const OWN: &[(&str, &str)] = &[
-    ("auto.offset.reset", "`subscribe.start` in a manifest says where to begin"),
-    ("bootstrap.servers", "write the brokers as `kafka.brokers`"),
-    ("enable.auto.commit", "an offset is committed when its event has ended"),
-    ("enable.auto.offset.store", "an offset is committed when its event has ended"),
-    ("enable.idempotence", "without it a repeat could put records out of order"),
-    ("enable.partition.eof", "keylane has no use for it"),
-    ("group.id", "it is made from the fleet and the handler's name"),
-    ("metadata.broker.list", "write the brokers as `kafka.brokers`"),
-    ("partition.assignment.strategy", "a rebalance has to be cooperative"),
-    ("partitioner", "with another one, a key would go to two partitions beside a Java producer"),
-    ("transactional.id", "keylane has no use for it yet"),
-];
 
 /// Checks `[kafka]`.
 pub(super) fn kafka(document: &Document, raw: RawKafka) -> Checked<Kafka> {
@@ -37,18 +26,34 @@ pub(super) fn kafka(document: &Document, raw: RawKafka) -> Checked<Kafka> {
         }
         brokers.push(broker.into_inner());
     }
-    let mut properties = std::collections::BTreeMap::new();
+    let mut properties = BTreeMap::new();
+    let mut spans = BTreeMap::new();
     for (name, value) in raw.properties {
-        if let Some((_, reason)) = OWN.iter().find(|(own, _)| own == name.get_ref()) {
+        if let Some(reason) = keylane_kafka::refused_property(name.get_ref()) {
             let problem = format!("`{}` is set by keylane", name.get_ref());
-            return Err(document.refuse(name.span(), problem).with_hint(*reason));
+            return Err(document.refuse(name.span(), problem).with_hint(reason));
         }
         let Some(text) = as_text(value.get_ref()) else {
             return Err(document.refuse(value.span(), "a property is a text, a number, true or false"));
         };
+        spans.insert(name.get_ref().clone(), name.span());
         properties.insert(name.into_inner(), text);
     }
-    Ok(Kafka { brokers: brokers.join(","), properties })
+    let kafka = Kafka { brokers: brokers.join(","), properties };
+    accepted(document, &kafka, &spans)?;
+    Ok(kafka)
+}
+
+/// Asks the client itself whether it knows the properties and takes their values. Connects to nobody.
+fn accepted(document: &Document, kafka: &Kafka, spans: &BTreeMap<String, Range<usize>>) -> Checked<()> {
+    let properties = kafka.properties.clone();
+    let told = KafkaConfig { properties, ..KafkaConfig::new(kafka.brokers.clone()) }.check();
+    let Err(error) = told else { return Ok(()) };
+    let span = match &error {
+        KafkaError::Property { key, .. } => spans.get(key).cloned(),
+        _ => None,
+    };
+    Err(document.refuse(span.unwrap_or_default(), error.to_string()))
 }
 
 /// `host:port`, where the host may be an IPv6 address in brackets.
