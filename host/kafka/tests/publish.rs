@@ -78,20 +78,23 @@ async fn a_key_goes_where_kafkas_own_partitioner_puts_it() {
     }
 }
 
+/// Bytes that no compression makes fewer: the broker's limit is on what arrives.
+fn noise(bytes: usize) -> Bytes {
+    let mut state = 1_u64;
+    let next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        state.to_be_bytes().first().copied().unwrap_or_default()
+    };
+    std::iter::repeat_with(next).take(bytes).collect::<Vec<_>>().into()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_oversize_record_is_refused_for_good_and_harms_no_other() {
     let cluster = Cluster::start().await;
     let topic = cluster.topic(1).await;
     let publisher = KafkaPublisher::new(&cluster.config()).unwrap();
-    // Not to be compressed: the broker's limit is on what arrives.
-    let mut state = 1_u64;
-    let noise: Vec<u8> = std::iter::repeat_with(|| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        state.to_be_bytes()[0]
-    })
-    .take(3 * 1024 * 1024)
-    .collect();
-    let oversize = OutgoingRecord { value: Some(Bytes::from(noise)), ..record(&topic, "k", String::new()) };
+    let oversize =
+        OutgoingRecord { value: Some(noise(3 * 1024 * 1024)), ..record(&topic, "k", String::new()) };
     let error = publisher.publish(oversize).await.unwrap().await.unwrap_err();
     assert!(!error.can_retry, "{error}");
     assert!(error.to_string().contains(&topic), "{error}");
@@ -128,6 +131,42 @@ async fn a_publisher_can_be_dropped_inside_the_runtime() {
     assert_eq!(cluster.end_of(&topic, 0), 1);
 }
 
+/// A letter of an event that was rejected.
+fn letter(topic: &str, value: Bytes) -> DeadLetter {
+    let event = Event {
+        source: TopicPartition { topic: topic.into(), partition: 2 },
+        offset: 41,
+        timestamp: Some(Timestamp { at_ms: 1_700_000_000_000, kind: TimestampKind::CreateTime }),
+        key: Some(Bytes::from_static(b"\xff\x00")),
+        value: Some(value),
+        headers: vec![Header { name: "ce_type".to_owned(), value: Some(Bytes::from_static(b"\xfe")) }],
+    };
+    DeadLetter {
+        event: Arc::new(event),
+        attempts: 3,
+        class: FailureClass::Reject,
+        reason: "broken JSON".to_owned(),
+        first_failure_ms: 7,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_largest_record_of_a_topic_fits_into_its_dead_letters() {
+    let cluster = Cluster::start().await;
+    let topic = cluster.topic(3).await;
+    let publisher = KafkaPublisher::new(&cluster.config()).unwrap();
+    // As large as a topic with Kafka's own limit takes it, and nothing that compression makes smaller.
+    let value = noise(1_048_000);
+    let largest = OutgoingRecord { value: Some(value.clone()), ..record(&topic, "k", String::new()) };
+    publisher.publish(largest).await.unwrap().await.unwrap();
+    let larger = OutgoingRecord { value: Some(noise(1_049_000)), ..record(&topic, "k", String::new()) };
+    publisher.publish(larger).await.unwrap().await.unwrap_err();
+
+    cluster.admin().ensure_dead_letter_topics(std::slice::from_ref(&topic), "accounting").await.unwrap();
+    let dead_letters = KafkaDeadLetters::new(publisher, "accounting", "r1");
+    dead_letters.bury(letter(&topic, value)).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_letter_lies_beside_its_topic() {
     let cluster = Cluster::start().await;
@@ -141,24 +180,9 @@ async fn a_dead_letter_lies_beside_its_topic() {
     let found = cluster.admin().check_topics(&names).await.unwrap();
     assert_eq!(found.first().unwrap().partitions, 3);
 
-    let event = Event {
-        source: TopicPartition { topic: topic.as_str().into(), partition: 2 },
-        offset: 41,
-        timestamp: Some(Timestamp { at_ms: 1_700_000_000_000, kind: TimestampKind::CreateTime }),
-        key: Some(Bytes::from_static(b"\xff\x00")),
-        value: Some(Bytes::from_static(b"{broken")),
-        headers: vec![Header { name: "ce_type".to_owned(), value: Some(Bytes::from_static(b"\xfe")) }],
-    };
-    let letter = DeadLetter {
-        event: Arc::new(event),
-        attempts: 3,
-        class: FailureClass::Reject,
-        reason: "broken JSON".to_owned(),
-        first_failure_ms: 7,
-    };
     let dead_letters =
         KafkaDeadLetters::new(KafkaPublisher::new(&cluster.config()).unwrap(), "accounting", "r1");
-    dead_letters.bury(letter).await.unwrap();
+    dead_letters.bury(letter(&topic, Bytes::from_static(b"{broken"))).await.unwrap();
 
     let dlq = names.first().unwrap();
     let partition = (0..3).find(|partition| cluster.end_of(dlq, *partition) == 1).unwrap();

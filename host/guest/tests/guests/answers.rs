@@ -43,6 +43,16 @@ async fn echo() {
 }
 
 #[tokio::test]
+async fn an_oversize_record_is_refused_when_the_guest_sends_it() {
+    let loaded = Stage::of("echo").with_producer(Acks::AtOnce).load().await;
+    let outcome = loaded.one(&"x".repeat(1_000_001)).await;
+    let (class, reason) = failure(&outcome);
+    assert_eq!(class, FailureClass::Reject);
+    assert!(reason.contains("Limit") && reason.contains("1000000 are allowed"), "{reason}");
+    assert_eq!(loaded.publisher.records(), [], "nothing of the event left");
+}
+
+#[tokio::test]
 async fn recorder() {
     let loaded =
         Stage::of("recorder").with_database(Some(folder("recorder").join("migrations"))).load().await;
