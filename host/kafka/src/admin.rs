@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic as ClientTopic, TopicReplication};
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode as Code;
-use rdkafka::{ClientContext, config::RDKafkaLogLevel, error::KafkaError as ClientError};
 
 use crate::config::KafkaConfig;
 use crate::context::Listener;
@@ -58,34 +57,13 @@ impl NewTopic {
     }
 }
 
-#[derive(Default)]
-struct Onlooker {
-    listener: Listener,
-}
-
-impl ClientContext for Onlooker {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        self.listener.log(level, facility, line);
-    }
-
-    fn error(&self, error: ClientError, reason: &str) {
-        self.listener.error(error, reason);
-    }
-
-    fn stats_raw(&self, statistics: &[u8]) {
-        self.listener.stats_raw(statistics);
-    }
-}
-
-impl ConsumerContext for Onlooker {}
-
 /// Looks at topics and creates them. Cheap to clone.
 #[derive(Clone)]
 pub struct Admin {
     bootstrap: String,
     config: KafkaConfig,
     /// A consumer without a group: unlike other clients, asking it for a topic never creates one.
-    onlooker: Arc<BaseConsumer<Onlooker>>,
+    onlooker: Arc<BaseConsumer<Listener>>,
 }
 
 impl Admin {
@@ -98,7 +76,7 @@ impl Admin {
         let bootstrap = kafka.bootstrap.clone();
         let onlooker = kafka
             .onlooker()
-            .create_with_context(Onlooker::default())
+            .create_with_context(Listener::default())
             .map_err(|error| KafkaError::from_creation(&bootstrap, error))?;
         Ok(Self { bootstrap, config: kafka.clone(), onlooker: Arc::new(onlooker) })
     }
@@ -159,10 +137,10 @@ impl Admin {
     /// # Errors
     /// The first topic that was refused, or that did not appear in time.
     pub async fn create_topics(&self, topics: &[NewTopic]) -> Result<(), KafkaError> {
-        let admin: AdminClient<Onlooker> = self
+        let admin: AdminClient<Listener> = self
             .config
             .onlooker()
-            .create_with_context(Onlooker::default())
+            .create_with_context(Listener::default())
             .map_err(|error| KafkaError::from_creation(&self.bootstrap, error))?;
         let wanted: Vec<ClientTopic<'_>> = topics.iter().map(client_topic).collect();
         let options =
@@ -245,7 +223,7 @@ impl Admin {
         self.serve_client();
         match answer {
             Ok(_) => {
-                self.onlooker.context().listener.reached();
+                self.onlooker.context().reached();
                 Ok(())
             }
             Err(error) => Err(self.unreachable(&error.to_string())),
@@ -278,7 +256,7 @@ impl Admin {
     }
 
     fn unreachable(&self, reason: &str) -> KafkaError {
-        let heard = self.onlooker.context().listener.last_error();
+        let heard = self.onlooker.context().last_error();
         let reason = heard.unwrap_or_else(|| reason.to_owned());
         KafkaError::Unreachable { bootstrap: self.bootstrap.clone(), reason }
     }

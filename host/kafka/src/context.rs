@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 
 /// Listens to one client. Written by the thread that polls the client, read by whoever asks.
@@ -93,6 +94,9 @@ impl ClientContext for Listener {
     /// Statistics are not asked for; this spares the client decoding them if they ever are.
     fn stats_raw(&self, _statistics: &[u8]) {}
 }
+
+/// A client that only looks needs no more than this.
+impl ConsumerContext for Listener {}
 
 #[cfg(test)]
 mod tests {

@@ -127,12 +127,7 @@ impl Group {
         generation: i32,
         now: Instant,
     ) -> Result<(), ResponseError> {
-        let current = self.generation;
-        let member = self.known(id, instance)?;
-        if generation != current {
-            return Err(ResponseError::IllegalGeneration);
-        }
-        member.seen = now;
+        self.see(id, instance, generation, now)?;
         match self.phase {
             Phase::PreparingRebalance => Err(ResponseError::RebalanceInProgress),
             Phase::Empty | Phase::CompletingRebalance | Phase::Stable => Ok(()),
@@ -151,16 +146,28 @@ impl Group {
         if generation < 0 && self.phase == Phase::Empty {
             return Ok(());
         }
+        self.see(id, instance, generation, now)?;
+        match self.phase {
+            Phase::CompletingRebalance => Err(ResponseError::RebalanceInProgress),
+            Phase::Empty | Phase::PreparingRebalance | Phase::Stable => Ok(()),
+        }
+    }
+
+    /// Notes that a member of this generation is alive; any other sender is refused.
+    fn see(
+        &mut self,
+        id: &str,
+        instance: Option<&str>,
+        generation: i32,
+        now: Instant,
+    ) -> Result<(), ResponseError> {
         let current = self.generation;
         let member = self.known(id, instance)?;
         if generation != current {
             return Err(ResponseError::IllegalGeneration);
         }
         member.seen = now;
-        match self.phase {
-            Phase::CompletingRebalance => Err(ResponseError::RebalanceInProgress),
-            Phase::Empty | Phase::PreparingRebalance | Phase::Stable => Ok(()),
-        }
+        Ok(())
     }
 
     /// A member leaves. A static one may be named by its instance alone.
