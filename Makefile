@@ -1,7 +1,8 @@
 # Two commands do everything, each with all of its own set-up:
 #   make demo    the main job: broker, database, three handlers, the task exchange's events
 #   make test    every test, with the tier on a real Apache Kafka where a JDK and Maven are present
-# Others: make lint, make components, make bench, make clean.
+# Others: make sim SEEDS=n [SEED=s], make mutants, make chaos ROUNDS=n [SEED=s] [PROTOCOL=consumer], make lint,
+# make components, make bench, make clean.
 
 CARGO ?= cargo
 WASM_TARGET := wasm32-wasip2
@@ -16,7 +17,7 @@ GUESTS := $(notdir $(wildcard tests/guests/*))
 # builds every dependency once, for the demo and for the tests.
 WORKSPACE := --workspace $(shell pkg-config --exists openssl 2>/dev/null || echo --features keylane/vendored-openssl)
 
-.PHONY: demo test lint components guests wasm-target bench clean
+.PHONY: demo test lint components guests wasm-target bench sim mutants chaos clean
 
 demo: components
 	$(CARGO) build $(WORKSPACE) --bin keylane
@@ -44,6 +45,23 @@ guests: wasm-target
 bench: guests
 	$(CARGO) build --release $(WORKSPACE) --bin keylane --bin keylane-bench
 	target/release/keylane-bench
+
+# Rounds of faults on three brokers of Apache Kafka and three hosts, judged by an independent checker.
+# A round that failed is played again alone by its seed: make chaos ROUNDS=1 SEED=s
+chaos: guests
+	$(CARGO) build $(WORKSPACE) --bin keylane --bin keylane-chaos
+	target/debug/keylane-chaos --rounds $(or $(ROUNDS),3) $(addprefix --seed ,$(SEED)) $(addprefix --protocol ,$(PROTOCOL))
+
+# Simulated worlds of hosts, brokers and faults, each drawn from a seed; SEED=s replays one with its trace.
+sim:
+	$(CARGO) build $(WORKSPACE) --bin keylane-sim
+	target/debug/keylane-sim $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),500))
+
+# Breaks the ordering engine and the engine on purpose, in a copy elsewhere, and sees whether tests and
+# simulation notice. Takes the better part of an hour.
+mutants:
+	$(CARGO) build $(WORKSPACE) --bin keylane-mutants
+	target/debug/keylane-mutants
 
 wasm-target:
 	@rustc --print target-libdir --target $(WASM_TARGET) 2>/dev/null | xargs -r test -d || rustup target add $(WASM_TARGET)

@@ -28,6 +28,7 @@ mod producer;
 mod scope;
 mod sql;
 mod state;
+mod trace;
 mod wasi;
 
 pub use capability::{Capability, Part, Pending, Preparation, Session};

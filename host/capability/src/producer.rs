@@ -15,12 +15,11 @@ use crate::error::{CapabilityError, EffectsError};
 use crate::limits::CapabilityLimits;
 use crate::scope::LogScope;
 use crate::state::GuestState;
+use crate::trace;
 
 /// Names the event that a record was made from, as `topic/partition/offset`. The host's own: one that
 /// a handler sets is replaced.
 const ORIGIN_HEADER: &str = "keylane-origin";
-/// The trace that an event belongs to (W3C Trace Context), passed on unless the handler sets its own.
-const TRACE_HEADER: &str = "traceparent";
 
 /// The capability.
 pub(crate) struct Producer;
@@ -55,6 +54,7 @@ impl Capability for Producer {
         let handler = preparation.manifest.name.clone();
         let part: Box<dyn Part> = Box::new(ProducerPart {
             granted: Arc::new(Granted {
+                handler: handler.clone(),
                 topics: grant.topics.into_iter().collect(),
                 records_max: grant.records_max,
                 limits: preparation.resources.limits,
@@ -69,6 +69,7 @@ impl Capability for Producer {
 
 /// What all instances of a revision share.
 struct Granted {
+    handler: String,
     topics: BTreeSet<String>,
     records_max: usize,
     limits: CapabilityLimits,
@@ -127,7 +128,7 @@ impl ProducerSession {
             return limit(format!("the records of one event may have {} bytes", granted.limits.held_bytes));
         }
         self.held_bytes = self.held_bytes.saturating_add(size);
-        self.records.push(outgoing(message, self.event.as_deref()));
+        self.records.push(outgoing(message, &granted.handler, self.event.as_deref()));
         granted.held.increment(1.0);
         Ok(())
     }
@@ -207,8 +208,8 @@ fn size_bytes(message: &Message) -> usize {
     message.topic.len() + length(&message.key) + length(&message.value) + headers
 }
 
-/// The record as it will leave, with the identity of the event it was made from.
-fn outgoing(message: Message, event: Option<&Event>) -> OutgoingRecord {
+/// The record as it will leave, with the identity and the trace of the event it was made from.
+fn outgoing(message: Message, handler: &str, event: Option<&Event>) -> OutgoingRecord {
     let mut headers: Vec<Header> = message
         .headers
         .into_iter()
@@ -219,10 +220,7 @@ fn outgoing(message: Message, event: Option<&Event>) -> OutgoingRecord {
         let source = &event.source;
         let origin = format!("{}/{}/{}", source.topic, source.partition, event.offset);
         headers.push(Header { name: ORIGIN_HEADER.to_owned(), value: Some(origin.into()) });
-        let own_trace = headers.iter().any(|header| header.name == TRACE_HEADER);
-        if let Some(trace) = event.header(TRACE_HEADER).filter(|_| !own_trace) {
-            headers.push(Header { name: TRACE_HEADER.to_owned(), value: Some(trace.clone()) });
-        }
+        trace::pass_on(handler, event, &mut headers);
     }
     OutgoingRecord {
         topic: message.topic,

@@ -27,7 +27,6 @@ pub struct GuestState {
     clock: Arc<HostClock>,
     scope: Arc<LogScope>,
     sessions: Vec<Box<dyn Session>>,
-    attempt: u32,
 }
 
 impl GuestState {
@@ -40,13 +39,12 @@ impl GuestState {
         let mut table = ResourceTable::new();
         table.set_max_capacity(handles_max);
         let wasi = crate::wasi::context(&scope);
-        Self { table, wasi, memory, clock: HostClock::new(), scope, sessions, attempt: 0 }
+        Self { table, wasi, memory, clock: HostClock::new(), scope, sessions }
     }
 
     /// An event begins. Handles stay: the language's runtime keeps those of its output, and a database's
     /// holds nothing but a name.
-    pub fn begin(&mut self, event: &Arc<Event>, attempt: u32) {
-        self.attempt = attempt;
+    pub fn begin(&mut self, event: &Arc<Event>) {
         self.memory.forget();
         self.scope.begin(event);
         for session in &mut self.sessions {
@@ -115,12 +113,6 @@ impl GuestState {
     /// For `Store::limiter`.
     pub fn limiter(&mut self) -> &mut dyn ResourceLimiter {
         &mut self.memory
-    }
-
-    /// Which attempt at the event this is, from 1.
-    #[must_use]
-    pub fn attempt(&self) -> u32 {
-        self.attempt
     }
 
     /// A host call begins; it ends when the answer is dropped.

@@ -33,14 +33,23 @@ impl<Q: Quantity> Bounds<Q> {
     /// # Errors
     /// When the value is out of bounds.
     pub fn check(&self, document: &Document, given: Option<Spanned<Q>>) -> Result<Q, DeploymentError> {
-        let Some(given) = given else { return Ok(self.default) };
-        let value = *given.get_ref();
-        if value < self.least || value > self.most {
-            let problem = format!("{value} is out of bounds: from {} to {}", self.least, self.most);
-            return Err(document.refuse(given.span(), problem));
-        }
-        Ok(value)
+        given.map_or(Ok(self.default), |given| within(document, &given, self.least, self.most))
     }
+}
+
+/// The given value if it is within the bounds. For limits that are off unless they are given.
+pub(crate) fn within<Q: Quantity>(
+    document: &Document,
+    given: &Spanned<Q>,
+    least: Q,
+    most: Q,
+) -> Result<Q, DeploymentError> {
+    let value = *given.get_ref();
+    if value < least || value > most {
+        let problem = format!("{value} is out of bounds: from {least} to {most}");
+        return Err(document.refuse(given.span(), problem));
+    }
+    Ok(value)
 }
 
 const fn count(least: i64, default: i64, most: i64) -> Bounds<Count> {
@@ -55,8 +64,20 @@ const fn milliseconds(least: u64, default: u64, most: u64) -> Bounds<Time> {
     Bounds { least: Time { ms: least }, default: Time { ms: default }, most: Time { ms: most } }
 }
 
-/// Attempts before an event goes to the dead letters.
+/// Failed attempts before the last step.
 pub(crate) const ATTEMPTS: Bounds<Count> = count(1, 8, 1_000);
+/// Failures of one class that costs attempts, before the last step.
+pub(crate) const CLASS_CAP: Bounds<Count> = count(1, 3, 1_000);
+/// Failures of what the host itself needs, which cost no attempts, before the last step.
+pub(crate) const EFFECTS_CAP: Bounds<Count> = count(1, 1_000, 1_000_000);
+/// The least time for an event's attempts.
+pub(crate) const MAX_AGE_LEAST: Time = Time { ms: 100 };
+/// The most: 30 days.
+pub(crate) const MAX_AGE_MOST: Time = Time { ms: 30 * 24 * 3_600_000 };
+/// Percent of events that may end badly before the partition stops. With 100 it never does.
+pub(crate) const FLOOD_SHARE: Bounds<Count> = count(1, 50, 100);
+/// The endings that are looked at for it.
+pub(crate) const FLOOD_EVENTS: Bounds<Count> = count(10, 200, 10_000);
 /// The wait after the first failed attempt.
 pub(crate) const BACKOFF: Bounds<Time> = milliseconds(1, 500, 3_600_000);
 /// The longest wait between two attempts.
@@ -79,3 +100,7 @@ pub(crate) const HOST_CALL: Bounds<Time> = milliseconds(1, 10_000, 300_000);
 pub(crate) const CONCURRENCY: Bounds<Count> = count(1, 64, 1_000);
 /// Events in one run.
 pub(crate) const RUN_EVENTS: Bounds<Count> = count(1, 100, 1_000);
+/// A run's time.
+pub(crate) const SLICE: Bounds<Time> = milliseconds(1, 50, 60_000);
+/// A run that is out longer is reported.
+pub(crate) const STUCK_AFTER: Bounds<Time> = milliseconds(1_000, 60_000, 3_600_000);

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use toml::{Spanned, Value};
 
-use crate::manifest::{NullKeys, Order, Untyped};
+use crate::manifest::{HeaderProfile, Lost, NullKeys, Order, Then, Untyped};
 use crate::quantity::{Count, Size, Time};
 
 /// The file.
@@ -19,6 +19,7 @@ pub(crate) struct RawManifest {
     pub(crate) subscribe: RawSubscribe,
     #[serde(default)]
     pub(crate) delivery: RawDelivery,
+    pub(crate) dead_letters: Option<Spanned<RawDeadLetters>>,
     #[serde(default)]
     pub(crate) grants: RawGrants,
     #[serde(default)]
@@ -35,6 +36,7 @@ pub(crate) struct RawSubscribe {
     pub(crate) type_header: Option<Spanned<String>>,
     pub(crate) untyped: Option<Untyped>,
     pub(crate) start: Option<Spanned<Value>>,
+    pub(crate) lost: Option<Lost>,
 }
 
 /// `[delivery]`
@@ -42,20 +44,42 @@ pub(crate) struct RawSubscribe {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct RawDelivery {
     pub(crate) order: Option<Order>,
-    pub(crate) null_keys: Option<NullKeys>,
+    pub(crate) null_keys: Option<Spanned<NullKeys>>,
     pub(crate) attempts: Option<Spanned<Count>>,
     pub(crate) backoff: Option<Spanned<Time>>,
     pub(crate) backoff_max: Option<Spanned<Time>>,
-    pub(crate) then: Option<Spanned<RawThen>>,
+    pub(crate) max_age: Option<Spanned<Time>>,
+    pub(crate) then: Option<Then>,
+    #[serde(default)]
+    pub(crate) caps: RawCaps,
+    pub(crate) flood: Option<Spanned<RawFlood>>,
 }
 
-/// What happens when the attempts are used up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum RawThen {
-    DeadLetter,
-    PauseLane,
-    Stop,
+/// `[delivery.caps]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct RawCaps {
+    pub(crate) retry: Option<Spanned<Count>>,
+    pub(crate) trap: Option<Spanned<Count>>,
+    pub(crate) timeout: Option<Spanned<Count>>,
+    pub(crate) memory: Option<Spanned<Count>>,
+    pub(crate) effects: Option<Spanned<Count>>,
+}
+
+/// `[delivery.flood]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct RawFlood {
+    pub(crate) share: Option<Spanned<Count>>,
+    pub(crate) events: Option<Spanned<Count>>,
+}
+
+/// `[dead-letters]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct RawDeadLetters {
+    pub(crate) topic: Option<Spanned<String>>,
+    pub(crate) headers: Option<HeaderProfile>,
 }
 
 /// `[grants]`
@@ -117,4 +141,6 @@ pub(crate) struct RawLimits {
     pub(crate) host_call: Option<Spanned<Time>>,
     pub(crate) concurrency: Option<Spanned<Count>>,
     pub(crate) run_events: Option<Spanned<Count>>,
+    pub(crate) slice: Option<Spanned<Time>>,
+    pub(crate) stuck_after: Option<Spanned<Time>>,
 }

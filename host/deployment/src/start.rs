@@ -20,14 +20,23 @@ fn understand(value: &Value) -> Result<Start, String> {
     match value {
         Value::String(word) if word == "earliest" => Ok(Start::Earliest),
         Value::String(word) if word == "latest" => Ok(Start::Latest),
-        Value::String(text) => {
-            let moment = text.parse().map_err(|_| format!("{text:?} is no place to start"))?;
-            epoch_ms(&moment).map(Start::Timestamp)
-        }
+        Value::String(text) => match text.parse() {
+            Ok(moment) => epoch_ms(&moment).map(Start::Timestamp),
+            Err(_) => Err(format!("{text:?} is no place to start")),
+        },
         Value::Datetime(moment) => epoch_ms(moment).map(Start::Timestamp),
         Value::Integer(ms) if *ms >= 0 => Ok(Start::Timestamp(*ms)),
         other => Err(format!("{other} is no place to start")),
     }
+}
+
+/// A moment as people write it, such as `2026-03-01T00:00:00Z`, in milliseconds since the Unix epoch.
+///
+/// # Errors
+/// A sentence on what is missing from it.
+pub fn moment_ms(text: &str) -> Result<i64, String> {
+    let moment = text.parse().map_err(|_| format!("{text:?} is no moment"))?;
+    epoch_ms(&moment)
 }
 
 /// Milliseconds since the Unix epoch. A moment without an offset is refused: hosts in two zones would

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use keylane_deployment::{
-    Delivery, DeploymentError, Document, Grants, Limits, Manifest, NullKeys, Order, ProducerGrant, SqlGrant,
-    Start, Subscribe, Untyped,
+    Caps, DeadLetters, Delivery, DeploymentError, Document, Flood, Grants, HeaderProfile, Limits, Lost,
+    Manifest, NullKeys, Order, ProducerGrant, SqlGrant, Start, Subscribe, Then, Untyped,
 };
 
 const SMALLEST: &str = r#"
@@ -26,14 +26,29 @@ const FULL: &str = r#"
     type-header = "kind"
     untyped = "dead-letter"
     start = 2026-03-01T00:00:00Z
+    lost = "go-on"
 
     [delivery]
-    order = "partition"
+    order = "key"
     null-keys = "ordered"
-    attempts = 3
+    attempts = 7
     backoff = "10ms"
     backoff-max = "2m"
+    max-age = "1h"
     then = "dead-letter"
+    [delivery.caps]
+    retry = 6
+    trap = 1
+    timeout = 2
+    memory = 7
+    effects = 50
+    [delivery.flood]
+    share = 20
+    events = 30
+
+    [dead-letters]
+    topic = "graveyard"
+    headers = "spring"
 
     [grants.sql.ledger]
     access = "write"
@@ -54,6 +69,8 @@ const FULL: &str = r#"
     host-call = "3s"
     concurrency = 4
     run-events = 13
+    slice = "20ms"
+    stuck-after = "90s"
 "#;
 
 fn read(text: &str) -> Result<Manifest, DeploymentError> {
@@ -71,14 +88,20 @@ fn what_is_left_out_has_its_default() {
             type_header: "ce_type".to_owned(),
             untyped: Untyped::Handle,
             start: Start::Earliest,
+            lost: Lost::Stop,
         },
         delivery: Delivery {
             order: Order::Key,
             null_keys: NullKeys::Unordered,
             attempts: 8,
+            caps: Caps { retry: 8, trap: 3, timeout: 3, memory: 3, effects: 1_000 },
             backoff: Duration::from_millis(500),
             backoff_max: Duration::from_secs(60),
+            max_age: None,
+            then: Then::DeadLetter,
+            flood: Some(Flood { share_percent: 50, events: 200 }),
         },
+        dead_letters: DeadLetters { topic: None, headers: HeaderProfile::Keylane },
         grants: Grants::default(),
         limits: Limits {
             memory_bytes: 64 * 1024 * 1024,
@@ -87,6 +110,8 @@ fn what_is_left_out_has_its_default() {
             host_call: Duration::from_secs(10),
             concurrency: 64,
             run_events: 100,
+            slice: Duration::from_millis(50),
+            stuck_after: Duration::from_secs(60),
         },
     };
     assert_eq!(read(SMALLEST).unwrap(), expected);
@@ -102,16 +127,23 @@ fn every_key_is_read() {
     assert_eq!(manifest.subscribe.type_header, "kind");
     assert_eq!(manifest.subscribe.untyped, Untyped::DeadLetter);
     assert_eq!(manifest.subscribe.start, Start::Timestamp(1_772_323_200_000));
+    assert_eq!(manifest.subscribe.lost, Lost::GoOn);
     assert_eq!(
         manifest.delivery,
         Delivery {
-            order: Order::Partition,
+            order: Order::Key,
             null_keys: NullKeys::Ordered,
-            attempts: 3,
+            attempts: 7,
+            caps: Caps { retry: 6, trap: 1, timeout: 2, memory: 7, effects: 50 },
             backoff: Duration::from_millis(10),
             backoff_max: Duration::from_secs(120),
+            max_age: Some(Duration::from_secs(3_600)),
+            then: Then::DeadLetter,
+            flood: Some(Flood { share_percent: 20, events: 30 }),
         }
     );
+    let graveyard = DeadLetters { topic: Some("graveyard".to_owned()), headers: HeaderProfile::Spring };
+    assert_eq!(manifest.dead_letters, graveyard);
     let ledger = SqlGrant { migrations: Some(PathBuf::from("migrations")), rows_max: 5 };
     assert_eq!(manifest.grants.sql["ledger"], ledger);
     let producer = ProducerGrant { topics: vec!["payouts".to_owned()], records_max: 7 };
@@ -128,8 +160,42 @@ fn every_key_is_read() {
             host_call: Duration::from_secs(3),
             concurrency: 4,
             run_events: 13,
+            slice: Duration::from_millis(20),
+            stuck_after: Duration::from_secs(90),
         }
     );
+}
+
+#[test]
+fn every_last_step_and_order_is_known() {
+    for (written, then) in
+        [("dead-letter", Then::DeadLetter), ("pause-lane", Then::PauseLane), ("stop", Then::Stop)]
+    {
+        let manifest = read(&format!("{SMALLEST}\n[delivery]\nthen = \"{written}\"")).unwrap();
+        assert_eq!(manifest.delivery.then, then);
+        assert_eq!(manifest.delivery.flood.is_some(), then == Then::DeadLetter, "{written}");
+    }
+    for (written, order, null_keys) in [
+        ("order = \"partition\"", Order::Partition, NullKeys::Unordered),
+        ("order = \"partition\"\nnull-keys = \"ordered\"", Order::Partition, NullKeys::Ordered),
+        ("order = \"none\"\nnull-keys = \"unordered\"", Order::None, NullKeys::Unordered),
+    ] {
+        let delivery = read(&format!("{SMALLEST}\n[delivery]\n{written}")).unwrap().delivery;
+        assert_eq!((delivery.order, delivery.null_keys), (order, null_keys));
+    }
+}
+
+#[test]
+fn defaults_give_way_to_what_is_written() {
+    let few = read(&format!("{SMALLEST}\n[delivery]\nattempts = 2")).unwrap().delivery;
+    assert_eq!(few.caps, Caps { retry: 2, trap: 2, timeout: 2, memory: 2, effects: 1_000 });
+    let never = read(&format!("{SMALLEST}\n[delivery.flood]\nshare = 100")).unwrap().delivery;
+    assert_eq!(never.flood, None);
+    let slow = read(&format!("{SMALLEST}\n[limits]\ntime = \"2m\"\nslice = \"1s\"")).unwrap().limits;
+    assert_eq!(slow.stuck_after, Duration::from_secs(131));
+    let letters =
+        format!("{SMALLEST}\nuntyped = \"dead-letter\"\n[delivery]\nthen = \"stop\"\n[dead-letters]");
+    read(&letters).unwrap();
 }
 
 #[test]
@@ -166,4 +232,21 @@ fn what_a_manifest_names_on_disk_is_looked_for() {
     assert_eq!(missing(&manifest), Some(folder.path().join("up")));
     std::fs::create_dir(folder.path().join("up")).unwrap();
     assert_eq!(missing(&manifest), None);
+}
+
+#[test]
+fn the_sample_says_what_the_defaults_are() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/sample/handler.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let sample = read(&text).unwrap();
+    let smallest = read(&SMALLEST.replace("audit", "sample").replace("task-lifecycle", "tasks")).unwrap();
+    assert_eq!(sample, smallest);
+    // What is commented out is right as well.
+    let is_key = |line: &str| line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '));
+    let uncommented = text.lines().map(|line| match line.strip_prefix("# ") {
+        Some(key) if key.starts_with('[') || is_key(key) => key,
+        _ => line,
+    });
+    let everything = read(&uncommented.collect::<Vec<_>>().join("\n")).unwrap();
+    assert!(everything.grants.mail.is_some() && everything.delivery.max_age.is_some());
 }

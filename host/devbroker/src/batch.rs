@@ -105,27 +105,31 @@ pub(crate) fn place(batch: &[u8], base_offset: i64) -> Bytes {
     placed.freeze()
 }
 
-/// The first record at or after `timestamp_ms`, as (offset, timestamp).
+/// The first record at or after `timestamp_ms` whose offset is at least `from`, as (offset, timestamp).
 ///
 /// A compressed batch is answered by its first record: the broker does not decompress. That offset
 /// is never later than the right one, so a reader that starts there misses nothing.
-pub(crate) fn first_at(batch: &[u8], timestamp_ms: i64) -> Option<(i64, i64)> {
+pub(crate) fn first_at(batch: &[u8], timestamp_ms: i64, from: i64) -> Option<(i64, i64)> {
     let header = check(batch).ok()?;
     if header.max_timestamp < timestamp_ms {
         return None;
     }
-    let first = (header.base_offset, header.base_timestamp.max(timestamp_ms));
+    let first = (header.base_offset.max(from), header.base_timestamp.max(timestamp_ms));
     if header.is_compressed() {
         return Some(first);
     }
     let mut records = batch.get(HEADER_BYTES..).unwrap_or_default();
+    let mut left = i64::from(header.last_offset_delta) + 1;
     while let Some((offset_delta, timestamp_delta)) = next_record(&mut records) {
+        left -= 1;
         let timestamp = header.base_timestamp.saturating_add(timestamp_delta);
-        if timestamp >= timestamp_ms {
-            return Some((header.base_offset.saturating_add(offset_delta), timestamp));
+        let offset = header.base_offset.saturating_add(offset_delta);
+        if timestamp >= timestamp_ms && offset >= from {
+            return Some((offset, timestamp));
         }
     }
-    Some(first)
+    // Records that cannot be read count like compressed ones.
+    (left > 0).then_some(first)
 }
 
 /// Steps over one uncompressed record: (offset delta, timestamp delta in ms).
@@ -151,3 +155,7 @@ fn varint(from: &mut &[u8]) -> Option<i64> {
     }
     None
 }
+
+#[cfg(test)]
+#[path = "batch_tests.rs"]
+mod tests;

@@ -25,9 +25,10 @@ struct Setting {
 }
 
 const MESSAGE_BYTES: &str = "max.message.bytes";
+const CLEANUP: &str = "cleanup.policy";
 
 const SETTINGS: &[Setting] = &[
-    setting("cleanup.policy", "delete", Takes::Words(&["delete", "compact"])),
+    setting(CLEANUP, "delete", Takes::Words(&["delete", "compact"])),
     setting("compression.type", "producer", Takes::Word(&["producer"])),
     setting("delete.retention.ms", "86400000", Takes::Number(0)),
     setting("flush.messages", "9223372036854775807", Takes::Number(1)),
@@ -65,14 +66,25 @@ impl TopicConfig {
     pub(crate) fn new(given: impl IntoIterator<Item = (String, String)>) -> Result<Self, String> {
         let mut config = BTreeMap::new();
         for (name, value) in given {
-            let known = SETTINGS.iter().find(|s| s.name == name);
-            let setting = known.ok_or_else(|| format!("Unknown topic config name: {name}"))?;
-            if !setting.takes.accepts(&value) {
-                return Err(format!("Invalid value {value} for configuration {name}"));
-            }
+            check(&name, &value)?;
             config.insert(name, value);
         }
         Ok(Self(config))
+    }
+
+    /// The same with one setting given anew, or with its default again where there is no value.
+    pub(crate) fn with(mut self, name: &str, value: Option<&str>) -> Result<Self, String> {
+        match value {
+            Some(value) => {
+                check(name, value)?;
+                self.0.insert(name.to_owned(), value.to_owned());
+            }
+            None => {
+                find(name)?;
+                self.0.remove(name);
+            }
+        }
+        Ok(self)
     }
 
     /// What an earlier run stored, taken as it is.
@@ -83,6 +95,11 @@ impl TopicConfig {
     /// The settings that were given.
     pub(crate) fn given(&self) -> &BTreeMap<String, String> {
         &self.0
+    }
+
+    /// Whether records may be deleted: not from a topic that is only compacted.
+    pub(crate) fn deletes(&self) -> bool {
+        self.0.get(CLEANUP).is_none_or(|policy| policy.split(',').any(|word| word.trim() == "delete"))
     }
 
     /// The largest batch in bytes, if the topic sets it.
@@ -96,6 +113,18 @@ impl TopicConfig {
             Some(value) => Shown { name: s.name, value, is_default: false },
             None => Shown { name: s.name, value: s.default, is_default: true },
         })
+    }
+}
+
+fn find(name: &str) -> Result<&'static Setting, String> {
+    SETTINGS.iter().find(|s| s.name == name).ok_or_else(|| format!("Unknown topic config name: {name}"))
+}
+
+fn check(name: &str, value: &str) -> Result<(), String> {
+    if find(name)?.takes.accepts(value) {
+        Ok(())
+    } else {
+        Err(format!("Invalid value {value} for configuration {name}"))
     }
 }
 
@@ -116,6 +145,18 @@ mod tests {
 
     fn given(name: &str, value: &str) -> Result<TopicConfig, String> {
         TopicConfig::new([(name.to_owned(), value.to_owned())])
+    }
+
+    #[test]
+    fn a_setting_is_given_anew_and_taken_back() {
+        let compacted = given("cleanup.policy", "compact").unwrap();
+        assert!(!compacted.deletes());
+        let set = compacted.with("max.message.bytes", Some("5")).unwrap();
+        assert_eq!(set.message_bytes(), Some(5));
+        let both = set.clone().with("cleanup.policy", Some("compact, delete")).unwrap();
+        assert!(both.deletes() && set.with("cleanup.policy", None).unwrap().deletes());
+        assert!(both.clone().with("retention.ms", Some("soon")).is_err());
+        assert!(both.with("no.such", None).unwrap_err().contains("no.such"));
     }
 
     #[test]

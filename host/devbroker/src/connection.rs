@@ -97,10 +97,12 @@ async fn answer(shared: &Shared, mut frame: Bytes) -> Result<Option<BytesMut>, C
     let header = RequestHeader::decode(&mut frame, header_version).map_err(|e| malformed(e.to_string()))?;
     let reply = match shape::find(api, version) {
         Some(shape) => {
-            let checked = shape.check(version, &frame, shared.options.limits.request_elements);
-            checked.map_err(|misfit| malformed(describe(misfit).to_owned()))?;
+            let elements = shared.options.limits.request_elements;
+            let checked = shape.check(version, &frame, elements);
+            let body = checked.and_then(|walked| shape.readable(version, frame, &walked));
+            let body = body.map_err(|misfit| malformed(describe(misfit).to_owned()))?;
             let client_id = header.client_id.map(|id| id.to_string()).unwrap_or_default();
-            api::answer(shared, Call { api, version, client_id, body: frame }).await?
+            api::answer(shared, Call { api, version, client_id, body }).await?
         }
         // Kafka answers this one in version 0 and tells its versions, so that the client can ask again.
         None if api == ApiKey::ApiVersions => api::unknown_api_version()?,
@@ -117,6 +119,7 @@ fn describe(misfit: Misfit) -> &'static str {
     match misfit {
         Misfit::Length => "a length goes past the end of the request",
         Misfit::Elements => "it has more array elements than the limit",
+        Misfit::Replaced => "a string is too long once what is not UTF-8 in it was replaced",
     }
 }
 

@@ -1,6 +1,7 @@
 //! A small broker for development that speaks the Kafka protocol over loopback.
 //!
 //! It is **not Kafka**: one node, no replication, no transactions, no retention and no compaction.
+//! Records go only when a client deletes them (DeleteRecords, or their topic).
 //! It exists so that a first run needs no JVM and no container, and so that tests are quick. One
 //! conformance suite (`tests/conformance`) runs against it and against Apache Kafka; a difference
 //! in what both can do fails that suite.

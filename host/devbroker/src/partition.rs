@@ -13,7 +13,6 @@ const FUTURE_TIMESTAMP_MS: i64 = 3_600_000;
 
 #[derive(Debug)]
 struct StoredBatch {
-    base_offset: i64,
     last_offset: i64,
     max_timestamp: i64,
     bytes: Bytes,
@@ -23,6 +22,9 @@ struct StoredBatch {
 #[derive(Debug)]
 pub(crate) struct Partition {
     batches: Vec<StoredBatch>,
+    /// The low watermark: records below it were deleted, though a batch that holds later ones as well
+    /// still has them.
+    start_offset: i64,
     end_offset: i64,
     bytes: u64,
     producers: Producers,
@@ -50,10 +52,11 @@ pub(crate) enum Refusal {
     Full,
 }
 
-/// What became of a batch: its base offset and how many bytes the log grew by.
+/// What became of a batch: its base offset, the partition's first offset and how many bytes the log grew by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Appended {
     pub(crate) base_offset: i64,
+    pub(crate) start_offset: i64,
     pub(crate) grown: u64,
 }
 
@@ -61,17 +64,24 @@ impl Partition {
     /// An empty partition.
     pub(crate) fn new(file: Option<LogFile>, producer_limit: usize) -> Self {
         let producers = Producers::new(producer_limit);
-        Self { batches: Vec::new(), end_offset: 0, bytes: 0, producers, file }
+        Self { batches: Vec::new(), start_offset: 0, end_offset: 0, bytes: 0, producers, file }
     }
 
-    /// The partition that a file holds; a torn end is cut off the file.
-    pub(crate) fn load(file: LogFile, producer_limit: usize) -> Result<Self, BrokerError> {
+    /// The partition that a file holds; a torn end is cut off the file, and what lies below the low
+    /// watermark is left out.
+    pub(crate) fn load(file: LogFile, producer_limit: usize, start_offset: i64) -> Result<Self, BrokerError> {
         let mut partition = Self::new(None, producer_limit);
+        partition.start_offset = start_offset;
         partition.file = Some(file.load(|header, bytes| partition.restore(header, bytes))?);
+        partition.end_offset = partition.end_offset.max(start_offset);
+        partition.drop_deleted();
         Ok(partition)
     }
 
     fn restore(&mut self, header: &BatchHeader, bytes: Bytes) -> Result<(), &'static str> {
+        if self.batches.is_empty() && (0..=self.start_offset).contains(&header.base_offset) {
+            self.end_offset = header.base_offset;
+        }
         if header.base_offset != self.end_offset {
             return Err("its offset does not follow the batch before");
         }
@@ -81,12 +91,11 @@ impl Partition {
     }
 
     fn push(&mut self, header: &BatchHeader, bytes: Bytes) {
-        let base_offset = self.end_offset;
-        let last_offset = base_offset + i64::from(header.last_offset_delta);
+        let last_offset = self.end_offset + i64::from(header.last_offset_delta);
         self.end_offset = last_offset + 1;
         self.bytes += bytes.len() as u64;
         let max_timestamp = header.max_timestamp;
-        self.batches.push(StoredBatch { base_offset, last_offset, max_timestamp, bytes });
+        self.batches.push(StoredBatch { last_offset, max_timestamp, bytes });
     }
 
     /// Stores one batch behind the last one. Kafka takes one batch per partition and request.
@@ -102,7 +111,9 @@ impl Partition {
             return Err(Refusal::Kafka(ResponseError::InvalidTimestamp));
         }
         match self.producers.judge(&header).map_err(Refusal::Kafka)? {
-            Sequence::Repeated(base_offset) => return Ok(Appended { base_offset, grown: 0 }),
+            Sequence::Repeated(base_offset) => {
+                return Ok(Appended { base_offset, start_offset: self.start_offset, grown: 0 });
+            }
             Sequence::Next => {}
         }
         let grown = data.len() as u64;
@@ -116,12 +127,32 @@ impl Partition {
         }
         self.producers.remember(&header, base_offset);
         self.push(&header, placed);
-        Ok(Appended { base_offset, grown })
+        Ok(Appended { base_offset, start_offset: self.start_offset, grown })
     }
 
-    /// The first offset. Nothing is ever removed, so it is 0.
+    /// Deletes the records below an offset between start and end. Answers how many bytes that freed.
+    pub(crate) fn delete_before(&mut self, offset: i64) -> u64 {
+        self.start_offset = offset.clamp(self.start_offset, self.end_offset);
+        let before = self.bytes;
+        self.drop_deleted();
+        before - self.bytes
+    }
+
+    /// Lets go of the batches that lie below the low watermark as a whole, in the file too.
+    fn drop_deleted(&mut self) {
+        let gone = self.batches.partition_point(|batch| batch.last_offset < self.start_offset);
+        if gone == 0 {
+            return;
+        }
+        self.bytes -= self.batches.drain(..gone).map(|batch| batch.bytes.len() as u64).sum::<u64>();
+        if let Some(file) = &mut self.file {
+            file.replace(self.batches.iter().map(|batch| &batch.bytes));
+        }
+    }
+
+    /// The first offset.
     pub(crate) fn start_offset(&self) -> i64 {
-        0
+        self.start_offset
     }
 
     /// The offset the next record will get.
@@ -165,8 +196,9 @@ impl Partition {
 
     /// The first record at or after `timestamp_ms`: (offset, timestamp).
     pub(crate) fn offset_at(&self, timestamp_ms: i64) -> Option<(i64, i64)> {
-        let batch = self.batches.iter().find(|b| b.max_timestamp >= timestamp_ms)?;
-        batch::first_at(&batch.bytes, timestamp_ms).or(Some((batch.base_offset, batch.max_timestamp)))
+        let candidates = self.batches.iter().filter(|b| b.max_timestamp >= timestamp_ms);
+        let mut found = candidates.filter_map(|b| batch::first_at(&b.bytes, timestamp_ms, self.start_offset));
+        found.next()
     }
 }
 

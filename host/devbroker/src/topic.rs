@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::config::TopicConfig;
 use crate::partition::Partition;
+use crate::store::Entry;
 
 /// Kafka's longest topic name.
 const NAME_BYTES: usize = 249;
@@ -30,6 +31,19 @@ impl Topic {
     /// Bytes of all its partitions.
     pub(crate) fn bytes(&self) -> u64 {
         self.partitions.iter().map(Partition::bytes).sum()
+    }
+
+    /// What the journal must know of the records that were deleted from its front.
+    pub(crate) fn deleted_records(&self) -> Vec<Entry> {
+        let indexed = self.indexes().zip(&self.partitions);
+        let deleted = indexed.filter(|(_, partition)| partition.start_offset() > 0);
+        deleted
+            .map(|(index, partition)| Entry::RecordsDeleted {
+                topic: self.id,
+                partition: index,
+                before: partition.start_offset(),
+            })
+            .collect()
     }
 
     /// The partition numbers as the protocol has them.

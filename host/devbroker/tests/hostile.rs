@@ -8,10 +8,10 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
-use kafka_protocol::messages::{ApiVersionsRequest, DeleteGroupsRequest, MetadataRequest, RequestHeader};
-use kafka_protocol::protocol::{Encodable, StrBytes};
+use kafka_protocol::messages::*;
+use kafka_protocol::protocol::{Encodable, Request, StrBytes};
 use keylane_devbroker::{Broker, BrokerOptions, Limits};
-use keylane_test_support::RawClient;
+use keylane_test_support::{RawClient, raw_batch};
 use proptest::prelude::*;
 
 /// One broker for all cases of this binary, on a runtime of its own. It ends with the process.
@@ -75,6 +75,86 @@ proptest! {
         // Fetch and JoinGroup may wait for as long as random bytes say.
         prop_assume!(key != 1 && key != 11);
         throw(&frame(key, version, &body));
+        is_alive();
+    }
+}
+
+/// Requests that would be taken, each behind its header, with the first byte that may be spoilt.
+fn good_frames() -> Vec<(BytesMut, usize)> {
+    fn whole<R: Request>(version: i16, body: &R) -> BytesMut {
+        let mut rest = BytesMut::new();
+        let header = RequestHeader::default().with_request_api_key(R::KEY).with_request_api_version(version);
+        header.encode(&mut rest, R::header_version(version)).unwrap();
+        body.encode(&mut rest, version).unwrap();
+        rest
+    }
+    let text = StrBytes::from_static_str;
+    let records = raw_batch(&["a", "b"], None).unwrap();
+    let data = produce_request::PartitionProduceData::default().with_records(Some(records));
+    let produced = produce_request::TopicProduceData::default()
+        .with_name(text("p").into())
+        .with_partition_data(vec![data]);
+    let committed = offset_commit_request::OffsetCommitRequestPartition::default()
+        .with_committed_metadata(Some(text("some metadata")));
+    let committed = offset_commit_request::OffsetCommitRequestTopic::default()
+        .with_name(text("p").into())
+        .with_partitions(vec![committed]);
+    let setting = create_topics_request::CreatableTopicConfig::default()
+        .with_name(text("retention.ms"))
+        .with_value(Some(text("5")));
+    let created = create_topics_request::CreatableTopic::default()
+        .with_name(text("p").into())
+        .with_num_partitions(1)
+        .with_replication_factor(1)
+        .with_configs(vec![setting]);
+    let deleted = delete_records_request::DeleteRecordsPartition::default();
+    let deleted = delete_records_request::DeleteRecordsTopic::default()
+        .with_name(text("p").into())
+        .with_partitions(vec![deleted]);
+    let fetched = fetch_request::FetchPartition::default().with_partition_max_bytes(100);
+    let fetched =
+        fetch_request::FetchTopic::default().with_topic(text("p").into()).with_partitions(vec![fetched]);
+    let produce = ProduceRequest::default().with_acks(-1).with_topic_data(vec![produced]);
+    let commit = OffsetCommitRequest::default()
+        .with_group_id(text("g").into())
+        .with_generation_id_or_member_epoch(-1)
+        .with_topics(vec![committed]);
+    let create = CreateTopicsRequest::default().with_topics(vec![created]);
+    let delete = DeleteRecordsRequest::default().with_topics(vec![deleted]);
+    let fetch = FetchRequest::default().with_max_bytes(100).with_topics(vec![fetched]);
+    // The longest wait and the least bytes of a fetch are left alone, or it would wait for as long as they say.
+    let fetch_starts = whole(12, &FetchRequest::default()).len() - 8;
+    vec![
+        (whole(9, &produce), 8),
+        (whole(3, &produce), 8),
+        (whole(2, &commit), 8),
+        (whole(8, &commit), 8),
+        (whole(7, &create), 8),
+        (whole(2, &delete), 8),
+        (whole(12, &fetch), fetch_starts),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn good_requests_spoilt_in_places(
+        which in any::<prop::sample::Index>(),
+        spoilt in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        cut in prop::option::of(any::<prop::sample::Index>()),
+    ) {
+        let frames = good_frames();
+        let (mut frame, from) = frames[which.index(frames.len())].clone();
+        for (at, byte) in spoilt {
+            let at = from + at.index(frame.len() - from);
+            frame[at] = byte;
+        }
+        if let Some(cut) = cut {
+            frame.truncate(from + cut.index(frame.len() - from));
+        }
+        let length = i32::try_from(frame.len()).unwrap().to_be_bytes();
+        throw(&[&length[..], &frame].concat());
         is_alive();
     }
 }

@@ -2,95 +2,22 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by panicking")]
 
-use std::path::{Path, PathBuf};
+mod common;
+
+use std::path::Path;
 
 use bytes::Bytes;
+use common::{
+    commit, committed, create, end_offset, in_folder, log_of_partition_0, produce, text, with_client,
+};
 use kafka_protocol::messages::*;
-use kafka_protocol::protocol::StrBytes;
 use keylane_devbroker::{Broker, BrokerError, BrokerOptions, Limits};
-use keylane_test_support::{RawClient, RawProducer, raw_batch};
-
-fn text(s: &'static str) -> StrBytes {
-    StrBytes::from_static_str(s)
-}
+use keylane_test_support::{RawProducer, raw_batch};
 
 /// One batch with these values; `producer` is (id, first sequence).
 fn batch(values: &[&str], producer: Option<(i64, i32)>) -> Bytes {
     let producer = producer.map(|(id, first_sequence)| RawProducer { id, epoch: 0, first_sequence });
     raw_batch(values, producer).unwrap()
-}
-
-/// Produces one batch to partition 0 of `t`: (error, base offset, message).
-fn produce(client: &mut RawClient, batch: Bytes) -> (i16, i64, Option<String>) {
-    let data = produce_request::PartitionProduceData::default().with_records(Some(batch));
-    let topic = produce_request::TopicProduceData::default()
-        .with_name(text("t").into())
-        .with_partition_data(vec![data]);
-    let request = ProduceRequest::default().with_acks(-1).with_topic_data(vec![topic]);
-    let answer = client.call(9, &request).unwrap();
-    let partition = &answer.responses[0].partition_responses[0];
-    let message = partition.error_message.as_ref().map(ToString::to_string);
-    (partition.error_code, partition.base_offset, message)
-}
-
-fn create(client: &mut RawClient) -> i16 {
-    let topic = create_topics_request::CreatableTopic::default()
-        .with_name(text("t").into())
-        .with_num_partitions(2)
-        .with_replication_factor(1);
-    client.call(7, &CreateTopicsRequest::default().with_topics(vec![topic])).unwrap().topics[0].error_code
-}
-
-fn end_offset(client: &mut RawClient) -> i64 {
-    let partition = list_offsets_request::ListOffsetsPartition::default().with_timestamp(-1);
-    let topic = list_offsets_request::ListOffsetsTopic::default()
-        .with_name(text("t").into())
-        .with_partitions(vec![partition]);
-    let answer = client.call(5, &ListOffsetsRequest::default().with_topics(vec![topic])).unwrap();
-    answer.topics[0].partitions[0].offset
-}
-
-fn commit(client: &mut RawClient, offset: i64, metadata: &'static str) -> i16 {
-    let partition = offset_commit_request::OffsetCommitRequestPartition::default()
-        .with_committed_offset(offset)
-        .with_committed_metadata(Some(text(metadata)));
-    let topic = offset_commit_request::OffsetCommitRequestTopic::default()
-        .with_name(text("t").into())
-        .with_partitions(vec![partition]);
-    let request = OffsetCommitRequest::default()
-        .with_group_id(text("g").into())
-        .with_generation_id_or_member_epoch(-1)
-        .with_topics(vec![topic]);
-    client.call(7, &request).unwrap().topics[0].partitions[0].error_code
-}
-
-fn committed(client: &mut RawClient) -> (i64, String) {
-    let topic = offset_fetch_request::OffsetFetchRequestTopic::default()
-        .with_name(text("t").into())
-        .with_partition_indexes(vec![0]);
-    let request =
-        OffsetFetchRequest::default().with_group_id(text("g").into()).with_topics(Some(vec![topic]));
-    let answer = client.call(5, &request).unwrap();
-    let partition = &answer.topics[0].partitions[0];
-    (partition.committed_offset, partition.metadata.clone().unwrap_or_default().to_string())
-}
-
-fn in_folder(folder: &Path) -> BrokerOptions {
-    BrokerOptions { data: Some(folder.to_owned()), ..BrokerOptions::default() }
-}
-
-async fn with_client<T: Send + 'static>(
-    broker: &Broker,
-    work: impl FnOnce(&mut RawClient) -> T + Send + 'static,
-) -> T {
-    let bootstrap = broker.bootstrap();
-    let run = move || work(&mut RawClient::connect(&bootstrap).unwrap());
-    tokio::task::spawn_blocking(run).await.unwrap()
-}
-
-fn log_of_partition_0(folder: &Path) -> PathBuf {
-    let topic = std::fs::read_dir(folder.join("topics")).unwrap().next().unwrap().unwrap().path();
-    topic.join("0.log")
 }
 
 /// A broker with one topic and two batches, ended as by a crash.

@@ -37,8 +37,9 @@ async fn every_advertised_version_is_answered() {
     let ask = move || {
         let versions =
             RawClient::connect(&bootstrap).unwrap().call(3, &ApiVersionsRequest::default()).unwrap();
-        assert_eq!(versions.api_keys.len(), 20);
+        assert_eq!(versions.api_keys.len(), 22);
         topics(&versions, &bootstrap);
+        changes(&versions, &bootstrap);
         records(&versions, &bootstrap);
         membership(&versions, &bootstrap);
         offsets(&versions, &bootstrap);
@@ -91,6 +92,31 @@ fn topics(versions: &ApiVersionsResponse, bootstrap: &str) {
         request.with_topics(vec![topic])
     };
     in_all_versions(versions, bootstrap, delete, |_, answer| assert_eq!(answer.responses[0].error_code, 3));
+}
+
+fn changes(versions: &ApiVersionsResponse, bootstrap: &str) {
+    let delete = |_| {
+        let partition = delete_records_request::DeleteRecordsPartition::default().with_offset(-1);
+        let topic = delete_records_request::DeleteRecordsTopic::default()
+            .with_name(text("t2").into())
+            .with_partitions(vec![partition]);
+        DeleteRecordsRequest::default().with_topics(vec![topic])
+    };
+    in_all_versions(versions, bootstrap, delete, |_, answer| {
+        let partition = &answer.topics[0].partitions[0];
+        assert_eq!((partition.error_code, partition.low_watermark), (0, 0), "it is empty");
+    });
+    let alter = |_| {
+        let config = incremental_alter_configs_request::AlterableConfig::default()
+            .with_name(text("retention.ms"))
+            .with_value(Some(text("5")));
+        let resource = incremental_alter_configs_request::AlterConfigsResource::default()
+            .with_resource_type(2)
+            .with_resource_name(text("t2"))
+            .with_configs(vec![config]);
+        IncrementalAlterConfigsRequest::default().with_resources(vec![resource])
+    };
+    in_all_versions(versions, bootstrap, alter, |_, answer| assert_eq!(answer.responses[0].error_code, 0));
 }
 
 fn records(versions: &ApiVersionsResponse, bootstrap: &str) {

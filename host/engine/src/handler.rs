@@ -1,20 +1,24 @@
 //! One handler in this host: what its partitions' owners share, and how an owner is started.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use keylane_lanes::Policy;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 
 use crate::admission::{Filter, LaneRule};
-use crate::event::TopicPartition;
-use crate::inbox::{Inbox, InboxLimits, Owners, Ownership, Wake, inbox};
+use crate::assignment::Assignment;
+use crate::budget::HostBudget;
+use crate::ending::Ownership;
+use crate::inbox::{Inbox, InboxLimits, Owners, inbox};
 use crate::owner::Owner;
 use crate::ports::{DeadLetters, Runner};
+use crate::progress::ProgressMaker;
+use crate::slots::Slots;
 use crate::tally::{Count, Tally};
 
 /// How a handler's events are delivered.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct HandlerOptions {
     /// The handler's name, for logs and metrics.
     pub name: String,
@@ -28,17 +32,20 @@ pub struct HandlerOptions {
     pub slots: usize,
     /// How much of one partition may be in the host.
     pub inbox: InboxLimits,
+    /// How much of all partitions of all handlers may be: one for the whole host.
+    pub budget: Arc<HostBudget>,
+    /// The watchdog: a run that is out for longer is reported with its keys.
+    pub stuck_after: Duration,
 }
 
-/// What the owners of one handler's partitions share. Nothing here is ordered by partition: slots are
-/// a fair queue, the tally only counts.
+/// What the owners of one handler's partitions share. Nothing here is ordered by partition: the slots
+/// have a queue of their own, the tally only counts.
 pub(crate) struct Shared<R, D> {
     pub(crate) options: HandlerOptions,
     pub(crate) runner: Arc<R>,
     pub(crate) dead_letters: Arc<D>,
-    /// Bounds the runs of this handler. Waiting owners are served in the order in which they asked, so
-    /// a hot partition cannot starve the others.
-    pub(crate) slots: Arc<Semaphore>,
+    /// Bounds the runs of this handler and shares them out among its partitions.
+    pub(crate) slots: Arc<Slots>,
     pub(crate) tally: Arc<Tally>,
 }
 
@@ -52,8 +59,7 @@ pub struct HandlerEngine<R, D> {
 impl<R: Runner, D: DeadLetters> HandlerEngine<R, D> {
     /// A handler that runs on `runtime`, where its owners' tasks will live.
     pub fn new(options: HandlerOptions, runner: Arc<R>, dead_letters: Arc<D>, runtime: Handle) -> Self {
-        assert!(options.slots >= 1, "a handler needs a slot");
-        let slots = Arc::new(Semaphore::new(options.slots));
+        let slots = Slots::new(&options.name, options.slots);
         let shared = Shared { options, runner, dead_letters, slots, tally: Arc::new(Tally::default()) };
         Self { shared: Arc::new(shared), runtime }
     }
@@ -66,15 +72,22 @@ impl<R: Runner, D: DeadLetters> HandlerEngine<R, D> {
 }
 
 impl<R: Runner, D: DeadLetters> Owners for HandlerEngine<R, D> {
-    fn assign(&self, partition: TopicPartition, wake: Wake) -> Inbox {
-        let (poller, intake) = inbox(partition, self.shared.options.inbox, wake);
-        let (shared, ownership) = (self.shared.clone(), intake.ownership.clone());
-        let owner = self.runtime.spawn(Owner::new(shared.clone(), intake).run());
+    fn assign(&self, assignment: Assignment) -> Inbox {
+        let shared = self.shared.clone();
+        let maker = ProgressMaker::new(assignment.token, assignment.topic_id);
+        let (poller, intake) = inbox(&assignment, &maker, shared.options.inbox, &shared.options.budget);
+        let (source, ownership) = (assignment.partition.clone(), intake.ownership.clone());
+        let owner = self.runtime.spawn(Owner::new(shared.clone(), assignment, intake, maker).run());
         // A panic of an owner is a broken promise of the host itself: it is never swallowed. The
-        // partition stops, says so, and its watermark stays where it was.
+        // partition stops, says so, and its progress stays where it was.
         self.runtime.spawn(async move {
             if let Err(fault) = owner.await {
-                tracing::error!(handler = shared.options.name, %fault, "the partition stopped on a fault of the host");
+                tracing::error!(
+                    handler = shared.options.name,
+                    %source,
+                    %fault,
+                    "the partition stopped on a fault of the host"
+                );
                 shared.tally.add(Count::Faulted, 1);
                 ownership.send_replace(Ownership::Faulted);
             }

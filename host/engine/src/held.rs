@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use keylane_lanes::RunAttempt;
 
 use crate::event::Event;
+use crate::key;
 use crate::ports::{Attempt, DeadLetter, FailureClass};
 
 /// Events by offset. Bounded by the inbox: what was delivered and has not ended.
@@ -21,7 +22,7 @@ struct Held {
     failure: Option<LastFailure>,
 }
 
-/// What a dead letter would have to say.
+/// What a dead letter or the status would have to say.
 struct LastFailure {
     class: FailureClass,
     reason: String,
@@ -59,6 +60,17 @@ impl HeldEvents {
         let Some(held) = self.events.get_mut(&offset) else { return };
         let first_failure_ms = held.failure.as_ref().map_or_else(now_ms, |failure| failure.first_failure_ms);
         held.failure = Some(LastFailure { class, reason, first_failure_ms });
+    }
+
+    /// The event's key for people, if it is held and has one.
+    pub(crate) fn key(&self, offset: i64) -> Option<String> {
+        self.events.get(&offset)?.event.key.as_deref().map(key::printable)
+    }
+
+    /// Class and message of the last failure.
+    pub(crate) fn failure(&self, offset: i64) -> Option<(&str, &str)> {
+        let failure = self.events.get(&offset)?.failure.as_ref()?;
+        Some((failure.class.name(), &failure.reason))
     }
 
     /// The dead letter of an event whose last attempt failed.

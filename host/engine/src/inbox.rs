@@ -4,18 +4,24 @@
 //! Who owns: the poller holds the [`Inbox`], the owner task the [`Intake`]. Who waits: nobody on the
 //! poller's side ([`Inbox::deliver`] never blocks; the poller asks [`Inbox::has_room`] first); the owner
 //! waits for batches. Who wakes: a batch wakes the owner, and freed room wakes the poller through the
-//! callback it gave. What bounds: [`InboxLimits`]; a full inbox stops only its own partition.
+//! callback it gave. What bounds: [`InboxLimits`] for the partition and [`HostBudget`] for the whole host;
+//! a full inbox stops only its own partition.
 //!
 //! One inbox is one assignment. A partition that is taken away and comes back gets a new inbox, so
-//! nothing late of the former assignment can reach the new one: this is the assignment's token.
+//! nothing late of the former assignment can reach the new one.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
+use crate::assignment::Assignment;
+use crate::budget::{HostBudget, Room, Seat};
+use crate::control::{Control, Request, control};
+use crate::ending::{Ownership, Parting, Stop};
 use crate::event::{Event, TopicPartition};
+use crate::progress::{Progress, ProgressMaker};
 
 /// How much of a partition may be in the host at once, counted until an event has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,8 +38,8 @@ impl Default for InboxLimits {
     }
 }
 
-/// Batches that may wait between the poller and the owner; the limits above bound their contents.
-const BATCHES_WAITING: usize = 64;
+/// Deliveries that may wait between the poller and the owner; the limits above bound their contents.
+const DELIVERIES_WAITING: usize = 64;
 
 /// How often a blocked poller looks whether the owner is done.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
@@ -41,81 +47,80 @@ const LOOK_AGAIN: Duration = Duration::from_millis(2);
 /// Called when a full inbox has room again. Must not block.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
 
-/// How far a partition is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Position {
-    /// Every event below this offset has ended. None until the first record arrived.
-    pub watermark: Option<i64>,
-}
-
-/// How the owner's story with this assignment stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ownership {
-    /// Runs are started and finished.
-    Running,
-    /// Nothing new is started; what runs is being finished.
-    Draining,
-    /// Nothing runs any more and the position is final.
-    Drained,
-    /// The partition stopped on a fault of the host itself; the position is final.
-    Faulted,
-}
-
-/// Room taken by what was delivered and has not ended.
-#[derive(Debug, Default)]
-struct Room {
-    records: AtomicUsize,
-    bytes: AtomicUsize,
+/// What the poller hands over at once.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Delivery {
+    /// Records in offset order; may be empty, to tell only how far the client is.
+    pub events: Vec<Event>,
+    /// The offset after the last one that the client has passed: no record below it is still to come,
+    /// whether it was handed over, compacted away or the marker of a transaction.
+    pub next: i64,
 }
 
 /// The poller's end. Dropping it tells the owner that the partition is lost: it stops at once.
 pub struct Inbox {
     partition: TopicPartition,
-    batches: mpsc::Sender<Vec<Event>>,
+    deliveries: mpsc::Sender<Delivery>,
     room: Arc<Room>,
+    seat: Seat,
     limits: InboxLimits,
     drain: watch::Sender<bool>,
-    position: watch::Receiver<Position>,
+    stop: Stop,
+    progress: watch::Receiver<Progress>,
     ownership: watch::Receiver<Ownership>,
+    control: Control,
 }
 
 /// The owner's end.
 pub(crate) struct Intake {
-    pub(crate) partition: TopicPartition,
-    pub(crate) batches: mpsc::Receiver<Vec<Event>>,
+    pub(crate) deliveries: mpsc::Receiver<Delivery>,
+    pub(crate) requests: mpsc::Receiver<Request>,
     pub(crate) drain: watch::Receiver<bool>,
-    pub(crate) position: watch::Sender<Position>,
+    /// For the runs that are out, which look between their events: see [`Stop`].
+    pub(crate) stop: Arc<AtomicBool>,
+    pub(crate) progress: watch::Sender<Progress>,
     pub(crate) ownership: watch::Sender<Ownership>,
     room: Arc<Room>,
     limits: InboxLimits,
     wake: Wake,
 }
 
-/// Makes the two ends for one assignment of a partition.
-pub(crate) fn inbox(partition: TopicPartition, limits: InboxLimits, wake: Wake) -> (Inbox, Intake) {
-    let (batch_sender, batches) = mpsc::channel(BATCHES_WAITING);
+/// Makes the two ends for one assignment.
+pub(crate) fn inbox(
+    assignment: &Assignment,
+    maker: &ProgressMaker,
+    limits: InboxLimits,
+    budget: &Arc<HostBudget>,
+) -> (Inbox, Intake) {
+    let (delivery_sender, deliveries) = mpsc::channel(DELIVERIES_WAITING);
     let (drain_sender, drain) = watch::channel(false);
-    let (position_sender, position) = watch::channel(Position::default());
+    let (progress_sender, progress) = watch::channel(maker.of(&assignment.restored));
     let (ownership_sender, ownership) = watch::channel(Ownership::Running);
-    let room = Arc::new(Room::default());
+    let (control, requests) = control();
+    let room = Arc::new(Room::new(budget.clone()));
+    let stop = Arc::new(AtomicBool::new(false));
     let poller = Inbox {
-        partition: partition.clone(),
-        batches: batch_sender,
+        partition: assignment.partition.clone(),
+        deliveries: delivery_sender,
         room: room.clone(),
+        seat: Seat::new(budget.clone(), assignment.wake.clone()),
         limits,
         drain: drain_sender,
-        position,
+        stop: Stop(stop.clone()),
+        progress,
         ownership,
+        control,
     };
     let owner = Intake {
-        partition,
-        batches,
+        deliveries,
+        requests,
         drain,
-        position: position_sender,
+        stop,
+        progress: progress_sender,
         ownership: ownership_sender,
         room,
         limits,
-        wake,
+        wake: assignment.wake.clone(),
     };
     (poller, owner)
 }
@@ -127,55 +132,59 @@ impl Inbox {
         &self.partition
     }
 
-    /// Whether another batch may be delivered. The last batch may pass the limits by its own size.
+    /// Whether another batch may be delivered. The last batch may pass the limits by its own size, and an
+    /// inbox that holds nothing takes a batch even where the host is full. One who was refused is woken
+    /// when there may be room.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        !self.batches.is_closed()
-            && self.room.records.load(Ordering::Acquire) < self.limits.records
-            && self.room.bytes.load(Ordering::Acquire) < self.limits.bytes
-            && self.batches.capacity() > 0
+        let open = !self.deliveries.is_closed() && self.deliveries.capacity() > 0;
+        let own = self.room.records() < self.limits.records && self.room.bytes() < self.limits.bytes;
+        open && own && (self.room.records() == 0 || self.seat.has_room())
     }
 
     /// Hands over records in offset order. Never blocks.
     ///
     /// # Errors
-    /// Gives the batch back when the owner has ended or the caller did not ask [`Self::has_room`] first.
-    pub fn deliver(&self, events: Vec<Event>) -> Result<(), Vec<Event>> {
-        let weight_bytes: usize = events.iter().map(Event::weight_bytes).sum();
-        let records = events.len();
-        self.room.records.fetch_add(records, Ordering::AcqRel);
-        self.room.bytes.fetch_add(weight_bytes, Ordering::AcqRel);
-        self.batches.try_send(events).map_err(|refused| {
-            self.room.records.fetch_sub(records, Ordering::AcqRel);
-            self.room.bytes.fetch_sub(weight_bytes, Ordering::AcqRel);
-            refused.into_inner()
-        })
+    /// Gives the delivery back when the owner has ended or the caller did not ask [`Self::has_room`] first.
+    pub fn deliver(&self, delivery: Delivery) -> Result<(), Delivery> {
+        let Ok(place) = self.deliveries.try_reserve() else { return Err(delivery) };
+        let weight_bytes: usize = delivery.events.iter().map(Event::weight_bytes).sum();
+        self.room.charge(delivery.events.len(), weight_bytes);
+        place.send(delivery);
+        Ok(())
     }
 
-    /// How far the owner is.
+    /// How far the partition is: what a commit is to say. At first what the assignment began with.
     #[must_use]
-    pub fn position(&self) -> Position {
-        *self.position.borrow()
+    pub fn progress(&self) -> Progress {
+        self.progress.borrow().clone()
     }
 
     /// How the owner's story stands.
     #[must_use]
     pub fn ownership(&self) -> Ownership {
-        *self.ownership.borrow()
+        self.ownership.borrow().clone()
     }
 
-    /// Asks the owner to start nothing new and finish what runs.
+    /// The operator's way to the owner. It may outlive the inbox, and then answers that the owner is gone.
+    #[must_use]
+    pub fn control(&self) -> Control {
+        self.control.clone()
+    }
+
+    /// Asks the owner to start nothing new and finish what runs; runs stop between two events.
     pub fn drain(&self) {
+        self.stop.tell();
         self.drain.send_replace(true);
     }
 
     /// Blocks this thread until the owner has drained, or the limit has passed.
-    /// Answers whether the position is final. Not for use inside the async runtime.
+    /// Answers whether the progress is final. Not for use inside the async runtime.
     #[must_use]
     pub fn wait_drained(&self, limit: Duration) -> bool {
         let until = std::time::Instant::now() + limit;
         loop {
-            let ended = matches!(self.ownership(), Ownership::Drained | Ownership::Faulted);
+            let ended = self.ownership.borrow().is_final();
             if ended || self.ownership.has_changed().is_err() {
                 return ended;
             }
@@ -185,18 +194,14 @@ impl Inbox {
             std::thread::sleep(LOOK_AGAIN);
         }
     }
-}
 
-impl Inbox {
     /// Ends the assignment: what still runs is broken off. Blocks this thread until it is gone, or the
     /// limit has passed. Answers whether it is gone. Not for use inside the async runtime.
     #[must_use]
     pub fn close(self, limit: Duration) -> bool {
-        let Self { batches, drain, ownership, .. } = self;
-        drop((batches, drain));
+        let parting = self.part();
         let until = std::time::Instant::now() + limit;
-        // The owner's end of this channel goes with the owner's task.
-        while ownership.has_changed().is_ok() {
+        while !parting.is_gone() {
             if std::time::Instant::now() >= until {
                 return false;
             }
@@ -204,15 +209,20 @@ impl Inbox {
         }
         true
     }
+
+    /// Ends the assignment without waiting: what still runs is being broken off.
+    #[must_use]
+    pub fn part(self) -> Parting {
+        let Self { deliveries, drain, stop, ownership, .. } = self;
+        drop((stop, deliveries, drain));
+        Parting(ownership)
+    }
 }
 
 impl Intake {
     /// Gives back the room of events that have ended, and wakes the poller if it may have been waiting.
     pub(crate) fn release(&self, records: usize, bytes: usize) {
-        let records_before = self.room.records.fetch_sub(records, Ordering::AcqRel);
-        let bytes_before = self.room.bytes.fetch_sub(bytes, Ordering::AcqRel);
-        assert!(records_before >= records, "more records released than were delivered");
-        assert!(bytes_before >= bytes, "more bytes released than were delivered");
+        let (records_before, bytes_before) = self.room.release(records, bytes);
         if records_before >= self.limits.records || bytes_before >= self.limits.bytes {
             (self.wake)();
         }
@@ -220,12 +230,21 @@ impl Intake {
 
     /// Records and bytes now in the host for this partition.
     pub(crate) fn held(&self) -> (usize, usize) {
-        (self.room.records.load(Ordering::Acquire), self.room.bytes.load(Ordering::Acquire))
+        (self.room.records(), self.room.bytes())
+    }
+}
+
+/// The owner is gone, and with it the events; the poller's end may live on with a fault to tell of.
+impl Drop for Intake {
+    fn drop(&mut self) {
+        self.deliveries.close();
+        self.room.clear();
     }
 }
 
 /// Makes an owner for each partition that Kafka assigns. Implemented by the engine, called by the poller.
 pub trait Owners: Send + Sync + 'static {
-    /// Starts the owner of a newly assigned partition. Called on the poller's thread; must not block.
-    fn assign(&self, partition: TopicPartition, wake: Wake) -> Inbox;
+    /// Starts the owner of a newly assigned partition, whose lease has been proven. Called on the poller's
+    /// thread; must not block.
+    fn assign(&self, assignment: Assignment) -> Inbox;
 }

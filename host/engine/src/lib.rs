@@ -5,28 +5,51 @@
 //! The path of a record through this room: the intake delivers a batch into the partition's [`Inbox`];
 //! the owner asks the [`Filter`] whether the handler wants each record, puts wanted ones into lanes,
 //! starts runs on free slots through the [`Runner`] port, sends what cannot be handled through the
-//! [`DeadLetters`] port, and publishes its [`Position`] for the committer.
+//! [`DeadLetters`] port, and publishes its [`Progress`] for the committer.
+//!
+//! Under a paused single-threaded runtime everything here is deterministic but the wall clock time that a
+//! dead letter carries: a simulation with virtual time replays exactly.
 
 mod admission;
+mod assignment;
+mod budget;
 mod burial;
+mod control;
+mod ending;
 mod event;
 mod handler;
 mod held;
 mod inbox;
+mod key;
+mod lease;
 mod meters;
 mod owner;
+mod payload;
 mod ports;
+mod progress;
+mod run_control;
+mod slots;
+mod status;
 mod tally;
 #[cfg(test)]
 mod testing;
 
 pub use admission::{Filter, LaneRule, Untyped};
+pub use assignment::{Assignment, Token, TopicId};
+pub use budget::HostBudget;
+pub use control::{Control, ControlError};
+pub use ending::{Ownership, Parting};
 pub use event::{Event, Header, Timestamp, TimestampKind, TopicPartition};
 pub use handler::{HandlerEngine, HandlerOptions};
-pub use inbox::{Inbox, InboxLimits, Owners, Ownership, Position, Wake};
-pub use keylane_lanes::Policy;
+pub use inbox::{Delivery, Inbox, InboxLimits, Owners, Wake};
+pub use keylane_lanes::{ClassCaps, Flood, GapSet, Policy, Then};
+pub use lease::{BootClock, Lease};
+pub use payload::{PAYLOAD_UNITS_HIGH, PAYLOAD_UNITS_MAX, Restored, RestoredNote, payload_of, restore};
 pub use ports::{
     Acknowledgement, Attempt, DeadLetter, DeadLetters, FailureClass, Outcome, OutgoingRecord, PublishError,
     Publisher, Runner,
 };
+pub use progress::Progress;
+pub use run_control::RunControl;
+pub use status::{Blocking, LaneStatus, Lanes, PartitionStatus, WAITING_TOLD_MAX};
 pub use tally::{Tally, Totals};

@@ -7,8 +7,10 @@ use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
+pub use keylane_lanes::FailureClass;
 
 use crate::event::{Event, Header};
+use crate::run_control::RunControl;
 
 /// One try at one event.
 #[derive(Debug, Clone)]
@@ -20,48 +22,6 @@ pub struct Attempt {
     /// The event's lane. Events of one lane in one run stand in offset order; one may start only when
     /// the effects of those before it are acknowledged.
     pub lane: u64,
-}
-
-/// Why an attempt failed. The class decides what the log and the dead letter say of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum FailureClass {
-    /// The handler asked for a retry.
-    Retry,
-    /// The handler rejected the event: no later attempt can help.
-    Reject,
-    /// The component trapped.
-    Trap,
-    /// The component used more time than its limit.
-    Timeout,
-    /// The component asked for more memory than its limit.
-    Memory,
-    /// The handler answered ok, but its effects could not be made real (database, broker, mail).
-    Effects,
-    /// The handler answered ok, but one of its effects was refused for good, such as a record larger than
-    /// its topic takes: no later attempt can help.
-    Undeliverable,
-}
-
-impl FailureClass {
-    /// The name used in logs, metrics and dead-letter headers.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Retry => "retry",
-            Self::Reject => "reject",
-            Self::Trap => "trap",
-            Self::Timeout => "timeout",
-            Self::Memory => "memory",
-            Self::Effects => "effects",
-            Self::Undeliverable => "undeliverable",
-        }
-    }
-
-    /// Whether a later attempt may help.
-    #[must_use]
-    pub fn can_retry(self) -> bool {
-        !matches!(self, Self::Reject | Self::Undeliverable)
-    }
 }
 
 /// What became of one attempt.
@@ -78,15 +38,17 @@ pub enum Outcome {
         /// The handler's own wish for the next attempt: not before this many milliseconds.
         after_ms: Option<u64>,
     },
-    /// The attempt was not begun (an earlier event of its lane failed in this run): nobody is charged.
+    /// The attempt was not begun (an earlier event of its lane failed in this run, or the run may not go
+    /// on): nobody is charged.
     NotStarted,
 }
 
 /// Executes runs. One call is one run: attempts of one partition, each lane's in offset order.
 pub trait Runner: Send + Sync + 'static {
-    /// Runs the attempts one after another and answers one outcome for each, in the same order.
+    /// Runs the attempts one after another and answers one outcome for each, in the same order. Asks
+    /// `control` before each but the first, and begins no more once it says no.
     /// Must not panic: a panic stops the partition.
-    fn run(&self, attempts: Vec<Attempt>) -> impl Future<Output = Vec<Outcome>> + Send;
+    fn run(&self, attempts: Vec<Attempt>, control: RunControl) -> impl Future<Output = Vec<Outcome>> + Send;
 }
 
 /// An event whose story ended badly, on its way to the dead letters.

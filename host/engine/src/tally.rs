@@ -10,6 +10,7 @@ pub struct Tally {
     done: AtomicU64,
     retried: AtomicU64,
     dead_lettered: AtomicU64,
+    before: AtomicU64,
     faulted: AtomicU64,
 }
 
@@ -26,6 +27,8 @@ pub struct Totals {
     pub retried: u64,
     /// Events in the dead letters, acknowledged.
     pub dead_lettered: u64,
+    /// Events that had ended under an earlier assignment and were read again.
+    pub before: u64,
     /// Partitions that stopped on a fault of the host itself.
     pub faulted: u64,
 }
@@ -34,7 +37,7 @@ impl Totals {
     /// Records whose story has ended.
     #[must_use]
     pub fn ended(&self) -> u64 {
-        self.skipped + self.done + self.dead_lettered
+        self.skipped + self.done + self.dead_lettered + self.before
     }
 }
 
@@ -46,6 +49,7 @@ pub(crate) enum Count {
     Done,
     Retried,
     DeadLettered,
+    Before,
     Faulted,
 }
 
@@ -57,6 +61,7 @@ impl Tally {
             Count::Done => &self.done,
             Count::Retried => &self.retried,
             Count::DeadLettered => &self.dead_lettered,
+            Count::Before => &self.before,
             Count::Faulted => &self.faulted,
         };
         counter.fetch_add(events, Ordering::Relaxed);
@@ -72,6 +77,7 @@ impl Tally {
             done: read(&self.done),
             retried: read(&self.retried),
             dead_lettered: read(&self.dead_lettered),
+            before: read(&self.before),
             faulted: read(&self.faulted),
         }
     }

@@ -23,7 +23,7 @@ pub(crate) async fn carry_out(
     attempt: &Attempt,
     limits: &Limits,
 ) -> Result<Delivery, AttemptFailure> {
-    instance.store.data_mut().begin(&attempt.event, attempt.number);
+    instance.store.data_mut().begin(&attempt.event);
     let answer = instance.call(&guest_event(&attempt.event, attempt.number), limits).await;
     match answer.and_then(|verdict| verdict.map_err(AttemptFailure::answered)) {
         Ok(()) => instance.store.data_mut().commit().await.map_err(|error| AttemptFailure::effects(&error)),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use keylane_capability::Delivery;
-use keylane_engine::{Attempt, Outcome, Runner};
+use keylane_engine::{Attempt, Outcome, RunControl, Runner};
 
 use crate::attempt::carry_out;
 use crate::failure::AttemptFailure;
@@ -29,12 +29,16 @@ impl GuestRunner {
 }
 
 impl Runner for GuestRunner {
-    async fn run(&self, attempts: Vec<Attempt>) -> Vec<Outcome> {
+    async fn run(&self, attempts: Vec<Attempt>, control: RunControl) -> Vec<Outcome> {
         let mut progress = Progress::new(attempts.len());
         let mut lease = self.pool.take().await;
         for (index, attempt) in attempts.iter().enumerate() {
             if !progress.may_start(attempt.lane).await {
                 continue;
+            }
+            // Asked last, after every wait. The first event always begins, so that a run gets somewhere.
+            if index > 0 && !control.may_begin_next() {
+                break;
             }
             match self.carry_out(&mut lease, attempt).await {
                 Ok(delivery) => progress.hold(index, attempt.lane, delivery).await,

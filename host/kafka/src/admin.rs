@@ -1,5 +1,8 @@
 //! Topics and reachability: what is looked at before a handler starts.
 
+mod letters;
+mod settings;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,8 +13,10 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 
 use crate::config::KafkaConfig;
 use crate::context::Listener;
-use crate::dead_letters::dead_letter_topic;
 use crate::error::KafkaError;
+
+pub(crate) use letters::LETTER_HEADERS_BYTES;
+pub(crate) use settings::{Settings, topic_settings};
 
 /// The longest one question to the brokers may take.
 const REQUEST_LIMIT: Duration = Duration::from_secs(3);
@@ -23,9 +28,6 @@ const APPEARS_EVERY: Duration = Duration::from_millis(50);
 const SAY_UNREACHABLE_EVERY: Duration = Duration::from_secs(5);
 /// Events of the client served at a time, so that its latest error is known.
 const CLIENT_EVENTS: usize = 16;
-/// Records in a dead-letter topic carry more headers than they came with: the topic allows Kafka's
-/// default size and that much more.
-const DEAD_LETTER_BYTES: &str = "1179648";
 
 /// A topic as the brokers know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -163,33 +165,11 @@ impl Admin {
         self.await_topics(topics).await
     }
 
-    /// Makes sure that the dead-letter topic of each of these topics exists, with as many partitions as
-    /// the topic itself.
-    ///
-    /// # Errors
-    /// As [`Self::check_topics`] and [`Self::create_topics`].
-    pub async fn ensure_dead_letter_topics(
-        &self,
-        topics: &[String],
-        handler: &str,
-    ) -> Result<Vec<String>, KafkaError> {
-        let sources = self.check_topics(topics).await?;
-        let names: Vec<String> =
-            sources.iter().map(|topic| dead_letter_topic(&topic.name, handler)).collect();
-        let present = self.find_topics(&names).await?;
-        let absent: Vec<NewTopic> = sources
-            .iter()
-            .zip(&names)
-            .filter(|(_, name)| present.iter().all(|topic| topic.name != **name))
-            .map(|(source, name)| NewTopic {
-                settings: BTreeMap::from([("max.message.bytes".to_owned(), DEAD_LETTER_BYTES.to_owned())]),
-                ..NewTopic::new(name, source.partitions)
-            })
-            .collect();
-        if !absent.is_empty() {
-            self.create_topics(&absent).await?;
-        }
-        Ok(names)
+    /// The settings of topics; those that the brokers do not tell are left out.
+    async fn settings(&self, names: &[String]) -> Result<BTreeMap<String, Settings>, KafkaError> {
+        settings::topic_settings(&self.config.onlooker(), names, REQUEST_LIMIT)
+            .await
+            .map_err(|error| self.unreachable(&error.to_string()))
     }
 
     async fn await_topics(&self, topics: &[NewTopic]) -> Result<(), KafkaError> {

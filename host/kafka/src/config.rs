@@ -40,6 +40,26 @@ pub enum Start {
     TimestampMs(i64),
 }
 
+/// How members of a group agree on who reads what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum GroupProtocol {
+    /// The members agree among themselves (cooperative-sticky, KIP-429). Every broker knows it.
+    #[default]
+    Classic,
+    /// The coordinator decides (KIP-848): brokers from 4.0 on. The session time-out is the group's own.
+    Consumer,
+}
+
+/// What happens when records were removed by retention before they were read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Lost {
+    /// The partition stops until an operator decides.
+    #[default]
+    Stop,
+    /// It is said and counted, and the partition goes on with the oldest record there is.
+    GoOn,
+}
+
 /// One handler's consumer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConsumerConfig {
@@ -47,8 +67,23 @@ pub struct ConsumerConfig {
     pub group: String,
     /// What it reads.
     pub topics: Vec<String>,
+    /// What it reads beside them: records that were sent once more, for this handler alone. Always from
+    /// the oldest on, whatever `start` says.
+    pub retry_topics: Vec<String>,
     /// Where it starts the first time.
     pub start: Start,
+    /// What happens when records were lost to retention.
+    pub lost: Lost,
+    /// How the group's members agree.
+    pub group_protocol: GroupProtocol,
+    /// This host's name in the group, if it is a static member (KIP-345): it may restart within the
+    /// session time-out and keeps its partitions.
+    pub instance: Option<String>,
+    /// The longest pause between two signs of life; never more than a third of the session time-out.
+    pub heartbeat: Duration,
+    /// How long a host that says nothing keeps its partitions. With [`GroupProtocol::Consumer`] the
+    /// group's own time-out counts, and this one only where the coordinator does not tell it.
+    pub session_timeout: Duration,
     /// Time between two commits. A crash repeats what ended since the last one.
     pub commit_interval: Duration,
     /// How long a revoked partition may take to finish what runs, before it is given up.
@@ -69,7 +104,13 @@ impl ConsumerConfig {
         Self {
             group: group.into(),
             topics,
+            retry_topics: Vec::new(),
             start: Start::Earliest,
+            lost: Lost::default(),
+            group_protocol: GroupProtocol::default(),
+            instance: None,
+            heartbeat: Duration::from_secs(3),
+            session_timeout: Duration::from_secs(45),
             commit_interval: Duration::from_millis(500),
             drain_limit: Duration::from_secs(3),
             prefetch_kib: 4 * 1024,
@@ -77,7 +118,21 @@ impl ConsumerConfig {
             assignment_notice: Duration::from_secs(10),
         }
     }
+
+    /// Everything it reads.
+    pub(crate) fn all_topics(&self) -> impl Iterator<Item = &str> {
+        self.topics.iter().chain(&self.retry_topics).map(String::as_str)
+    }
+
+    /// Where a topic starts the first time.
+    pub(crate) fn start_of(&self, topic: &str) -> Start {
+        if self.topics.iter().any(|source| source == topic) { self.start } else { Start::Earliest }
+    }
 }
+
+/// The client leaves the group when its application has not polled for this long, in milliseconds; it
+/// wants this to be no shorter than the session time-out.
+const POLL_LIMIT_MS: u128 = 300_000;
 
 /// The longest a record may wait for its acknowledgement, all client retries included.
 pub(crate) const DELIVERY_LIMIT: Duration = Duration::from_secs(30);
@@ -93,6 +148,7 @@ const RECORD_LIMIT_BYTES: u32 = 64 * 1024 * 1024;
 const SAFETY: &str = "the delivery promise depends on it, so keylane sets it itself";
 const BROKERS: &str = "write the brokers as `kafka.brokers`";
 const PREFETCH: &str = "it counts per partition, so keylane bounds it itself";
+const SESSION: &str = "keylane sets it by `kafka.session-timeout`";
 const LOADS_CODE: &str = "it would load code into the host";
 
 /// What keylane sets itself, with the reason told when somebody else tries to.
@@ -101,8 +157,12 @@ const REFUSED: &[(&str, &str)] = &[
     ("metadata.broker.list", BROKERS),
     ("client.id", "it is made from the fleet's name"),
     ("group.id", "it is made from the fleet and the handler's name"),
-    ("group.protocol", SAFETY),
-    ("group.instance.id", "all handlers share these properties, and a group allows each name once"),
+    ("group.protocol", "write it as `kafka.group-protocol`"),
+    ("group.instance.id", "write it as `kafka.instance`"),
+    ("group.remote.assignor", SAFETY),
+    ("session.timeout.ms", SESSION),
+    ("heartbeat.interval.ms", SESSION),
+    ("max.poll.interval.ms", SESSION),
     ("partition.assignment.strategy", SAFETY),
     ("enable.auto.commit", SAFETY),
     ("auto.commit.enable", SAFETY),
@@ -187,12 +247,28 @@ impl KafkaConfig {
     }
 
     pub(crate) fn consumer(&self, consumer: &ConsumerConfig) -> ClientConfig {
+        let session_ms = consumer.session_timeout.as_millis();
         let mut config = self.base(&[]);
         config.set("group.id", &consumer.group);
-        config.set("partition.assignment.strategy", "cooperative-sticky");
+        config.set("max.poll.interval.ms", session_ms.max(POLL_LIMIT_MS).to_string());
+        match consumer.group_protocol {
+            GroupProtocol::Classic => {
+                let heartbeat_ms = consumer.heartbeat.as_millis().min(session_ms / 3);
+                config.set("group.protocol", "classic");
+                config.set("session.timeout.ms", session_ms.to_string());
+                config.set("heartbeat.interval.ms", heartbeat_ms.to_string());
+                config.set("partition.assignment.strategy", "cooperative-sticky");
+            }
+            // Times and assignor are the coordinator's, and the client refuses others.
+            GroupProtocol::Consumer => drop(config.set("group.protocol", "consumer")),
+        }
+        if let Some(instance) = &consumer.instance {
+            config.set("group.instance.id", instance);
+        }
         config.set("enable.auto.commit", "false");
         config.set("enable.auto.offset.store", "false");
         config.set("auto.offset.reset", "error");
+        config.set("enable.partition.eof", "true");
         config.set("isolation.level", "read_committed");
         config.set("check.crcs", "true");
         config.set("allow.auto.create.topics", "false");
@@ -216,56 +292,4 @@ impl KafkaConfig {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn with(key: &str, value: &str) -> KafkaConfig {
-        let mut config = KafkaConfig::new("localhost:9092");
-        config.properties.insert(key.to_owned(), value.to_owned());
-        config
-    }
-
-    #[test]
-    fn what_keylane_sets_itself_is_refused_by_name() {
-        for (key, _) in REFUSED {
-            let told = with(key, "1").check().unwrap_err().to_string();
-            assert!(told.contains(&format!("{key:?} cannot be set")), "{told}");
-        }
-    }
-
-    #[test]
-    fn every_property_keylane_sets_is_refused() {
-        let config = KafkaConfig::new("localhost:9092");
-        let may_change = [
-            "topic.metadata.refresh.interval.ms",
-            "socket.keepalive.enable",
-            "compression.type",
-            "linger.ms",
-        ];
-        let consumer = config.consumer(&ConsumerConfig::new("g", vec!["t".to_owned()]));
-        for key in consumer.config_map().keys().chain(config.producer().config_map().keys()) {
-            assert!(may_change.contains(key) || REFUSED.iter().any(|(refused, _)| refused == key), "{key}");
-        }
-    }
-
-    #[test]
-    fn an_unknown_property_is_named_without_its_value() {
-        let told = with("sasl.pasword", "s3cret").check().unwrap_err().to_string();
-        assert!(told.contains("sasl.pasword") && !told.contains("s3cret"), "{told}");
-    }
-
-    #[test]
-    fn security_properties_pass() {
-        let mut config = with("security.protocol", "sasl_ssl");
-        config.properties.insert("sasl.mechanism".to_owned(), "SCRAM-SHA-512".to_owned());
-        config.properties.insert("sasl.username".to_owned(), "app".to_owned());
-        config.properties.insert("sasl.password".to_owned(), "s3cret".to_owned());
-        config.check().unwrap();
-        assert!(!format!("{config:?}").contains("s3cret"));
-    }
-
-    #[test]
-    fn an_operators_property_wins_over_a_default() {
-        assert_eq!(with("linger.ms", "7").producer().get("linger.ms"), Some("7"));
-    }
-}
+mod tests;

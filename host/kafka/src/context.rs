@@ -76,6 +76,10 @@ impl ClientContext for Listener {
 
     fn error(&self, error: ClientError, reason: &str) {
         let code = error.rdkafka_error_code();
+        // The end of a partition is no error; whoever asked to hear of it does so elsewhere.
+        if code == Some(Code::PartitionEOF) {
+            return;
+        }
         let connection = is_connection(code);
         if connection {
             tracing::debug!(%error, reason, "connection to a broker failed");

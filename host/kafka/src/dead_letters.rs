@@ -1,138 +1,167 @@
 //! Dead letters: key, value and headers byte for byte, and why they are here in headers of their own.
+//!
+//! A letter is the record as it was read and, behind its own headers, its story: where it came from and
+//! what became of it ([`Story`]), and the same once more in the words of another system if a handler asks
+//! for that ([`HeaderProfile`]). A record that is buried again, after a redrive or through any other tool,
+//! gets one new story in the place of the old one, so its headers do not grow.
 
-use bytes::Bytes;
-use keylane_engine::{DeadLetter, DeadLetters, Header, OutgoingRecord, PublishError, Publisher};
+mod profile;
+mod story;
+#[cfg(test)]
+mod tests;
+
+use keylane_engine::{DeadLetter, DeadLetters, Event, Header, OutgoingRecord, PublishError, Publisher};
 
 use crate::publisher::KafkaPublisher;
 
-/// The longest error text in a dead letter's header, in bytes.
-const ERROR_LIMIT_BYTES: usize = 1024;
+pub use profile::HeaderProfile;
+#[cfg(test)]
+pub(crate) use story::text_header;
+pub use story::{Origin, Story};
 
-/// Where a handler's dead letters of a topic go.
+/// The longest error text in a dead letter's header, in bytes.
+pub(crate) const ERROR_LIMIT_BYTES: usize = 1024;
+
+/// Where a handler's dead letters of a topic go, unless its manifest names another topic.
 #[must_use]
 pub fn dead_letter_topic(topic: &str, handler: &str) -> String {
     format!("{topic}.{handler}.dlq")
+}
+
+/// Where redriven events of a topic go. Only this handler reads it.
+#[must_use]
+pub fn retry_topic(topic: &str, handler: &str) -> String {
+    format!("{topic}.{handler}.retry")
+}
+
+/// The topic that a handler's retry topic stands beside; none for any other topic.
+fn beside(topic: &str, handler: &str) -> Option<String> {
+    let beside = topic.strip_suffix(".retry")?.strip_suffix(handler)?.strip_suffix('.')?;
+    (!beside.is_empty()).then(|| beside.to_owned())
+}
+
+/// One handler's dead letters: where they go and what they say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetterOptions {
+    /// The handler's name.
+    pub handler: String,
+    /// Its consumer group, for profiles that name one.
+    pub group: String,
+    /// The revision that could not handle the event.
+    pub revision: String,
+    /// One topic for the letters of all its topics; without it each goes to a topic beside its own, see
+    /// [`dead_letter_topic`].
+    pub topic: Option<String>,
+    /// The headers written beside keylane's own.
+    pub profile: HeaderProfile,
+}
+
+impl DeadLetterOptions {
+    /// Letters beside their topics, with keylane's own headers.
+    #[must_use]
+    pub fn new(handler: impl Into<String>, group: impl Into<String>, revision: impl Into<String>) -> Self {
+        Self {
+            handler: handler.into(),
+            group: group.into(),
+            revision: revision.into(),
+            topic: None,
+            profile: HeaderProfile::Keylane,
+        }
+    }
+
+    /// Where letters of this topic go. Those of a retry topic lie with those of the topic it belongs to.
+    #[must_use]
+    pub fn topic_of(&self, source: &str) -> String {
+        self.topic.clone().unwrap_or_else(|| {
+            let beside = beside(source, &self.handler);
+            dead_letter_topic(beside.as_deref().unwrap_or(source), &self.handler)
+        })
+    }
 }
 
 /// Writes one handler's dead letters.
 #[derive(Clone)]
 pub struct KafkaDeadLetters {
     publisher: KafkaPublisher,
-    handler: String,
-    revision: String,
+    options: DeadLetterOptions,
 }
 
 impl KafkaDeadLetters {
-    /// Dead letters of this handler and revision. Their topics should exist: see
+    /// Dead letters with these options. Their topics should exist: see
     /// [`Admin::ensure_dead_letter_topics`](crate::Admin::ensure_dead_letter_topics).
     #[must_use]
-    pub fn new(publisher: KafkaPublisher, handler: impl Into<String>, revision: impl Into<String>) -> Self {
-        Self { publisher, handler: handler.into(), revision: revision.into() }
+    pub fn new(publisher: KafkaPublisher, options: DeadLetterOptions) -> Self {
+        Self { publisher, options }
     }
 }
 
 impl DeadLetters for KafkaDeadLetters {
     async fn bury(&self, letter: DeadLetter) -> Result<(), PublishError> {
-        let record = record_of(&letter, &self.handler, &self.revision);
+        let record = record_of(&letter, &self.options);
         self.publisher.publish(record).await?.await
     }
 }
 
-fn record_of(letter: &DeadLetter, handler: &str, revision: &str) -> OutgoingRecord {
+fn record_of(letter: &DeadLetter, options: &DeadLetterOptions) -> OutgoingRecord {
     let event = &letter.event;
-    let mut headers = event.headers.clone();
-    let mut add = |name: &str, value: String| {
-        headers.push(Header { name: name.to_owned(), value: Some(Bytes::from(value)) });
-    };
-    add("keylane-origin-topic", event.source.topic.to_string());
-    add("keylane-origin-partition", event.source.partition.to_string());
-    add("keylane-origin-offset", event.offset.to_string());
-    if let Some(timestamp) = event.timestamp {
-        add("keylane-origin-timestamp", timestamp.at_ms.to_string());
-    }
-    add("keylane-handler", handler.to_owned());
-    add("keylane-revision", revision.to_owned());
-    add("keylane-attempts", letter.attempts.to_string());
-    add("keylane-first-failure", letter.first_failure_ms.to_string());
-    add("keylane-error-class", letter.class.name().to_owned());
-    add("keylane-error", capped(&letter.reason).to_owned());
+    let story = story_of(letter, options);
+    let mut headers = originals(&event.headers, options.profile);
+    headers.extend(story.headers());
+    headers.extend(options.profile.headers(&story, letter.class, &options.group));
     OutgoingRecord {
-        topic: dead_letter_topic(&event.source.topic, handler),
+        topic: options.topic_of(&event.source.topic),
         key: event.key.clone(),
         value: event.value.clone(),
         headers,
     }
 }
 
+/// What is told of an event that could not be handled. One that came through the retry topic keeps where
+/// it first came from and when it first failed.
+fn story_of(letter: &DeadLetter, options: &DeadLetterOptions) -> Story {
+    let earlier = redriven(&letter.event, &options.handler);
+    let (origin, first_failure_ms, redrives) = match earlier {
+        Some((origin, earlier)) => (origin, earlier.first_failure_ms, earlier.redrives),
+        None => (Origin::of(&letter.event), None, 0),
+    };
+    Story {
+        origin: Some(origin),
+        handler: Some(options.handler.clone()),
+        revision: Some(options.revision.clone()),
+        attempts: Some(letter.attempts),
+        first_failure_ms: first_failure_ms.or(Some(letter.first_failure_ms)),
+        class: Some(letter.class.name().to_owned()),
+        error: Some(capped(&letter.reason).to_owned()),
+        redrives,
+    }
+}
+
+/// The story that a redrive of this handler's letters gave the event, if it came that way. Headers alone
+/// prove nothing: anybody may write them, and a handler may read another one's letters as its source.
+fn redriven(event: &Event, handler: &str) -> Option<(Origin, Story)> {
+    let beside = beside(&event.source.topic, handler)?;
+    let story = Story::read(&event.headers);
+    let origin = story.origin.clone()?;
+    let ours = story.handler.as_deref() == Some(handler)
+        && (origin.topic == beside || *origin.topic == *event.source.topic);
+    ours.then_some((origin, story))
+}
+
+/// A record's headers without the story of an earlier burial. Behind the mark that a story begins with,
+/// every profile's names go; before it, where the record's own headers stand, only those that are about to
+/// be written again.
+pub(crate) fn originals(headers: &[Header], profile: HeaderProfile) -> Vec<Header> {
+    let begins = headers.iter().rposition(|header| header.name == story::BEGINS).unwrap_or(headers.len());
+    let is_original = |(at, header): &(usize, &Header)| {
+        let name = header.name.as_str();
+        let of_a_profile = if *at > begins { HeaderProfile::any_writes(name) } else { profile.writes(name) };
+        !story::NAMES.contains(&name) && !of_a_profile
+    };
+    headers.iter().enumerate().filter(is_original).map(|(_, header)| header.clone()).collect()
+}
+
 /// The text up to the limit, cut between two characters.
 fn capped(text: &str) -> &str {
     let end = text.floor_char_boundary(ERROR_LIMIT_BYTES);
     text.get(..end).unwrap_or(text)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use keylane_engine::{Event, FailureClass, Timestamp, TimestampKind, TopicPartition};
-
-    use super::*;
-
-    fn letter(reason: &str) -> DeadLetter {
-        let event = Event {
-            source: TopicPartition { topic: "tasks".into(), partition: 3 },
-            offset: 41,
-            timestamp: Some(Timestamp { at_ms: 1_700_000_000_000, kind: TimestampKind::CreateTime }),
-            key: Some(Bytes::from_static(b"\xff\x00")),
-            value: None,
-            headers: vec![
-                Header { name: "a".to_owned(), value: None },
-                Header { name: "a".to_owned(), value: Some(Bytes::new()) },
-            ],
-        };
-        DeadLetter {
-            event: Arc::new(event),
-            attempts: 8,
-            class: FailureClass::Trap,
-            reason: reason.to_owned(),
-            first_failure_ms: 1_700_000_000_500,
-        }
-    }
-
-    #[test]
-    fn a_letter_is_the_record_and_its_story() {
-        let letter = letter("unreachable");
-        let record = record_of(&letter, "accounting", "r7");
-        assert_eq!(record.topic, "tasks.accounting.dlq");
-        assert_eq!((&record.key, &record.value), (&letter.event.key, &letter.event.value));
-        let (original, added) = record.headers.split_at(2);
-        assert_eq!(original, &letter.event.headers[..]);
-        let added: Vec<(&str, &[u8])> =
-            added.iter().map(|header| (header.name.as_str(), header.value.as_deref().unwrap())).collect();
-        assert_eq!(
-            added,
-            [
-                ("keylane-origin-topic", &b"tasks"[..]),
-                ("keylane-origin-partition", b"3"),
-                ("keylane-origin-offset", b"41"),
-                ("keylane-origin-timestamp", b"1700000000000"),
-                ("keylane-handler", b"accounting"),
-                ("keylane-revision", b"r7"),
-                ("keylane-attempts", b"8"),
-                ("keylane-first-failure", b"1700000000500"),
-                ("keylane-error-class", b"trap"),
-                ("keylane-error", b"unreachable"),
-            ]
-        );
-    }
-
-    #[test]
-    fn a_long_error_is_cut_between_characters() {
-        let long = "ä".repeat(ERROR_LIMIT_BYTES);
-        let cut = capped(&long);
-        assert!(cut.len() <= ERROR_LIMIT_BYTES && cut.len() > ERROR_LIMIT_BYTES - 2);
-        assert_eq!(capped("short"), "short");
-        let odd = format!("a{long}");
-        assert_eq!(capped(&odd).len(), ERROR_LIMIT_BYTES - 1);
-    }
 }

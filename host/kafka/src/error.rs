@@ -57,6 +57,73 @@ pub enum KafkaError {
         /// Whether the broker may say otherwise later.
         can_retry: bool,
     },
+    /// A topic of letters or redriven events does not take what it is for.
+    #[error(
+        "the topic {topic:?} takes records of up to {bytes} bytes, which is too small: those of \
+        {source_topic:?} may have {source_bytes}, and with the headers of a letter {needed}; set its \
+        max.message.bytes to {needed} or more, or name another topic"
+    )]
+    TooSmall {
+        /// Its name.
+        topic: String,
+        /// The largest record it takes, in bytes.
+        bytes: usize,
+        /// What it has to take, in bytes.
+        needed: usize,
+        /// The topic whose records it is for.
+        source_topic: String,
+        /// The largest record of that topic, in bytes.
+        source_bytes: usize,
+    },
+    /// A letter is not one of the handler whose letters were asked for.
+    #[error(
+        "the record at {topic}[{partition}] offset {offset} cannot be redriven for {handler:?}: {reason}; \
+        nothing was sent ({count} such records are among those asked for)"
+    )]
+    Foreign {
+        /// The dead-letter topic.
+        topic: String,
+        /// The partition of the first such record.
+        partition: i32,
+        /// Its offset.
+        offset: i64,
+        /// The handler that it was to be redriven for.
+        handler: String,
+        /// What is wrong with it.
+        reason: String,
+        /// How many there are.
+        count: u64,
+    },
+    /// The broker has no transactions, or does not allow this one.
+    #[error(
+        "{bootstrap} gives no transactions to {transactional_id:?} ({reason}): a redrive needs them to send \
+        nothing twice; the development broker has none, and on Apache Kafka this user must be allowed to \
+        write with that transactional id"
+    )]
+    NoTransactions {
+        /// The brokers that were asked.
+        bootstrap: String,
+        /// Who asked.
+        transactional_id: String,
+        /// What the broker said.
+        reason: String,
+    },
+    /// Another redrive of the same handler has begun.
+    #[error("another redrive of {handler:?} has begun and goes on from here; nothing is sent twice")]
+    Superseded {
+        /// The handler.
+        handler: String,
+    },
+    /// A redrive could not go on. What it had sent and noted stands; nothing of it is sent again.
+    #[error("the redrive of {handler:?} cannot go on: {reason}")]
+    Redrive {
+        /// The handler.
+        handler: String,
+        /// Why.
+        reason: String,
+        /// Whether running it again may help.
+        can_retry: bool,
+    },
     /// A thread could not be started.
     #[error("the thread {name:?} could not be started: {reason}")]
     Thread {
@@ -72,11 +139,14 @@ impl KafkaError {
     #[must_use]
     pub fn can_retry(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Thread { .. } => true,
-            Self::Topic { can_retry, .. } => *can_retry,
+            Self::Unreachable { .. } | Self::Thread { .. } | Self::Superseded { .. } => true,
+            Self::Topic { can_retry, .. } | Self::Redrive { can_retry, .. } => *can_retry,
             Self::RefusedProperty { .. }
             | Self::Property { .. }
             | Self::Client { .. }
+            | Self::TooSmall { .. }
+            | Self::Foreign { .. }
+            | Self::NoTransactions { .. }
             | Self::MissingTopics { .. } => false,
         }
     }

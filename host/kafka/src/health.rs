@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use keylane_engine::TopicPartition;
 
-/// A partition that is no longer read.
+/// A partition that does not go on: it is no longer read, or its policy has halted it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartitionFault {
     /// Which.
@@ -39,7 +39,7 @@ pub enum Health {
         partitions: usize,
         /// How many wait until it is settled where they start.
         waiting: usize,
-        /// Those that stopped.
+        /// Those that do not go on, be it by a fault or by their policy.
         faulted: Vec<PartitionFault>,
     },
     /// The consumer can do nothing any more.
@@ -49,14 +49,6 @@ pub enum Health {
     },
     /// It was asked to stop, and did.
     Stopped,
-}
-
-impl Health {
-    /// Whether everything this member was given is being read.
-    #[must_use]
-    pub fn is_well(&self) -> bool {
-        matches!(self, Self::Assigned { waiting: 0, faulted, .. } if faulted.is_empty())
-    }
 }
 
 impl std::fmt::Display for Health {

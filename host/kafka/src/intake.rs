@@ -1,29 +1,40 @@
 //! The intake: one handler's consumer, on a thread of its own.
 
+mod assignment;
 mod commits;
 mod feed;
 mod group;
+mod look;
 mod lookout;
+mod loss;
 mod poller;
+mod reasons;
 mod start;
+mod topics;
+mod watchdog;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-use keylane_engine::Owners;
+use keylane_engine::{BootClock, Lease, Owners};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use tokio::sync::{oneshot, watch};
 
 use self::commits::Committer;
 use self::group::Group;
+pub use self::look::{Looker, PartitionLook};
+use self::look::{Looks, looks};
 use self::lookout::Lookout;
-use self::poller::{FINAL_COMMIT_LIMIT, Failure, Poller};
+use self::poller::{FINAL_COMMIT_LIMIT, Failure, Parts, Poller};
+use self::topics::TopicWatch;
+use crate::boot_clock::BootTime;
 use crate::config::{ConsumerConfig, KafkaConfig};
 use crate::error::KafkaError;
 use crate::health::Health;
+use crate::native::{CommitQueue, Inquiries};
 
 /// The longest wait for the goodbye to the group. Without a coordinator it takes as long as the session:
 /// then the thread is left to itself, and the group notices when the session ends.
@@ -54,9 +65,34 @@ struct Shared {
     stop: OnceLock<Instant>,
     doorbell: Arc<Doorbell>,
     lag: AtomicI64,
+    /// When the thread began its latest turn.
+    turned_at: Mutex<Instant>,
+    /// Set when the thread has ended.
+    over: AtomicBool,
 }
 
 impl Shared {
+    fn new() -> Self {
+        Self {
+            stop: OnceLock::new(),
+            doorbell: Arc::new(Doorbell::default()),
+            lag: AtomicI64::new(LAG_UNKNOWN),
+            turned_at: Mutex::new(Instant::now()),
+            over: AtomicBool::new(false),
+        }
+    }
+
+    /// The thread begins a turn. The lock is held for one assignment, by the thread and the watchdog.
+    fn turned(&self) {
+        *self.turned_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// How long the latest turn has taken. None when the thread has ended.
+    fn turn_age(&self) -> Option<Duration> {
+        let turned_at = *self.turned_at.lock().unwrap_or_else(PoisonError::into_inner);
+        (!self.over.load(Ordering::Acquire)).then(|| turned_at.elapsed())
+    }
+
     fn stop_at(&self) -> Option<Instant> {
         self.stop.get().copied()
     }
@@ -98,6 +134,7 @@ struct Signals {
 pub struct Intake {
     shared: Arc<Shared>,
     health: watch::Receiver<Health>,
+    looker: Looker,
     ended: Option<(oneshot::Receiver<Ended>, oneshot::Receiver<()>)>,
 }
 
@@ -112,28 +149,47 @@ impl Intake {
         config: ConsumerConfig,
         owners: Arc<dyn Owners>,
     ) -> Result<Self, KafkaError> {
+        Self::start_with(kafka, config, owners, Arc::new(BootTime))
+    }
+
+    /// [`Intake::start`] with another clock for the proof of life.
+    ///
+    /// # Errors
+    /// As [`Intake::start`].
+    pub fn start_with(
+        kafka: &KafkaConfig,
+        config: ConsumerConfig,
+        owners: Arc<dyn Owners>,
+        clock: Arc<dyn BootClock>,
+    ) -> Result<Self, KafkaError> {
         kafka.check()?;
-        let shared = Arc::new(Shared {
-            stop: OnceLock::new(),
-            doorbell: Arc::new(Doorbell::default()),
-            lag: AtomicI64::new(LAG_UNKNOWN),
-        });
+        let shared = Arc::new(Shared::new());
         let starting = Health::Connecting { since: Instant::now(), last_error: None };
         let (health_sender, health) = watch::channel(starting);
         let lookout = Lookout::new(health_sender, &kafka.bootstrap, &config);
-        let poller = poller(kafka, config, lookout, owners, shared.clone())?;
+        let (looker, looks) = looks(shared.doorbell.clone());
+        let (group, drain_limit) = (config.group.clone(), config.drain_limit);
+        let making = Making { kafka, config, lookout, looks, owners, clock, shared: shared.clone() };
+        let poller = making.poller()?;
         let (ended_sender, ended) = oneshot::channel();
         let (left_sender, left) = oneshot::channel();
         let signals = Signals { ended: ended_sender, left: left_sender };
-        let name = "kafka-intake".to_owned();
-        let (doorbell, body) = (shared.doorbell.clone(), move || live(poller, signals));
+        let refused = |name: &str, error: std::io::Error| KafkaError::Thread {
+            name: name.to_owned(),
+            reason: error.to_string(),
+        };
+        let (life, name) = (shared.clone(), "kafka-intake");
+        let body = move || live(poller, signals, &life);
         let thread = std::thread::Builder::new()
-            .name(name.clone())
+            .name(name.to_owned())
             .spawn(body)
-            .map_err(|error| KafkaError::Thread { name, reason: error.to_string() })?;
+            .map_err(|error| refused(name, error))?;
         // Rings before this line are lost, which costs the thread one rescan.
-        let _first = doorbell.thread.set(thread.thread().clone());
-        Ok(Self { shared, health, ended: Some((ended, left)) })
+        let _first = shared.doorbell.thread.set(thread.thread().clone());
+        let intake = Self { shared, health, looker, ended: Some((ended, left)) };
+        watchdog::watch(&intake.shared, group, drain_limit)
+            .map_err(|error| refused("kafka-watchdog", error))?;
+        Ok(intake)
     }
 
     /// How it is doing, now and from now on.
@@ -147,6 +203,12 @@ impl Intake {
     #[must_use]
     pub fn lag(&self) -> Option<u64> {
         u64::try_from(self.shared.lag.load(Ordering::Relaxed)).ok()
+    }
+
+    /// Looks at the partitions, for as long as the intake lives and beyond.
+    #[must_use]
+    pub fn looker(&self) -> Looker {
+        self.looker.clone()
     }
 
     /// Finishes what runs, for at most `limit`, commits, and leaves the group. Events that were not
@@ -173,32 +235,51 @@ impl Drop for Intake {
     }
 }
 
-fn poller(
-    kafka: &KafkaConfig,
+/// What a polling thread is made from.
+struct Making<'a> {
+    kafka: &'a KafkaConfig,
     config: ConsumerConfig,
     lookout: Lookout,
+    looks: Looks,
     owners: Arc<dyn Owners>,
+    clock: Arc<dyn BootClock>,
     shared: Arc<Shared>,
-) -> Result<(Poller, watch::Sender<Health>), KafkaError> {
-    let client = |reason: String| KafkaError::Client { bootstrap: kafka.bootstrap.clone(), reason };
-    let mut consumer: BaseConsumer<Group> = kafka
-        .consumer(&config)
-        .create_with_context(Group::default())
-        .map_err(|error| KafkaError::from_creation(&kafka.bootstrap, error))?;
-    let doorbell = shared.doorbell.clone();
-    consumer.set_nonempty_callback(move || doorbell.ring());
-    let consumer = Arc::new(consumer);
-    let commits = Committer::new(consumer.clone(), config.group.clone(), config.commit_interval)
-        .ok_or_else(|| client("no queue for commits".to_owned()))?;
-    let topics: Vec<&str> = config.topics.iter().map(String::as_str).collect();
-    consumer.subscribe(&topics).map_err(|error| client(error.to_string()))?;
-    let health = lookout.health();
-    Ok((Poller::new(consumer, commits, lookout, owners, config, shared), health))
+}
+
+impl Making<'_> {
+    fn poller(self) -> Result<(Poller, watch::Sender<Health>), KafkaError> {
+        let Self { kafka, config, lookout, looks, owners, clock, shared } = self;
+        let client = |reason: String| KafkaError::Client { bootstrap: kafka.bootstrap.clone(), reason };
+        let no_memory = || client("no memory for a queue".to_owned());
+        let ring = || {
+            let doorbell = shared.doorbell.clone();
+            move || doorbell.ring()
+        };
+        let mut consumer: BaseConsumer<Group> = kafka
+            .consumer(&config)
+            .create_with_context(Group::default())
+            .map_err(|error| KafkaError::from_creation(&kafka.bootstrap, error))?;
+        consumer.set_nonempty_callback(ring());
+        let consumer = Arc::new(consumer);
+        let commits = CommitQueue::new(consumer.clone(), Box::new(ring())).ok_or_else(no_memory)?;
+        let inquiries = Inquiries::new(consumer.clone(), Box::new(ring())).ok_or_else(no_memory)?;
+        let lease = Arc::new(Lease::new(config.session_timeout, clock.clone()));
+        let topics = TopicWatch::new(inquiries, config.all_topics());
+        let names: Vec<&str> = config.all_topics().collect();
+        consumer.subscribe(&names).map_err(|error| client(error.to_string()))?;
+        let (group, interval) = (config.group.clone(), config.commit_interval);
+        let commits = Committer::new(commits, consumer.clone(), group, interval, lease);
+        let health = lookout.health();
+        let parts = Parts { commits, topics, lookout, owners, config, shared, looks, clock, consumer };
+        Ok((Poller::new(parts), health))
+    }
 }
 
 /// The thread's life. A panic is a fault of the host: it is told, and the partitions are given up.
-fn live((mut poller, health): (Poller, watch::Sender<Health>), signals: Signals) {
-    let reason = match catch_unwind(AssertUnwindSafe(|| poller.run())) {
+fn live((mut poller, health): (Poller, watch::Sender<Health>), signals: Signals, shared: &Shared) {
+    let outcome = catch_unwind(AssertUnwindSafe(|| poller.run()));
+    shared.over.store(true, Ordering::Release);
+    let reason = match outcome {
         Ok(Ok(ended)) => {
             // Nobody listens after a drop without stop.
             let _unheard = signals.ended.send(ended);

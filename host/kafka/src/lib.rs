@@ -5,6 +5,7 @@
 //!   owners, and commits how far they are.
 //! - [`KafkaPublisher`] is the idempotent producer behind the engine's `Publisher` port.
 //! - [`KafkaDeadLetters`] writes dead letters, byte for byte, beside the topic they came from.
+//! - [`Dlq`] counts and shows them, and redrives them through the handler's retry topics.
 //! - [`Admin`] finds, checks and creates topics, and waits for brokers that do not answer.
 //! - [`KafkaConfig`] and [`ConsumerConfig`] say how.
 //!
@@ -12,19 +13,27 @@
 //! manifests or components.
 
 mod admin;
+mod boot_clock;
 mod config;
 mod context;
 mod dead_letters;
+mod dlq;
 mod error;
 mod health;
 mod intake;
 mod native;
 mod publisher;
+mod redrive;
 
 pub use admin::{Admin, NewTopic, Topic};
-pub use config::{ConsumerConfig, KafkaConfig, Start, refused_property};
-pub use dead_letters::{KafkaDeadLetters, dead_letter_topic};
+pub use boot_clock::BootTime;
+pub use config::{ConsumerConfig, GroupProtocol, KafkaConfig, Lost, Start, refused_property};
+pub use dead_letters::{
+    DeadLetterOptions, HeaderProfile, KafkaDeadLetters, Origin, Story, dead_letter_topic, retry_topic,
+};
+pub use dlq::{Dlq, Letter, LetterFilter, PartitionLetters};
 pub use error::KafkaError;
 pub use health::{Health, PartitionFault};
-pub use intake::{Farewell, Intake};
+pub use intake::{Farewell, Intake, Looker, PartitionLook};
 pub use publisher::KafkaPublisher;
+pub use redrive::{PartitionRedrive, REDRIVES_MAX, RedriveOptions, RedriveReport};

@@ -5,113 +5,83 @@
 //! polling thread, which takes the delivery reports. What bounds: [`IN_FLIGHT_KIB`] in flight, and
 //! [`DELIVERY_LIMIT`](crate::config::DELIVERY_LIMIT) for each record.
 //!
+//! A broker takes or refuses a batch as a whole, so that one bad record, or a topic whose limit is smaller
+//! than our batches, would take innocent records along. Therefore a record that was refused for what it is
+//! is sent once more, in a batch of its own, by a second client; only that answer counts. Where a
+//! topic's limit is known to be smaller than a batch its records go that way from the start, because
+//! records sent again arrive behind those that came after them ([`Topics`]).
+//!
 //! The client's own future-based producer is not used: while its queue is full it sleeps in steps of
 //! 100 ms, and it copies every record that failed.
+
+mod client;
+mod topics;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use keylane_engine::{Acknowledgement, OutgoingRecord, PublishError, Publisher};
-use rdkafka::ClientContext;
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use keylane_engine::{Acknowledgement, Header, OutgoingRecord, PublishError, Publisher};
+use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 use rdkafka::message::{Header as ClientHeader, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use rdkafka::producer::{BaseRecord, Producer};
+use tokio::sync::{Semaphore, oneshot};
 
+use self::client::{Client, InFlight, Room};
+use self::topics::Topics;
 use crate::config::{IN_FLIGHT_KIB, KafkaConfig};
-use crate::context::Listener;
 use crate::error::{KafkaError, publish_can_retry};
 
 /// Time between two tries where the client's own queue is full in spite of our bound.
 const QUEUE_FULL_PAUSE: Duration = Duration::from_millis(5);
 
-/// What is handed over and not answered yet, in KiB; bounded by [`IN_FLIGHT_KIB`].
-const IN_FLIGHT_GAUGE: &str = "keylane_kafka_producer_in_flight_kib";
-
-/// A record that the client has, until its delivery report.
-struct InFlight {
-    answer: oneshot::Sender<Result<(), ClientError>>,
-    room: Room,
+/// One way to the brokers. There are two: records together in batches, and each alone.
+struct Way {
+    config: ClientConfig,
+    /// Made when it is first needed, and replaced when the client gives up for good, which idempotence
+    /// makes it do in rare cases.
+    client: Mutex<Option<Arc<Client>>>,
 }
 
-/// A record's share of the bound on what is in flight, shown while it is held.
-struct Room(OwnedSemaphorePermit);
-
-impl Room {
-    fn taken(permit: OwnedSemaphorePermit) -> Self {
-        metrics::gauge!(IN_FLIGHT_GAUGE).increment(permit.num_permits() as f64);
-        Self(permit)
-    }
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        metrics::gauge!(IN_FLIGHT_GAUGE).decrement(self.0.num_permits() as f64);
-    }
-}
-
-#[derive(Default)]
-struct Deliveries {
-    listener: Listener,
-}
-
-impl ClientContext for Deliveries {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        self.listener.log(level, facility, line);
+impl Way {
+    fn new(config: ClientConfig) -> Self {
+        Self { config, client: Mutex::new(None) }
     }
 
-    fn error(&self, error: ClientError, reason: &str) {
-        self.listener.error(error, reason);
+    fn client(&self) -> Result<Arc<Client>, ClientError> {
+        let mut current = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*current {
+            Some(client) => Ok(client.clone()),
+            None => Ok(current.insert(Client::new(&self.config)?).clone()),
+        }
     }
 
-    fn stats_raw(&self, statistics: &[u8]) {
-        self.listener.stats_raw(statistics);
-    }
-}
-
-impl ProducerContext for Deliveries {
-    type DeliveryOpaque = Box<InFlight>;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, in_flight: Box<InFlight>) {
-        let InFlight { answer, room } = *in_flight;
-        drop(room);
-        // The caller may have stopped waiting; the record is delivered or not all the same.
-        let _unheard = answer.send(result.as_ref().map(|_| ()).map_err(|(error, _)| error.clone()));
-    }
-}
-
-/// A client of which any task may be the last owner. Its end joins a thread and purges what is left,
-/// which takes up to a second, so that happens on a thread of its own.
-struct Client(Option<ThreadedProducer<Deliveries>>);
-
-impl Client {
-    fn new(config: &ClientConfig) -> Result<Arc<Self>, ClientError> {
-        config.create_with_context(Deliveries::default()).map(|producer| Arc::new(Self(Some(producer))))
+    /// The client, if there is one already.
+    fn present(&self) -> Option<Arc<Client>> {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// None only while it ends.
-    fn producer(&self) -> Option<&ThreadedProducer<Deliveries>> {
-        self.0.as_ref()
-    }
-}
-
-impl Drop for Client {
-    fn drop(&mut self) {
-        let producer = self.0.take();
-        let _detached =
-            std::thread::Builder::new().name("kafka-producer-end".to_owned()).spawn(move || drop(producer));
+    /// Lets go of a client that has given up for good; the next record makes a new one. What it still had
+    /// fails, and its callers try again.
+    fn leave_if_dead(&self, dead: &Arc<Client>) {
+        let fatal = dead.producer().and_then(|producer| producer.client().fatal_error());
+        let Some((code, reason)) = fatal else { return };
+        let mut current = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, dead)) {
+            tracing::error!(%code, reason, "the producer gave up for good; a new one takes its place");
+            *current = None;
+        }
     }
 }
 
 struct Shared {
-    config: ClientConfig,
-    /// Replaced when the client gives up for good, which idempotence makes it do in rare cases.
-    client: Mutex<Arc<Client>>,
+    together: Way,
+    alone: Way,
+    topics: Topics,
     room: Arc<Semaphore>,
 }
 
-/// Sends records to Kafka. Cheap to clone; all clones share one client.
+/// Sends records to Kafka. Cheap to clone; all clones share their clients.
 #[derive(Clone)]
 pub struct KafkaPublisher {
     shared: Arc<Shared>,
@@ -124,51 +94,46 @@ impl KafkaPublisher {
     /// A property that is refused, or a configuration that the client does not accept.
     pub fn new(kafka: &KafkaConfig) -> Result<Self, KafkaError> {
         kafka.check()?;
-        let config = kafka.producer();
-        let client =
-            Client::new(&config).map_err(|error| KafkaError::from_creation(&kafka.bootstrap, error))?;
-        let room = Arc::new(Semaphore::new(IN_FLIGHT_KIB as usize));
-        Ok(Self { shared: Arc::new(Shared { config, client: Mutex::new(client), room }) })
+        let together = kafka.producer();
+        let mut alone = together.clone();
+        alone.set("batch.num.messages", "1");
+        let shared = Shared {
+            topics: Topics::new(kafka.onlooker(), &together),
+            together: Way::new(together),
+            alone: Way::new(alone),
+            room: Arc::new(Semaphore::new(IN_FLIGHT_KIB as usize)),
+        };
+        // What is wrong with the configuration is to be said now, not with the first record.
+        shared.together.client().map_err(|error| KafkaError::from_creation(&kafka.bootstrap, error))?;
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Waits until everything handed over has been answered, for at most `limit`. Answers whether it has.
     pub async fn flush(&self, limit: Duration) -> bool {
-        let client = self.shared.client();
-        let flush = move || client.producer().is_some_and(|producer| producer.flush(limit).is_ok());
+        let clients = [self.shared.together.present(), self.shared.alone.present()];
+        let flushed =
+            move |client: Arc<Client>| client.producer().is_some_and(|one| one.flush(limit).is_ok());
+        let flush = move || clients.into_iter().flatten().all(flushed);
         tokio::task::spawn_blocking(flush).await.unwrap_or(false)
     }
 
     async fn send(&self, record: OutgoingRecord) -> Result<Acknowledgement, PublishError> {
-        let room = self.shared.room.clone().acquire_many_owned(weight_kib(&record)).await;
-        let room = room.map_err(|_| failed(&record.topic, "the publisher is closed", true))?;
-        let (answer, answered) = oneshot::channel();
-        let client = self.shared.client();
-        let closed = || failed(&record.topic, "the publisher is closed", true);
-        let producer = client.producer().ok_or_else(closed)?;
-        let room = Room::taken(room);
-        let mut pending = Some(base_record(&record, Box::new(InFlight { answer, room })));
-        while let Some(next) = pending.take() {
-            match producer.send(next) {
-                Ok(()) => {}
-                Err((ClientError::MessageProduction(Code::QueueFull), back)) => {
-                    pending = Some(back);
-                    tokio::time::sleep(QUEUE_FULL_PAUSE).await;
-                }
-                Err((error, _)) => {
-                    self.shared.replace_if_dead(&client);
-                    return Err(refused(&record.topic, &error));
-                }
-            }
+        let shared = self.shared.clone();
+        if shared.topics.needs_alone(&record.topic).await {
+            let handed = shared.hand_over(&shared.alone, &record).await;
+            let handed = handed.map_err(|error| refused(&record.topic, &error))?;
+            return Ok(Box::pin(async move {
+                handed.answer(&shared.alone).await.map_err(|error| refused(&record.topic, &error))
+            }));
         }
-        let (shared, topic) = (self.shared.clone(), record.topic);
+        let handed = shared.hand_over(&shared.together, &record).await;
+        let handed = handed.map_err(|error| refused(&record.topic, &error))?;
         Ok(Box::pin(async move {
-            match answered.await {
-                Ok(Ok(())) => Ok(()),
-                Ok(Err(error)) => {
-                    shared.replace_if_dead(&client);
-                    Err(refused(&topic, &error))
+            match handed.answer(&shared.together).await {
+                Err(error) if !publish_can_retry(error.rdkafka_error_code()) => {
+                    shared.once_more_alone(&record, &error).await
                 }
-                Err(_) => Err(failed(&topic, "the publisher was closed before the answer", true)),
+                answer => answer.map_err(|error| refused(&record.topic, &error)),
             }
         }))
     }
@@ -183,27 +148,59 @@ impl Publisher for KafkaPublisher {
     }
 }
 
-impl Shared {
-    fn client(&self) -> Arc<Client> {
-        self.client.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
+/// A record that a client has.
+struct Handed {
+    client: Arc<Client>,
+    answered: oneshot::Receiver<Result<(), ClientError>>,
+}
 
-    /// Puts a new client in the place of one that has given up for good. What it still had fails, and
-    /// its callers try again.
-    fn replace_if_dead(&self, dead: &Arc<Client>) {
-        let fatal = dead.producer().and_then(|producer| producer.client().fatal_error());
-        let Some((code, reason)) = fatal else { return };
-        let mut current = self.client.lock().unwrap_or_else(PoisonError::into_inner);
-        if !Arc::ptr_eq(&current, dead) {
-            return;
+impl Handed {
+    async fn answer(self, way: &Way) -> Result<(), ClientError> {
+        // A client that ends without an answer is one that was closed.
+        let answer = self.answered.await.unwrap_or(Err(ClientError::Canceled));
+        if answer.is_err() {
+            way.leave_if_dead(&self.client);
         }
-        tracing::error!(%code, reason, "the producer gave up for good; a new one takes its place");
-        match Client::new(&self.config) {
-            Ok(fresh) => *current = fresh,
-            Err(error) => {
-                tracing::error!(%error, "no new producer could be made; the next record tries again")
+        answer
+    }
+}
+
+impl Shared {
+    async fn hand_over(&self, way: &Way, record: &OutgoingRecord) -> Result<Handed, ClientError> {
+        let room = self.room.clone().acquire_many_owned(weight_kib(record)).await;
+        let room = Room::taken(room.map_err(|_| ClientError::Canceled)?);
+        let (answer, answered) = oneshot::channel();
+        let client = way.client()?;
+        let producer = client.producer().ok_or(ClientError::Canceled)?;
+        let mut pending = Some(base_record(record, Box::new(InFlight { answer, room })));
+        while let Some(next) = pending.take() {
+            match producer.send(next) {
+                Ok(()) => {}
+                Err((ClientError::MessageProduction(Code::QueueFull), back)) => {
+                    pending = Some(back);
+                    tokio::time::sleep(QUEUE_FULL_PAUSE).await;
+                }
+                Err((error, _)) => {
+                    way.leave_if_dead(&client);
+                    return Err(error);
+                }
             }
         }
+        Ok(Handed { client, answered })
+    }
+
+    /// Whether the record itself is at fault, or only the batch that it was in.
+    async fn once_more_alone(
+        &self,
+        record: &OutgoingRecord,
+        first: &ClientError,
+    ) -> Result<(), PublishError> {
+        let alone = async { self.hand_over(&self.alone, record).await?.answer(&self.alone).await };
+        alone.await.map_err(|error| refused(&record.topic, &error))?;
+        if first.rdkafka_error_code() == Some(Code::MessageSizeTooLarge) {
+            self.topics.note_small(&record.topic);
+        }
+        Ok(())
     }
 }
 
@@ -227,23 +224,26 @@ fn base_record(
     let mut base = BaseRecord::with_opaque_to(&record.topic, in_flight);
     base.key = record.key.as_deref();
     base.payload = record.value.as_deref();
-    if !record.headers.is_empty() {
-        let headers = OwnedHeaders::new_with_capacity(record.headers.len());
-        base.headers = Some(record.headers.iter().fold(headers, |headers, header| {
-            headers.insert(ClientHeader { key: &header.name, value: header.value.as_deref() })
-        }));
-    }
+    base.headers = client_headers(&record.headers);
     base
+}
+
+/// Headers as the client takes them; none for none.
+pub(crate) fn client_headers(headers: &[Header]) -> Option<OwnedHeaders> {
+    let add = |all: OwnedHeaders, header: &Header| {
+        all.insert(ClientHeader { key: &header.name, value: header.value.as_deref() })
+    };
+    let empty = || OwnedHeaders::new_with_capacity(headers.len());
+    (!headers.is_empty()).then(|| headers.iter().fold(empty(), add))
 }
 
 fn refused(topic: &str, error: &ClientError) -> PublishError {
     let code = error.rdkafka_error_code();
-    let reason = code.map_or_else(|| error.to_string(), |code| code.to_string());
-    failed(topic, &reason, publish_can_retry(code))
-}
-
-fn failed(topic: &str, reason: &str, can_retry: bool) -> PublishError {
-    PublishError { topic: topic.to_owned(), reason: reason.to_owned(), can_retry }
+    let reason = match error {
+        ClientError::Canceled => "the publisher was closed before the answer".to_owned(),
+        error => code.map_or_else(|| error.to_string(), |code| code.to_string()),
+    };
+    PublishError { topic: topic.to_owned(), reason, can_retry: publish_can_retry(code) }
 }
 
 #[cfg(test)]

@@ -5,13 +5,15 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use keylane_kafka::Start;
+use keylane_kafka::{ConsumerConfig, Intake, Start};
 use rdkafka::ClientConfig;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, DefaultProducerContext, Producer};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+use support::clock::StandingClock;
 use support::{Cluster, PATIENCE, Recorder, consumer, rude, unique, until, until_assigned};
 
 const LIMIT: Duration = Duration::from_secs(5);
@@ -37,7 +39,7 @@ async fn commit_metadata_that_is_not_text_does_no_harm() {
     until("the rest", || recorder.count() == 6).await;
     assert_eq!(recorder.offsets(0), (4..10).collect::<Vec<_>>());
     assert!(intake.stop(LIMIT).await.committed);
-    assert_eq!(cluster.committed(&group, &topic, 0), Some((10, "1".to_owned())));
+    assert_eq!(cluster.committed_offset(&group, &topic, 0), Some(10));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,4 +92,43 @@ async fn a_lost_assignment_ends_its_owner_and_comes_back_new() {
     until("everything, once", || recorder.count() == 10).await;
     assert!(intake.stop(LIMIT).await.committed);
     assert_eq!(recorder.offsets(0), (0..10).collect::<Vec<_>>());
+}
+
+/// No regular commits, and no proof of life: what is committed is what is committed on purpose.
+fn quiet(cluster: &Cluster, group: &str, topic: &str, recorder: &Recorder) -> Intake {
+    let config = ConsumerConfig {
+        commit_interval: Duration::from_secs(600),
+        ..consumer(group, topic, Start::Earliest)
+    };
+    Intake::start_with(&cluster.config(), config, recorder.owners(), Arc::new(StandingClock)).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_committed_for_a_lost_partition() {
+    let (topic, group) = (unique("topic"), unique("group"));
+    let (mock, cluster) = mock(&topic);
+    cluster.produce(&topic, 0, 0..10);
+    let recorder = Recorder::new();
+    let intake = quiet(&cluster, &group, &topic, &recorder);
+    until("everything", || recorder.count() == 10).await;
+    mock.request_errors(RDKafkaApiKey::Heartbeat, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID]);
+    until("everything again", || recorder.count() == 20).await;
+    let bases: Vec<i64> = recorder.all_begun().iter().map(|begun| begun.restored.base).collect();
+    assert_eq!(bases, [0, 0], "the loss committed nothing of what had ended");
+    assert!(intake.stop(LIMIT).await.committed);
+    assert_eq!(cluster.committed_offset(&group, &topic, 0), Some(10), "a stop commits");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_final_commit_amid_a_changing_group_is_tried_again() {
+    let (topic, group) = (unique("topic"), unique("group"));
+    let (mock, cluster) = mock(&topic);
+    cluster.produce(&topic, 0, 0..10);
+    let recorder = Recorder::new();
+    let intake = quiet(&cluster, &group, &topic, &recorder);
+    until("everything", || recorder.count() == 10).await;
+    let passing = RDKafkaRespErr::RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS;
+    mock.request_errors(RDKafkaApiKey::OffsetCommit, &[passing, passing, passing]);
+    assert!(intake.stop(LIMIT).await.committed);
+    assert_eq!(cluster.committed_offset(&group, &topic, 0), Some(10));
 }

@@ -5,18 +5,14 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use keylane_devbroker::{Broker, BrokerOptions};
-use keylane_engine::{
-    DeadLetter, DeadLetters, Event, FailureClass, Header, OutgoingRecord, Publisher, Timestamp,
-    TimestampKind, TopicPartition,
-};
-use keylane_kafka::{KafkaConfig, KafkaDeadLetters, KafkaPublisher};
+use keylane_engine::{OutgoingRecord, Publisher};
+use keylane_kafka::{KafkaConfig, KafkaPublisher};
 use rdkafka::Message;
-use rdkafka::message::Headers;
+use support::letters::noise;
 use support::{Cluster, unique};
 
 fn record(topic: &str, key: &str, value: String) -> OutgoingRecord {
@@ -78,16 +74,6 @@ async fn a_key_goes_where_kafkas_own_partitioner_puts_it() {
     }
 }
 
-/// Bytes that no compression makes fewer: the broker's limit is on what arrives.
-fn noise(bytes: usize) -> Bytes {
-    let mut state = 1_u64;
-    let next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        state.to_be_bytes().first().copied().unwrap_or_default()
-    };
-    std::iter::repeat_with(next).take(bytes).collect::<Vec<_>>().into()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn an_oversize_record_is_refused_for_good_and_harms_no_other() {
     let cluster = Cluster::start().await;
@@ -129,84 +115,4 @@ async fn a_publisher_can_be_dropped_inside_the_runtime() {
     drop((unheard, publisher));
     assert!(begun.elapsed() < Duration::from_millis(50));
     assert_eq!(cluster.end_of(&topic, 0), 1);
-}
-
-/// A letter of an event that was rejected.
-fn letter(topic: &str, value: Bytes) -> DeadLetter {
-    let event = Event {
-        source: TopicPartition { topic: topic.into(), partition: 2 },
-        offset: 41,
-        timestamp: Some(Timestamp { at_ms: 1_700_000_000_000, kind: TimestampKind::CreateTime }),
-        key: Some(Bytes::from_static(b"\xff\x00")),
-        value: Some(value),
-        headers: vec![Header { name: "ce_type".to_owned(), value: Some(Bytes::from_static(b"\xfe")) }],
-    };
-    DeadLetter {
-        event: Arc::new(event),
-        attempts: 3,
-        class: FailureClass::Reject,
-        reason: "broken JSON".to_owned(),
-        first_failure_ms: 7,
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_largest_record_of_a_topic_fits_into_its_dead_letters() {
-    let cluster = Cluster::start().await;
-    let topic = cluster.topic(3).await;
-    let publisher = KafkaPublisher::new(&cluster.config()).unwrap();
-    // As large as a topic with Kafka's own limit takes it, and nothing that compression makes smaller.
-    let value = noise(1_048_000);
-    let largest = OutgoingRecord { value: Some(value.clone()), ..record(&topic, "k", String::new()) };
-    publisher.publish(largest).await.unwrap().await.unwrap();
-    let larger = OutgoingRecord { value: Some(noise(1_049_000)), ..record(&topic, "k", String::new()) };
-    publisher.publish(larger).await.unwrap().await.unwrap_err();
-
-    cluster.admin().ensure_dead_letter_topics(std::slice::from_ref(&topic), "accounting").await.unwrap();
-    let dead_letters = KafkaDeadLetters::new(publisher, "accounting", "r1");
-    dead_letters.bury(letter(&topic, value)).await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_dead_letter_lies_beside_its_topic() {
-    let cluster = Cluster::start().await;
-    let topic = cluster.topic(3).await;
-    let names =
-        cluster.admin().ensure_dead_letter_topics(std::slice::from_ref(&topic), "accounting").await.unwrap();
-    assert_eq!(names, [format!("{topic}.accounting.dlq")]);
-    let again =
-        cluster.admin().ensure_dead_letter_topics(std::slice::from_ref(&topic), "accounting").await.unwrap();
-    assert_eq!(again, names, "a topic that is there stays as it is");
-    let found = cluster.admin().check_topics(&names).await.unwrap();
-    assert_eq!(found.first().unwrap().partitions, 3);
-
-    let dead_letters =
-        KafkaDeadLetters::new(KafkaPublisher::new(&cluster.config()).unwrap(), "accounting", "r1");
-    dead_letters.bury(letter(&topic, Bytes::from_static(b"{broken"))).await.unwrap();
-
-    let dlq = names.first().unwrap();
-    let partition = (0..3).find(|partition| cluster.end_of(dlq, *partition) == 1).unwrap();
-    let messages = cluster.read(dlq, partition, 1);
-    let message = messages.first().unwrap();
-    assert_eq!((message.key(), message.payload()), (Some(&b"\xff\x00"[..]), Some(&b"{broken"[..])));
-    let headers: Vec<(String, Vec<u8>)> = message
-        .headers()
-        .unwrap()
-        .iter()
-        .map(|header| (header.key.to_owned(), header.value.unwrap_or_default().to_vec()))
-        .collect();
-    assert_eq!(headers.first().unwrap(), &("ce_type".to_owned(), b"\xfe".to_vec()));
-    let value = |name: &str| {
-        let found = headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
-        String::from_utf8(found.unwrap()).unwrap()
-    };
-    assert_eq!(value("keylane-origin-topic"), topic);
-    assert_eq!(
-        (value("keylane-origin-partition"), value("keylane-origin-offset")),
-        ("2".into(), "41".into())
-    );
-    assert_eq!(
-        (value("keylane-error-class"), value("keylane-error")),
-        ("reject".into(), "broken JSON".into())
-    );
 }

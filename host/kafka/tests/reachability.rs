@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use keylane_devbroker::{Broker, BrokerOptions};
 use keylane_kafka::{Admin, Health, Intake, KafkaConfig, KafkaError, NewTopic, Start};
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use support::{Cluster, Recorder, consumer, unique, until, until_assigned, until_health};
 
 const LIMIT: Duration = Duration::from_secs(5);
@@ -125,4 +127,37 @@ async fn missing_topics_are_named_and_not_created_by_asking() {
     }
     let found = admin.check_topics(std::slice::from_ref(&present)).await.unwrap();
     assert_eq!(found.first().unwrap().partitions, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_speaks_another_protocol_is_named_as_the_reason() {
+    let cluster = Cluster::start().await;
+    let (topic, group, recorder) = (cluster.topic(1).await, unique("group"), Recorder::new());
+    let mut foreign = ClientConfig::new();
+    foreign.set("bootstrap.servers", &cluster.bootstrap).set("group.id", &group);
+    foreign.set("partition.assignment.strategy", "range");
+    let foreign: BaseConsumer = foreign.create().unwrap();
+    foreign.subscribe(&[&topic]).unwrap();
+    until("the foreign member's assignment", || {
+        drop(foreign.poll(Duration::from_millis(50)));
+        foreign.assignment().unwrap().count() == 1
+    })
+    .await;
+    let mut config = consumer(&group, &topic, Start::Earliest);
+    config.assignment_notice = Duration::from_millis(300);
+    let intake = cluster.intake(config, &recorder);
+    let mut health = intake.health();
+    let told = until_health(
+        &mut health,
+        "the reason",
+        |told| matches!(told, Health::Unassigned { reason: Some(reason), .. } if reason.contains("protocol")),
+    );
+    let told = tokio::select! {
+        told = told => told,
+        () = async { loop { drop(foreign.poll(Duration::ZERO)); tokio::time::sleep(Duration::from_millis(20)).await } } => unreachable!(),
+    };
+    assert!(told.to_string().contains("another member of the group speaks another protocol"), "{told}");
+    drop(foreign);
+    until_assigned(&intake, 1).await;
+    intake.stop(LIMIT).await;
 }

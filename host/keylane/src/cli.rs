@@ -16,9 +16,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 )]
 #[command(after_help = "\
 Examples:
-  keylane demo                                       see it work (`make demo` builds what it needs)
-  keylane check deploy/sample/keylane.toml           is this configuration right?
-  keylane host --config deploy/sample/keylane.toml   run it
+  keylane demo                                         see it work (`make demo` builds what it needs)
+  keylane check deploy/sample/keylane.toml             is this configuration right?
+  keylane host --config deploy/sample/keylane.toml     run it
+  keylane status --config deploy/sample/keylane.toml   how does it stand?
 
 Exit codes: 0 all is well; 2 something you gave is wrong (a command, a file, a component); 1 anything else.
 What is logged is set with KEYLANE_LOG, as in KEYLANE_LOG=info,keylane_kafka=debug.")]
@@ -46,6 +47,13 @@ pub(crate) enum Command {
     Host(HostArgs),
     /// Check host files and manifests, without starting anything
     Check(CheckArgs),
+    /// Show how the handlers of a running host stand, partition by partition
+    Status(StatusArgs),
+    /// Decide about events that wait: let their lanes go on, or skip them
+    #[command(subcommand)]
+    Lanes(LanesCommand),
+    /// List, show and send again what went to a handler's dead letters
+    Dlq(crate::dlq::DlqArgs),
     /// Show keylane at work: a broker, three handlers and a stream of events in one process
     Demo(DemoArgs),
     /// Run the development broker alone, for other Kafka clients to talk to
@@ -56,7 +64,7 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Ctrl-C or SIGTERM lets running events finish, commits what is done and exits with 0; a second one means now.
-Health and metrics are served at the `admin.listen` of the host file.
+Health, metrics and status are served at the `admin.listen` of the host file.
 
 Example:
   keylane host --config deploy/sample/keylane.toml")]
@@ -79,6 +87,78 @@ pub(crate) struct CheckArgs {
     /// Host files or manifests; which it is shows from what is in it
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
+}
+
+/// `keylane status`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Asks the host that runs with this file, on this machine, with the token that the file names under [admin].
+
+Examples:
+  keylane status --config deploy/sample/keylane.toml
+  keylane status --config deploy/sample/keylane.toml --json")]
+pub(crate) struct StatusArgs {
+    /// The host file that the host was started with
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// Everything the host tells, as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `keylane lanes`
+#[derive(Debug, Subcommand)]
+pub(crate) enum LanesCommand {
+    /// Let a waiting lane go on, with fresh attempts for the event at its head
+    Resume(ResumeArgs),
+    /// End the event at a waiting lane's head as skipped, so that its lane goes on without it
+    Skip(SkipArgs),
+}
+
+/// Which partition of which handler.
+#[derive(Debug, Args)]
+pub(crate) struct LaneArgs {
+    /// The host file that the host was started with
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// The handler's name
+    #[arg(value_name = "HANDLER")]
+    pub(crate) handler: String,
+    /// The topic of the event
+    #[arg(value_name = "TOPIC")]
+    pub(crate) topic: String,
+    /// Its partition
+    #[arg(value_name = "PARTITION", value_parser = clap::value_parser!(i32).range(0..))]
+    pub(crate) partition: i32,
+}
+
+/// `keylane lanes resume`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  keylane lanes resume --config deploy/sample/keylane.toml accounting task-lifecycle 3 1742")]
+pub(crate) struct ResumeArgs {
+    #[command(flatten)]
+    pub(crate) lane: LaneArgs,
+    /// The event at the lane's head; without it every paused lane of the partition goes on, and the
+    /// partition itself if it is halted
+    #[arg(value_name = "OFFSET", value_parser = clap::value_parser!(i64).range(0..))]
+    pub(crate) offset: Option<i64>,
+}
+
+/// `keylane lanes skip`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The handler will not see the event again, and it goes to no dead letters.
+
+Example:
+  keylane lanes skip --config deploy/sample/keylane.toml accounting task-lifecycle 3 1742")]
+pub(crate) struct SkipArgs {
+    #[command(flatten)]
+    pub(crate) lane: LaneArgs,
+    /// The event at the lane's head
+    #[arg(value_name = "OFFSET", value_parser = clap::value_parser!(i64).range(0..))]
+    pub(crate) offset: i64,
 }
 
 /// `keylane demo`

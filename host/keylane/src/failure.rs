@@ -9,6 +9,8 @@ use keylane_deployment::DeploymentError;
 use keylane_guest::GuestError;
 use keylane_kafka::KafkaError;
 
+use crate::operator::OperatorError;
+
 /// Something the user gave is wrong; changing it is the remedy. The same code that clap uses.
 pub(crate) const BAD_INPUT: u8 = 2;
 
@@ -45,11 +47,15 @@ fn is_bad_input(error: &anyhow::Error) -> bool {
             || cause.downcast_ref::<GuestError>().is_some_and(of_a_component)
             || cause.downcast_ref::<CapabilityError>().is_some_and(|error| !error.can_retry())
             || cause.downcast_ref::<KafkaError>().is_some_and(|error| !error.can_retry())
+            || cause.downcast_ref::<OperatorError>().is_some_and(|error| error.bad_input)
     })
 }
 
 fn hint(error: &anyhow::Error) -> Option<String> {
-    error.chain().find_map(|cause| cause.downcast_ref::<DeploymentError>()).and_then(DeploymentError::hint)
+    error.chain().find_map(|cause| {
+        let of_a_file = cause.downcast_ref::<DeploymentError>().and_then(DeploymentError::hint);
+        of_a_file.or_else(|| cause.downcast_ref::<OperatorError>().and_then(|error| error.hint.clone()))
+    })
 }
 
 #[cfg(test)]

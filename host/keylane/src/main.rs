@@ -1,14 +1,18 @@
 //! The binary: reads the command line, sets up logging, does what was asked, and says how it went.
 
+mod api;
 mod broker;
 mod check;
 mod cli;
 mod component;
 mod config;
 mod demo;
+mod dlq;
 mod failure;
 mod host;
 mod logging;
+mod operator;
+mod print;
 
 use std::process::ExitCode;
 
@@ -38,6 +42,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             let config = config::HostConfig::load(&args.config)?;
             runtime()?.block_on(host::run(&config))
         }
+        Command::Status(args) => runtime()?.block_on(operator::status(&args)),
+        Command::Lanes(command) => runtime()?.block_on(operator::lanes(&command)),
+        Command::Dlq(args) => runtime()?.block_on(dlq::run(&args)),
         Command::Broker(args) => runtime()?.block_on(broker::run(&args)),
         Command::Demo(_) => unreachable!("the demo does its own logging and has been run"),
     }

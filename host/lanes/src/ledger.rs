@@ -1,17 +1,23 @@
 //! The ledger: which offsets of the partition have ended, and so where the watermark stands.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
-/// Records between the watermark and the newest arrival, each with whether it has ended.
+use crate::gap::GapSet;
+
+/// Records between the watermark and the newest arrival, each with whether it has ended, and what had
+/// ended before this assignment began.
 ///
-/// Only offsets that arrived are kept: an offset that never comes (compaction, a transaction's marker)
-/// leaves no entry and so blocks nothing.
-#[derive(Debug, Default)]
+/// Only offsets that arrived and were not done before are kept: an offset that never comes (compaction,
+/// a transaction's marker) leaves no entry and so blocks nothing.
+#[derive(Debug)]
 pub(crate) struct Ledger {
     /// In offset order. The front has not ended: ended ones are taken off at once.
     entries: VecDeque<Entry>,
-    /// One past the newest arrival.
-    next: Option<i64>,
+    /// No offset below is still to come: one past the newest arrival, or what the client has passed.
+    next: i64,
+    /// What had ended before, as far as it is above the watermark. No entry lies inside.
+    before: VecDeque<Range<i64>>,
 }
 
 #[derive(Debug)]
@@ -21,12 +27,29 @@ struct Entry {
 }
 
 impl Ledger {
-    /// Notes a record that has arrived and not ended.
-    pub(crate) fn arrive(&mut self, offset: i64) {
-        assert!(offset >= 0, "offset {offset} is negative");
-        assert!(self.next.is_none_or(|next| offset >= next), "offset {offset} arrived after {:?}", self.next);
-        self.entries.push_back(Entry { offset, ended: false });
-        self.next = Some(offset + 1);
+    /// A ledger whose reading starts at the base of what was done before.
+    pub(crate) fn new(restored: GapSet) -> Self {
+        assert!(restored.is_sound(), "a restored gap set is out of order: {restored:?}");
+        Self { entries: VecDeque::new(), next: restored.base, before: restored.ended.into() }
+    }
+
+    /// Notes a record that has arrived. Answers whether it is still to be done: one that had ended
+    /// before has ended.
+    pub(crate) fn arrive(&mut self, offset: i64) -> bool {
+        assert!(offset >= self.next, "offset {offset} arrived, and nothing below {} was to come", self.next);
+        self.next = offset + 1;
+        let fresh = self.range_with(offset).is_none();
+        if fresh {
+            self.entries.push_back(Entry { offset, ended: false });
+        }
+        self.forget();
+        fresh
+    }
+
+    /// Notes that no offset below `next` is still to come.
+    pub(crate) fn reach(&mut self, next: i64) {
+        self.next = self.next.max(next);
+        self.forget();
     }
 
     /// Notes that the record at `offset` has ended.
@@ -38,54 +61,73 @@ impl Ledger {
         while self.entries.front().is_some_and(|entry| entry.ended) {
             self.entries.pop_front();
         }
+        self.forget();
     }
 
-    /// The offset below which every record has ended; none before the first arrival.
-    pub(crate) fn watermark(&self) -> Option<i64> {
-        self.entries.front().map(|entry| entry.offset).or(self.next)
+    /// The offset below which every record has ended. It may lie beyond what has arrived: what had ended
+    /// before needs no second look.
+    pub(crate) fn watermark(&self) -> i64 {
+        let settled = || self.range_with(self.next).map_or(self.next, |range| range.end);
+        self.blocking().unwrap_or_else(settled)
     }
 
-    /// Records from the watermark to the newest arrival.
+    /// The unfinished record at the watermark.
+    pub(crate) fn blocking(&self) -> Option<i64> {
+        self.entries.front().map(|entry| entry.offset)
+    }
+
+    /// Records from the watermark to the newest arrival, without those that had ended before.
     pub(crate) fn span(&self) -> usize {
         self.entries.len()
+    }
+
+    /// What has ended above the watermark. Offsets that never came are counted in where they lie between
+    /// two that have ended: it takes fewer ranges. Above the newest arrival nothing is known of the
+    /// offsets between the ranges, so those stay apart.
+    pub(crate) fn gap_set(&self) -> GapSet {
+        let base = self.watermark();
+        let mut ended: Vec<Range<i64>> = Vec::new();
+        let mut joins = false;
+        let mut before = self.before.iter().filter(|range| range.start > base).peekable();
+        for entry in &self.entries {
+            while let Some(range) = before.next_if(|range| range.start < entry.offset) {
+                join(&mut ended, joins, range);
+                joins = true;
+            }
+            if entry.ended {
+                join(&mut ended, joins, &(entry.offset..entry.offset + 1));
+            }
+            joins = entry.ended;
+        }
+        for range in before {
+            join(&mut ended, joins && range.start <= self.next, range);
+            joins = true;
+        }
+        GapSet { base, ended }
+    }
+
+    /// The range of what had ended before that holds `offset`.
+    fn range_with(&self, offset: i64) -> Option<&Range<i64>> {
+        let at = self.before.partition_point(|range| range.end <= offset);
+        self.before.get(at).filter(|range| range.contains(&offset))
+    }
+
+    /// Forgets what had ended before and lies below both the watermark and what is still to come.
+    fn forget(&mut self) {
+        let settled = self.watermark().min(self.next);
+        while self.before.front().is_some_and(|range| range.end <= settled) {
+            self.before.pop_front();
+        }
+    }
+}
+
+/// Appends a range, or lets the last one reach to its end.
+fn join(ended: &mut Vec<Range<i64>>, joins: bool, range: &Range<i64>) {
+    match ended.last_mut().filter(|_| joins) {
+        Some(last) => last.end = range.end,
+        None => ended.push(range.clone()),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_watermark_stays_below_the_first_unfinished() {
-        let mut ledger = Ledger::default();
-        assert_eq!(ledger.watermark(), None);
-        for offset in [5, 6, 9] {
-            ledger.arrive(offset);
-        }
-        assert_eq!(ledger.watermark(), Some(5));
-        ledger.end(6);
-        assert_eq!(ledger.watermark(), Some(5));
-        ledger.end(5);
-        assert_eq!(ledger.watermark(), Some(9), "7 and 8 never arrived and block nothing");
-        ledger.end(9);
-        assert_eq!((ledger.watermark(), ledger.span()), (Some(10), 0));
-    }
-
-    #[test]
-    #[should_panic(expected = "ended twice")]
-    fn nothing_ends_twice() {
-        let mut ledger = Ledger::default();
-        ledger.arrive(1);
-        ledger.arrive(2);
-        ledger.end(2);
-        ledger.end(2);
-    }
-
-    #[test]
-    #[should_panic(expected = "arrived after")]
-    fn arrivals_are_in_order() {
-        let mut ledger = Ledger::default();
-        ledger.arrive(2);
-        ledger.arrive(1);
-    }
-}
+mod tests;

@@ -7,21 +7,35 @@
 //!
 //! What it keeps:
 //! - Two events of one lane are never in two runs at once and never run out of offset order.
-//! - The watermark never passes an event that has not ended.
+//! - The watermark never passes an event that has not ended, and the gap set never holds one.
 //! - Every event that arrived is ended exactly once.
-//! - A failed event holds back its own lane and nothing else.
+//! - A failed event holds back its own lane and nothing else, unless the policy says stop.
+//! - Only the event that failed is charged.
+//! - A halted partition begins nothing.
+//!
+//! Attempts are counted in memory. A hand-over or a restart keeps what has ended (the [`GapSet`]) and
+//! counts the attempts of the rest anew.
 //!
 //! Assertions stay on in release builds: a broken promise must stop the partition, not go on quietly.
 
 mod backoff;
+mod charges;
+mod failure;
+mod flood;
+mod gap;
 mod lane;
 mod ledger;
+mod pace;
 mod partition;
 mod policy;
 mod run;
 mod step;
+mod waiting;
 
+pub use failure::FailureClass;
+pub use gap::GapSet;
 pub use lane::LaneId;
-pub use partition::Partition;
-pub use policy::Policy;
-pub use step::{Action, Ending, Input, RunAttempt, RunId, Verdict};
+pub use partition::{LaneCounts, LaneView, Partition};
+pub use policy::{ClassCaps, Flood, Policy, Then};
+pub use step::{Action, Ending, Halt, Input, RunAttempt, RunId, Verdict};
+pub use waiting::Waiting;

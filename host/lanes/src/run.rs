@@ -3,6 +3,14 @@
 use crate::lane::LaneId;
 use crate::step::RunAttempt;
 
+/// A run that is out.
+#[derive(Debug)]
+pub(crate) struct RunOut {
+    /// Those of one lane stand together, in offset order.
+    pub(crate) attempts: Vec<RunAttempt>,
+    pub(crate) begun_ms: u64,
+}
+
 /// How many events the next run should have.
 ///
 /// `ready events / free slots`, so that an idle system gets runs of one (lowest latency) and a backlog

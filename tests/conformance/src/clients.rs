@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
@@ -147,6 +147,10 @@ pub(crate) fn error_name(error: &KafkaError) -> String {
 }
 
 pub(crate) fn consumer(target: &Target, group: &str, extra: &[(&str, &str)]) -> anyhow::Result<BaseConsumer> {
+    Ok(consumer_config(target, group, extra).create()?)
+}
+
+pub(crate) fn consumer_config(target: &Target, group: &str, extra: &[(&str, &str)]) -> ClientConfig {
     let mut config = config(
         target,
         &[
@@ -161,7 +165,17 @@ pub(crate) fn consumer(target: &Target, group: &str, extra: &[(&str, &str)]) -> 
     for (key, value) in extra {
         config.set(*key, *value);
     }
-    Ok(config.create()?)
+    config
+}
+
+/// Lets a consumer leave its group and waits until nothing is assigned to it. Dropping one while a rebalance
+/// event waits in its queue can block for ever: the client answers the event after its group thread has ended.
+pub(crate) fn leave<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> anyhow::Result<()> {
+    consumer.unsubscribe();
+    until("it has left", || {
+        let _events = consumer.poll(Duration::from_millis(10));
+        Ok(consumer.assignment()?.count() == 0)
+    })
 }
 
 /// A consumer that reads these partitions from this offset on, in no group.

@@ -10,9 +10,10 @@
 
 mod checks;
 mod clients;
+mod describe;
 mod raw;
 
-pub use checks::{Check, suite};
+pub use checks::{Check, Needs, has_kcat, suite};
 
 /// The broker that is looked at.
 #[derive(Debug, Clone)]

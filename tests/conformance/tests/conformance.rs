@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
-use keylane_conformance::{Check, Observed, Target, suite};
+use keylane_conformance::{Check, Needs, Observed, Target, has_kcat, suite};
 use keylane_devbroker::{Broker, BrokerOptions};
 use keylane_test_support::{ApacheKafka, Checks, apache_kafka};
 
@@ -51,12 +51,17 @@ fn run(checks: &mut Checks) -> anyhow::Result<()> {
     let mut targets = vec![("dev broker", memory.bootstrap()), (ON_FILES, files.bootstrap())];
     targets.extend(kafka.as_ref().map(|kafka| ("Apache Kafka", kafka.bootstrap())));
     let wanted: Vec<Check> = suite().into_iter().filter(|check| checks.wants(check.name)).collect();
-    let (with_tools, ordinary): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|check| check.needs_tools);
-    judge(checks, &ordinary, &targets);
+    let with = |needs| wanted.iter().filter(|check| check.needs == needs).copied().collect::<Vec<_>>();
+    judge(checks, &with(Needs::Nothing), &targets);
+    if has_kcat() {
+        judge(checks, &with(Needs::Kcat), &targets);
+    } else {
+        checks.say("LEFT OUT: what kcat does, because it is not installed");
+    }
     if kafka.is_some() {
         // Each tool is a JVM of its own, and files or memory look the same to it.
         targets.retain(|(name, _)| *name != ON_FILES);
-        judge(checks, &with_tools, &targets);
+        judge(checks, &with(Needs::KafkaTools), &targets);
     }
     refuses_transactions(checks, &memory.bootstrap());
     drop::<Option<ApacheKafka>>(kafka);

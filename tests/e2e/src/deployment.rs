@@ -46,9 +46,24 @@ struct Grants {
     sql: toml::Table,
 }
 
-/// How long a broker waits for a member that is gone without a word: the least that brokers allow by
-/// default, because each host that follows a killed one waits for it.
-const SESSION_MS: u32 = 6_000;
+/// What a deployment may have otherwise than most.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How long a broker waits for a member that is gone without a word, in seconds. By default the least
+    /// that brokers allow by default, because each host that follows a killed one waits for it.
+    pub session_s: u32,
+    /// The token of the admin port; none by default.
+    pub token: Option<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { session_s: 6, token: None }
+    }
+}
+
+/// The file of the token, inside the folder.
+const TOKEN: &str = "token";
 
 /// Records of a partition in the host at once: few, so that a topic does not fit, intake has to wait, and a
 /// task's later events are not far behind its first ones.
@@ -69,12 +84,31 @@ impl Deployment {
     /// # Errors
     /// When a part is missing or a file cannot be written.
     pub fn new(bootstrap: &str, fleet: &str, parts: &[Part]) -> Result<Self> {
+        Self::with(bootstrap, fleet, parts, &Settings::default())
+    }
+
+    /// The same with settings of its own.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with(bootstrap: &str, fleet: &str, parts: &[Part], settings: &Settings) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         std::fs::create_dir(folder.path().join("data"))?;
         let handlers = parts.iter().map(|part| place_part(part, folder.path())).collect::<Result<_>>()?;
         let deployment = Self { folder, fleet: fleet.to_owned(), admin_port: free_port()?, handlers };
-        std::fs::write(deployment.config(), deployment.host_file(bootstrap))?;
+        std::fs::write(deployment.config(), deployment.host_file(bootstrap, settings))?;
+        if let Some(token) = &settings.token {
+            deployment.set_token(token)?;
+        }
         Ok(deployment)
+    }
+
+    /// Writes another token where the host file says. A host that runs keeps the one it was started with.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn set_token(&self, token: &str) -> Result<()> {
+        Ok(std::fs::write(self.folder.path().join(TOKEN), token)?)
     }
 
     /// The host file.
@@ -117,17 +151,20 @@ impl Deployment {
         self.handlers.iter().map(subscription).collect()
     }
 
-    fn host_file(&self, bootstrap: &str) -> String {
+    fn host_file(&self, bootstrap: &str, settings: &Settings) -> String {
         let manifests: Vec<_> = self
             .handlers
             .iter()
             .map(|handler| format!("{:?}", format!("{}/handler.toml", handler.name)))
             .collect();
         let databases: String = self.handlers.iter().flat_map(databases).collect();
+        let session_s = settings.session_s;
+        let token = settings.token.as_ref().map(|_| format!("token-file = {TOKEN:?}\n")).unwrap_or_default();
         format!(
-            "fleet = {:?}\nhandlers = [{}]\n\n[kafka]\nbrokers = [{bootstrap:?}]\n\n\
-             [kafka.properties]\n\"session.timeout.ms\" = {SESSION_MS}\n\n{databases}\
-             [mail]\nfolder = \"mails\"\n\n[limits]\npartition-records = {PARTITION_RECORDS}\n\n[admin]\nlisten = \"127.0.0.1:{}\"\n",
+            "fleet = {:?}\nhandlers = [{}]\n\n\
+             [kafka]\nbrokers = [{bootstrap:?}]\nsession-timeout = \"{session_s}s\"\n\n{databases}\
+             [mail]\nfolder = \"mails\"\n\n[limits]\npartition-records = {PARTITION_RECORDS}\n\n\
+             [admin]\nlisten = \"127.0.0.1:{}\"\n{token}",
             self.fleet,
             manifests.join(", "),
             self.admin_port,

@@ -13,7 +13,7 @@ use crate::deployment::Deployment;
 use crate::{place, waiting};
 
 /// How long an answer of the admin port may take.
-const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 /// Lines of the log that are shown when something went wrong.
 const LAST_LINES: usize = 40;
 
@@ -143,13 +143,57 @@ pub fn start(deployment: &Deployment, log_name: &str) -> Result<Process> {
 /// # Errors
 /// When nobody answers.
 pub fn ask(deployment: &Deployment, path: &str) -> Result<(u16, String)> {
-    let address = SocketAddr::from(([127, 0, 0, 1], deployment.admin_port));
+    tell(deployment, "GET", path, None, "")
+}
+
+/// Sends the admin port of a host something, perhaps with a token: the status code and the body.
+///
+/// # Errors
+/// When nobody answers.
+pub fn tell(
+    deployment: &Deployment,
+    method: &str,
+    path: &str,
+    token: Option<&str>,
+    body: &str,
+) -> Result<(u16, String)> {
+    tell_port(deployment.admin_port, method, path, token, body)
+}
+
+/// The same for the admin port with this number.
+///
+/// # Errors
+/// When nobody answers.
+pub fn tell_port(
+    port: u16,
+    method: &str,
+    path: &str,
+    token: Option<&str>,
+    body: &str,
+) -> Result<(u16, String)> {
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
     let mut stream = TcpStream::connect_timeout(&address, ANSWER_LIMIT)?;
     stream.set_read_timeout(Some(ANSWER_LIMIT))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let token = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
+    let length = body.len();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\n{token}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    )?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     let (head, body) = answer.split_once("\r\n\r\n").with_context(|| format!("no HTTP: {answer:?}"))?;
     let code = head.split(' ').nth(1).with_context(|| format!("no status: {head:?}"))?.parse()?;
     Ok((code, body.to_owned()))
+}
+
+/// What another command of the binary says of a running host: its exit code, standard output and
+/// standard error.
+///
+/// # Errors
+/// When the binary is not built or cannot be started.
+pub fn command(deployment: &Deployment, arguments: &[&str]) -> Result<(Option<i32>, String, String)> {
+    let output = Command::new(place::keylane()?).args(arguments).current_dir(deployment.folder()).output()?;
+    let text = |bytes| String::from_utf8(bytes).context("it wrote something that is not UTF-8");
+    Ok((output.status.code(), text(output.stdout)?, text(output.stderr)?))
 }

@@ -1,6 +1,8 @@
 //! End to end: the `keylane` binary as a child process, on a real broker, with the handlers that ship.
 //! What it leaves behind is judged by arithmetic of its own; no code of the host or the handlers is used.
 //!
+//! - [`fleet`] is several hosts with one handler that copies what it gets, [`topics`] changes topics under
+//!   them, [`foreign`] is another program in their group.
 //! - [`place`] finds the binary and the components, [`deployment`] lays out a host file, [`host`] runs it.
 //! - [`broker`] is how the tests speak with a broker: through Apache Kafka's own tools ([`tools`]), or
 //!   through a plain client where there is no JDK ([`plain`]); [`dev_broker`] is `keylane broker` as a
@@ -13,6 +15,8 @@ pub mod check;
 pub mod deployment;
 pub mod dev_broker;
 pub mod expected;
+pub mod fleet;
+pub mod foreign;
 pub mod host;
 pub mod offsets;
 pub mod place;
@@ -21,4 +25,5 @@ pub mod scenario;
 pub mod sqlite;
 pub mod story;
 pub mod tools;
+pub mod topics;
 pub mod waiting;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use keylane_e2e::broker::{Broker, Record};
 use keylane_e2e::check::{facts, order};
-use keylane_e2e::deployment::{Deployment, Part, free_port};
+use keylane_e2e::deployment::{Deployment, Part, Settings, free_port};
 use keylane_e2e::dev_broker::DevBroker;
 use keylane_e2e::offsets::Onlooker;
 use keylane_e2e::plain::PlainClient;
@@ -108,7 +108,10 @@ fn a_second_sigterm_means_now() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let broker = DevBroker::start(folder.path())?;
     let client = PlainClient::new(&broker.bootstrap);
-    let deployment = Deployment::new(&broker.bootstrap, "life", &[Part { folder: "tests/e2e/sleeper" }])?;
+    // An event may take two minutes: the group has to wait for that long.
+    let settings = Settings { session_s: 180, ..Settings::default() };
+    let sleeper = [Part { folder: "tests/e2e/sleeper" }];
+    let deployment = Deployment::with(&broker.bootstrap, "life", &sleeper, &settings)?;
     client.create_topics(&[TASKS], 1)?;
     let mut writer = client.writer(TASKS)?;
     writer.write(&[Record { key: None, value: Some("sleep".to_owned()), headers: Vec::new() }])?;

@@ -1,11 +1,12 @@
 //! A real Apache Kafka for the time of one test binary.
 
+use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 
 use crate::tools::{ToolOutput, kafka_tool};
 
@@ -20,6 +21,8 @@ const START_ATTEMPTS: u32 = 4;
 pub struct ApacheKafka {
     port: u16,
     folder: TempDir,
+    /// Further lines of its `server.properties`, if there are any.
+    further: Option<NamedTempFile>,
 }
 
 impl ApacheKafka {
@@ -28,9 +31,18 @@ impl ApacheKafka {
     /// # Errors
     /// The script failed; its last words are in the error.
     pub fn start() -> anyhow::Result<Self> {
+        Self::start_with("")
+    }
+
+    /// The same, with further lines of its `server.properties`.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with(properties: &str) -> anyhow::Result<Self> {
         let mut last = anyhow::anyhow!("not tried");
         for _ in 0..START_ATTEMPTS {
-            let kafka = Self { port: free_port_pair()?, folder: tempfile::tempdir()? };
+            let further = (!properties.is_empty()).then(|| file_of(properties)).transpose()?;
+            let kafka = Self { port: free_port_pair()?, folder: tempfile::tempdir()?, further };
             match kafka.script("up") {
                 Ok(()) => return Ok(kafka),
                 Err(error) => last = error,
@@ -65,13 +77,13 @@ impl ApacheKafka {
     }
 
     fn script(&self, command: &str) -> anyhow::Result<()> {
-        let output = Command::new(script_path())
-            .args([command, &self.port.to_string()])
-            .arg(self.data())
-            .env("KAFKA_OWNER", std::process::id().to_string())
-            .stdin(Stdio::null())
-            .output()
-            .context("cannot run tests/kafka/kafka.sh")?;
+        let mut script = Command::new(script_path());
+        script.args([command, &self.port.to_string()]).arg(self.data());
+        script.env("KAFKA_OWNER", std::process::id().to_string()).stdin(Stdio::null());
+        if let Some(further) = &self.further {
+            script.env("KAFKA_EXTRA", further.path());
+        }
+        let output = script.output().context("cannot run tests/kafka/kafka.sh")?;
         if !output.status.success() {
             bail!("kafka.sh {command} failed: {}", String::from_utf8_lossy(&output.stderr));
         }
@@ -85,6 +97,12 @@ impl Drop for ApacheKafka {
             crate::checks::say(&format!("the broker on port {} may still run: {error:#}", self.port));
         }
     }
+}
+
+fn file_of(text: &str) -> anyhow::Result<NamedTempFile> {
+    let mut file = NamedTempFile::new()?;
+    file.write_all(text.as_bytes())?;
+    Ok(file)
 }
 
 /// The path of `tests/kafka/kafka.sh`.
@@ -162,8 +180,16 @@ pub fn apache_kafka_or_reason() -> Result<ApacheKafka, String> {
 /// # Errors
 /// The start failed, or the broker is required and cannot be had.
 pub fn apache_kafka(left_out: &str) -> anyhow::Result<Option<ApacheKafka>> {
+    apache_kafka_with(left_out, "")
+}
+
+/// The same, with further lines of its `server.properties`.
+///
+/// # Errors
+/// As [`apache_kafka`].
+pub fn apache_kafka_with(left_out: &str, properties: &str) -> anyhow::Result<Option<ApacheKafka>> {
     match kafka_missing_reason() {
-        None => ApacheKafka::start().map(Some),
+        None => ApacheKafka::start_with(properties).map(Some),
         Some(reason) if kafka_is_required() => {
             bail!("Apache Kafka is required here (CI or KEYLANE_REQUIRE_KAFKA is set), but {reason}")
         }

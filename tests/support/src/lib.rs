@@ -12,7 +12,8 @@ mod raw;
 mod tools;
 
 pub use apache::{
-    ApacheKafka, apache_kafka, apache_kafka_or_reason, kafka_is_required, kafka_missing_reason,
+    ApacheKafka, apache_kafka, apache_kafka_or_reason, apache_kafka_with, kafka_is_required,
+    kafka_missing_reason,
 };
 pub use batch::{RawProducer, raw_batch};
 pub use checks::Checks;

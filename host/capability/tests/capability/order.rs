@@ -26,7 +26,7 @@ async fn everything(state: &mut GuestState) {
 async fn mails_leave_when_records_are_acknowledged_and_both_after_the_commit() {
     let surroundings = Surroundings::new(TABLE);
     let mut state = surroundings.prepared().await.state();
-    state.begin(&event(1), 1);
+    state.begin(&event(1));
     everything(&mut state).await;
     surroundings.published.set(Gate::Closed);
     assert!(surroundings.published.records().is_empty() && surroundings.mails().is_empty());
@@ -45,7 +45,7 @@ async fn without_an_acknowledgement_no_mail_leaves() {
     for gate in [Gate::Failing, Gate::Refusing] {
         let surroundings = Surroundings::new(TABLE);
         let mut state = surroundings.prepared().await.state();
-        state.begin(&event(1), 1);
+        state.begin(&event(1));
         everything(&mut state).await;
         surroundings.published.set(gate);
         assert!(crate::support::finish(&mut state).await.is_err());
@@ -59,7 +59,7 @@ async fn without_an_acknowledgement_no_mail_leaves() {
 async fn without_a_commit_nothing_leaves() {
     let surroundings = Surroundings::new(TABLE);
     let mut state = surroundings.prepared().await.state();
-    state.begin(&event(1), 1);
+    state.begin(&event(1));
     everything(&mut state).await;
     execute(&mut state, "INSERT INTO t VALUES ('x')", &[]).await.unwrap_err();
     assert!(state.commit().await.is_err());

@@ -18,7 +18,7 @@ const ENDLESS: &str = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 F
 
 /// The event that follows must work, and nothing of the one before may be there.
 async fn next_event_is_well(surroundings: &Surroundings, state: &mut GuestState) {
-    state.begin(&event(2), 1);
+    state.begin(&event(2));
     execute(state, "INSERT INTO u VALUES ('next')", &[]).await.unwrap();
     finish(state).await.unwrap();
     assert_eq!(surroundings.read("SELECT a FROM u").await, [[text("next")]]);
@@ -27,7 +27,7 @@ async fn next_event_is_well(surroundings: &Surroundings, state: &mut GuestState)
 async fn doomed_by(statement: &str) -> Error {
     let surroundings = Surroundings::new(TABLES);
     let mut state = surroundings.prepared().await.state();
-    state.begin(&event(1), 1);
+    state.begin(&event(1));
     execute(&mut state, "INSERT INTO u VALUES ('before')", &[]).await.unwrap();
     let error = query(&mut state, statement, &[]).await.unwrap_err();
     assert_eq!(execute(&mut state, "INSERT INTO u VALUES ('after')", &[]).await, Err(Error::Aborted));
@@ -93,7 +93,7 @@ async fn an_endless_statement_is_stopped_at_its_deadline() {
     let mut surroundings = Surroundings::new(TABLES);
     surroundings.manifest.limits.host_call = Duration::from_millis(200);
     let mut state = surroundings.prepared().await.state();
-    state.begin(&event(1), 1);
+    state.begin(&event(1));
     let asked = Instant::now();
     let stopped = query(&mut state, ENDLESS, &[]).await;
     let said = "the statement took longer than 200ms (host-call)";
@@ -109,7 +109,7 @@ async fn an_endless_statement_is_stopped_at_its_deadline() {
 async fn a_cancelled_call_cannot_be_committed_and_frees_the_writer() {
     let surroundings = Surroundings::new(TABLES);
     let mut state = surroundings.prepared().await.state();
-    state.begin(&event(1), 1);
+    state.begin(&event(1));
     execute(&mut state, "INSERT INTO u VALUES ('before')", &[]).await.unwrap();
     let cancelled = tokio::time::timeout(Duration::from_millis(50), query(&mut state, ENDLESS, &[])).await;
     assert!(cancelled.is_err(), "the statement was to be endless");
@@ -123,7 +123,7 @@ async fn a_dropped_instance_takes_its_transaction_with_it() {
     let surroundings = Surroundings::new(TABLES);
     let prepared = surroundings.prepared().await;
     let mut state = prepared.state();
-    state.begin(&event(1), 1);
+    state.begin(&event(1));
     execute(&mut state, "INSERT INTO u VALUES ('before')", &[]).await.unwrap();
     drop(state);
     next_event_is_well(&surroundings, &mut prepared.state()).await;

@@ -14,8 +14,8 @@ async fn an_event_waits_for_the_writer_and_its_wait_is_host_time() {
     let surroundings = Surroundings::new(TABLE);
     let prepared = surroundings.prepared().await;
     let (mut first, mut second) = (prepared.state(), prepared.state());
-    first.begin(&event(1), 1);
-    second.begin(&event(2), 1);
+    first.begin(&event(1));
+    second.begin(&event(2));
     execute(&mut first, "INSERT INTO t VALUES ('first')", &[]).await.unwrap();
     let clock = second.host_clock();
     let waiter = tokio::spawn(async move {
@@ -43,8 +43,8 @@ async fn a_wait_that_is_too_long_is_told() {
     surroundings.database.writer_wait = Duration::from_millis(30);
     let prepared = surroundings.prepared().await;
     let (mut first, mut second) = (prepared.state(), prepared.state());
-    first.begin(&event(1), 1);
-    second.begin(&event(2), 1);
+    first.begin(&event(1));
+    second.begin(&event(2));
     execute(&mut first, "INSERT INTO t VALUES (1)", &[]).await.unwrap();
     let Err(Error::Unavailable(said)) = execute(&mut second, "INSERT INTO t VALUES (2)", &[]).await else {
         panic!("the second event got the writer");
@@ -60,11 +60,11 @@ async fn a_lock_of_another_process_is_waited_for_and_then_told() {
     let mut state = surroundings.prepared().await.state();
     let mut foreign = sqlx::SqliteConnection::connect(&surroundings.database.url).await.unwrap();
     foreign.execute("BEGIN IMMEDIATE").await.unwrap();
-    state.begin(&event(1), 1);
+    state.begin(&event(1));
     let blocked = execute(&mut state, "INSERT INTO t VALUES (1)", &[]).await;
     assert_eq!(blocked, Err(Error::Unavailable("database is locked".to_owned())));
     foreign.execute("ROLLBACK").await.unwrap();
-    state.begin(&event(1), 2);
+    state.begin(&event(1));
     execute(&mut state, "INSERT INTO t VALUES (1)", &[]).await.unwrap();
     finish(&mut state).await.unwrap();
 }

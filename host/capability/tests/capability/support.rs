@@ -3,16 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use keylane_capability::bindings::keylane::handler::sql::{Error, HostDatabase, Rows};
 use keylane_capability::{
     Capabilities, CapabilityLimits, DatabaseConfig, GuestState, HostResources, Mailer, Prepared, Value,
 };
-use keylane_deployment::{
-    Delivery, Grants, Limits, LoggingGrant, MailGrant, Manifest, NullKeys, Order, ProducerGrant, SqlGrant,
-    Start, Subscribe, Untyped,
-};
+use keylane_deployment::{Document, Manifest};
 use keylane_engine::{
     Acknowledgement, Event, Header, OutgoingRecord, PublishError, Publisher, TopicPartition,
 };
@@ -24,41 +20,33 @@ pub const HANDLER: &str = "accounting";
 /// The name of its database.
 pub const LEDGER: &str = "ledger";
 
+/// The trace that the events of the tests belong to.
+pub const TRACE_PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
 /// A manifest that grants everything.
 pub fn manifest() -> Manifest {
-    let sql = SqlGrant { migrations: Some("migrations".into()), rows_max: 100 };
-    Manifest {
-        name: HANDLER.to_owned(),
-        component: "accounting.wasm".into(),
-        subscribe: Subscribe {
-            topics: vec!["tasks".to_owned()],
-            events: Vec::new(),
-            type_header: "ce_type".to_owned(),
-            untyped: Untyped::Handle,
-            start: Start::Earliest,
-        },
-        delivery: Delivery {
-            order: Order::Key,
-            null_keys: NullKeys::Unordered,
-            attempts: 8,
-            backoff: Duration::from_millis(100),
-            backoff_max: Duration::from_secs(10),
-        },
-        grants: Grants {
-            sql: BTreeMap::from([(LEDGER.to_owned(), sql)]),
-            producer: Some(ProducerGrant { topics: vec!["payouts".to_owned()], records_max: 3 }),
-            mail: Some(MailGrant { from: "payouts@exchange.example".to_owned(), mails_max: 2 }),
-            logging: Some(LoggingGrant {}),
-        },
-        limits: Limits {
-            memory_bytes: 64 << 20,
-            table_elements: 10_000,
-            time: Duration::from_secs(1),
-            host_call: Duration::from_secs(20),
-            concurrency: 4,
-            run_events: 100,
-        },
-    }
+    let text = format!(
+        r#"
+        name = "{HANDLER}"
+        component = "accounting.wasm"
+        [subscribe]
+        topics = ["tasks"]
+        [grants.sql.{LEDGER}]
+        access = "write"
+        migrations = "migrations"
+        rows-max = 100
+        [grants.producer]
+        topics = ["payouts"]
+        records-max = 3
+        [grants.mail]
+        from = "payouts@exchange.example"
+        mails-max = 2
+        [grants.logging]
+        [limits]
+        host-call = "20s"
+        "#
+    );
+    Manifest::from_document(&Document::from_text(Path::new("handler.toml"), &text)).unwrap()
 }
 
 /// A handler's surroundings in a folder of its own.
@@ -131,7 +119,7 @@ fn names(folder: &Path) -> Vec<String> {
 
 /// An event at this offset, with a trace.
 pub fn event(offset: i64) -> Arc<Event> {
-    let trace = Header { name: "traceparent".to_owned(), value: Some("00-ab-cd-01".into()) };
+    let trace = Header { name: "traceparent".to_owned(), value: Some(TRACE_PARENT.into()) };
     Arc::new(Event {
         source: TopicPartition { topic: "tasks".into(), partition: 7 },
         offset,

@@ -2,6 +2,7 @@
 
 mod configs;
 mod coordinator;
+mod delete_records;
 mod fetch;
 mod group_admin;
 mod list_offsets;
@@ -97,7 +98,18 @@ pub(crate) async fn answer(shared: &Shared, mut call: Call) -> Result<Reply, Clo
         }
         ApiKey::DescribeConfigs => {
             let request = call.request()?;
-            call.reply(&configs::answer(shared, request))
+            call.reply(&configs::describe(shared, request))
+        }
+        ApiKey::IncrementalAlterConfigs => {
+            let request = call.request()?;
+            call.reply(&configs::alter(shared, request))
+        }
+        ApiKey::DeleteRecords => {
+            let request = call.request()?;
+            let response = delete_records::answer(shared, request);
+            // A fetch that waits at an offset that is gone is to hear of it.
+            shared.data_arrived.notify_waiters();
+            call.reply(&response)
         }
         _ => answer_group(shared, call).await,
     }

@@ -9,7 +9,7 @@ use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
 
 use super::{Call, Reply, text};
 use crate::connection::Closed;
-use crate::partition::{Admission, Refusal};
+use crate::partition::{Admission, Appended, Refusal};
 use crate::state::{Shared, State, now_ms};
 
 /// A refusal for want of room is logged at most this often.
@@ -56,13 +56,12 @@ fn store(shared: &Shared, request: ProduceRequest) -> ProduceResponse {
 
 type Failed = (ResponseError, Option<String>);
 
-fn responded(index: i32, stored: Result<i64, Failed>) -> PartitionProduceResponse {
-    let response = PartitionProduceResponse::default()
-        .with_index(index)
-        .with_log_append_time_ms(-1)
-        .with_log_start_offset(0);
+fn responded(index: i32, stored: Result<Appended, Failed>) -> PartitionProduceResponse {
+    let response = PartitionProduceResponse::default().with_index(index).with_log_append_time_ms(-1);
     match stored {
-        Ok(base_offset) => response.with_base_offset(base_offset),
+        Ok(appended) => {
+            response.with_base_offset(appended.base_offset).with_log_start_offset(appended.start_offset)
+        }
         Err((error, why)) => response
             .with_base_offset(-1)
             .with_log_start_offset(-1)
@@ -76,7 +75,7 @@ fn store_batch(
     state: &mut State,
     topic_name: &str,
     data: PartitionProduceData,
-) -> Result<i64, Failed> {
+) -> Result<Appended, Failed> {
     let limits = shared.options.limits;
     let broker_room = limits.total_bytes.saturating_sub(state.bytes);
     let unknown = || (ResponseError::UnknownTopicOrPartition, None);
@@ -89,7 +88,7 @@ fn store_batch(
     match partition.append(&records, admission) {
         Ok(appended) => {
             state.bytes += appended.grown;
-            Ok(appended.base_offset)
+            Ok(appended)
         }
         Err(Refusal::Kafka(error)) => Err((error, None)),
         Err(Refusal::Full) => Err(full(shared, state, topic_name, data.index)),

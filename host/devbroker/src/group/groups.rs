@@ -97,7 +97,7 @@ impl Groups {
                 self.groups.remove(&group);
             }
             Entry::TopicDeleted { topic } => self.retain_topics(|name| name != topic),
-            Entry::ProducerIds { .. } => {}
+            Entry::ProducerIds { .. } | Entry::RecordsDeleted { .. } => {}
         }
     }
 

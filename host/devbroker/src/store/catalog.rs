@@ -118,3 +118,31 @@ fn parse(id: Uuid, text: &str) -> Option<Described> {
     };
     Some(Described { id, name, partitions, config: lines.map(config).collect::<Option<_>>()? })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_description_comes_back(
+            name in "[a-z._-]{1,20}",
+            partitions in 1_usize..100,
+            config in prop::collection::btree_map("[a-z.]{1,10}", "[0-9a-z, =]{0,10}", 0..4),
+        ) {
+            let folder = tempfile::tempdir().unwrap();
+            let opened = Folder::open(folder.path()).unwrap();
+            let topic = Described { id: crate::topic::random_id(), name, partitions, config };
+            opened.describe(&topic).unwrap();
+            prop_assert_eq!(opened.topics().unwrap(), vec![topic]);
+        }
+
+        #[test]
+        fn any_text_is_a_description_or_refused(body in "(name |partitions |config |[a-z0-9=\n]){0,8}") {
+            let _either_way = parse(Uuid::nil(), &format!("{FORMAT}\n{body}"));
+            let _either_way = parse(Uuid::nil(), &body);
+        }
+    }
+}

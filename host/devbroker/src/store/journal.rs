@@ -1,4 +1,4 @@
-//! The journal of committed offsets and of reserved producer ids.
+//! The journal of committed offsets, low watermarks and reserved producer ids.
 //!
 //! Each entry is: length (u32), checksum (u32), body. It is rewritten with what still counts when
 //! it has grown, so it stays within a few times the live offsets.
@@ -8,6 +8,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use bytes::{Buf, BufMut};
+use uuid::Uuid;
 
 use crate::error::BrokerError;
 
@@ -28,6 +29,8 @@ pub(crate) enum Entry {
     TopicDeleted { topic: String },
     /// Producer ids below this may have been given out.
     ProducerIds { below: i64 },
+    /// The records of a partition below this offset were deleted.
+    RecordsDeleted { topic: Uuid, partition: i32, before: i64 },
 }
 
 /// The open journal.
@@ -114,6 +117,12 @@ fn put(out: &mut Vec<u8>, entry: &Entry) {
             body.put_u8(4);
             body.put_i64(*below);
         }
+        Entry::RecordsDeleted { topic, partition, before } => {
+            body.put_u8(5);
+            body.put_u128(topic.as_u128());
+            body.put_i32(*partition);
+            body.put_i64(*before);
+        }
     }
     out.put_u32(u32::try_from(body.len()).unwrap_or(u32::MAX));
     out.put_u32(crc32c::crc32c(&body));
@@ -148,6 +157,11 @@ fn parse(mut body: &[u8]) -> Option<Entry> {
         2 => Some(Entry::GroupDeleted { group: text(body)? }),
         3 => Some(Entry::TopicDeleted { topic: text(body)? }),
         4 => Some(Entry::ProducerIds { below: body.try_get_i64().ok()? }),
+        5 => {
+            let topic = Uuid::from_u128(body.try_get_u128().ok()?);
+            let (partition, before) = (body.try_get_i32().ok()?, body.try_get_i64().ok()?);
+            Some(Entry::RecordsDeleted { topic, partition, before })
+        }
         _ => None,
     }
 }
@@ -160,40 +174,5 @@ fn text(body: &mut &[u8]) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn entries() -> Vec<Entry> {
-        let committed = Entry::Committed {
-            group: "g".into(),
-            topic: "t".into(),
-            partition: 3,
-            offset: 42,
-            metadata: "a\tb\nc".into(),
-        };
-        vec![committed, Entry::GroupDeleted { group: "old".into() }, Entry::ProducerIds { below: 2000 }]
-    }
-
-    #[test]
-    fn entries_come_back_and_a_torn_end_is_ignored_but_damage_is_not() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("j");
-        let mut journal = Journal::write(&path, &entries()).unwrap();
-        journal.append(&Entry::TopicDeleted { topic: "t".into() }).unwrap();
-        let mut seen = Vec::new();
-        Journal::read(&path, |entry| seen.push(entry)).unwrap();
-        assert_eq!(seen.len(), 4);
-        assert_eq!(seen[..3], entries());
-
-        let whole = std::fs::read(&path).unwrap();
-        std::fs::write(&path, &whole[..whole.len() - 1]).unwrap();
-        let mut seen = Vec::new();
-        Journal::read(&path, |entry| seen.push(entry)).unwrap();
-        assert_eq!(seen, entries());
-
-        let mut damaged = whole;
-        damaged[ENTRY_HEADER_BYTES + 2] ^= 1;
-        std::fs::write(&path, &damaged).unwrap();
-        assert!(matches!(Journal::read(&path, |_| ()), Err(BrokerError::Damaged { at: 0, .. })));
-    }
-}
+#[path = "journal_tests.rs"]
+mod tests;

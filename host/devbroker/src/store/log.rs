@@ -32,11 +32,11 @@ impl LogFile {
         if !self.path.exists() {
             return Ok(self);
         }
-        let data = Bytes::from(std::fs::read(&self.path).map_err(|e| BrokerError::data(&self.path, e))?);
+        let data = std::fs::read(&self.path).map_err(|e| BrokerError::data(&self.path, e))?;
         let mut at = 0;
         while at < data.len() {
-            let rest = data.slice(at..);
-            let Some((header, batch)) = self.next_batch(&rest, at as u64)? else {
+            let rest = data.get(at..).unwrap_or_default();
+            let Some((header, batch)) = self.next_batch(rest, at as u64)? else {
                 self.cut(at as u64, rest.len())?;
                 break;
             };
@@ -48,16 +48,19 @@ impl LogFile {
     }
 
     /// The next batch; `None` if the rest of the file is a torn end.
-    fn next_batch(&self, rest: &Bytes, at: u64) -> Result<Option<(BatchHeader, Bytes)>, BrokerError> {
+    fn next_batch(&self, rest: &[u8], at: u64) -> Result<Option<(BatchHeader, Bytes)>, BrokerError> {
         let whole = match batch::length(rest) {
             Ok(whole) => whole,
             Err(BatchFault::Short) => return Ok(None),
+            // A system that lost power may have counted bytes to the file that it never wrote.
+            Err(_fault) if rest.iter().all(|byte| *byte == 0) => return Ok(None),
             Err(_fault) => return Err(self.damaged(at, "the batch has no possible length")),
         };
         if whole > rest.len() {
             return Ok(None);
         }
-        let bytes = rest.slice(..whole);
+        // A copy, so that one batch does not keep the whole file in memory.
+        let bytes = Bytes::copy_from_slice(rest.get(..whole).unwrap_or_default());
         match batch::check(&bytes) {
             Ok(header) => Ok(Some((header, bytes))),
             // Bytes of the last batch that never reached the disk read as zeros.
@@ -70,6 +73,32 @@ impl LogFile {
         tracing::warn!(file = %self.path.display(), torn_bytes = torn, "cut the torn end of a partition's log");
         let cut = || OpenOptions::new().write(true).open(&self.path)?.set_len(length);
         cut().map_err(|e| BrokerError::data(&self.path, e))
+    }
+
+    /// Puts the file's batches from now on in its place, so that removed ones free their room on the disk.
+    /// Where that fails the old file stays as it was: its first batches lie below the low watermark, which the
+    /// journal knows, and are left out at the next start.
+    pub(crate) fn replace<'a>(&mut self, batches: impl Iterator<Item = &'a Bytes>) {
+        let draft = self.path.with_extension("new");
+        let mut length = 0;
+        let write = || -> std::io::Result<()> {
+            let mut file = std::io::BufWriter::new(File::create(&draft)?);
+            for batch in batches {
+                file.write_all(batch)?;
+                length += batch.len() as u64;
+            }
+            file.flush()?;
+            std::fs::rename(&draft, &self.path)
+        };
+        match write() {
+            Ok(()) => {
+                self.file = None;
+                self.length = length;
+            }
+            Err(error) => {
+                tracing::error!(file = %self.path.display(), %error, "cannot free the room of deleted records");
+            }
+        }
     }
 
     fn damaged(&self, at: u64, why: &'static str) -> BrokerError {
@@ -104,3 +133,7 @@ impl LogFile {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "log_tests.rs"]
+mod tests;

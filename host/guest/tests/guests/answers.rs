@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use keylane_capability::{Value, read_rows};
-use keylane_engine::{FailureClass, Outcome, Runner as _};
+use keylane_engine::{FailureClass, Outcome, RunControl, Runner as _};
 
 use crate::fake_publisher::Acks;
 use crate::stage::{Stage, attempt, failure, folder};
@@ -12,7 +12,7 @@ use crate::stage::{Stage, attempt, failure, folder};
 async fn noop() {
     let loaded = Stage::of("noop").load().await;
     assert_eq!(loaded.each(&["a", "b", "c"]).await, vec![Outcome::Done; 3]);
-    assert_eq!(loaded.runner.run(Vec::new()).await, Vec::new());
+    assert_eq!(loaded.runner.run(Vec::new(), RunControl::unlimited()).await, Vec::new());
 }
 
 #[tokio::test]
@@ -24,7 +24,7 @@ async fn flaky() {
 
     let mut second = attempt(0, 0, "retry 2");
     second.number = 2;
-    assert_eq!(loaded.runner.run(vec![second]).await, vec![Outcome::Done]);
+    assert_eq!(loaded.runner.run(vec![second], RunControl::unlimited()).await, vec![Outcome::Done]);
 
     let rejected = loaded.one("reject").await;
     assert_eq!(failure(&rejected), (FailureClass::Reject, "no later attempt can help"));
@@ -43,6 +43,22 @@ async fn echo() {
 }
 
 #[tokio::test]
+async fn witness() {
+    let mut stage = Stage::of("witness").with_producer(Acks::AtOnce);
+    stage.manifest.grants.producer.as_mut().unwrap().topics = vec!["chaos-seen".into()];
+    let loaded = stage.load().await;
+    let outcomes = loaded.each(&["v1 done 0\nmore", "v2 retry 1", "v3 reject 0", "v4 trap 1"]).await;
+    assert_eq!(outcomes[0], Outcome::Done);
+    let classes = outcomes[1..].iter().map(|outcome| failure(outcome).0);
+    let expected = [FailureClass::Retry, FailureClass::Reject, FailureClass::Trap];
+    assert_eq!(classes.collect::<Vec<_>>(), expected);
+    let told = loaded.publisher.records();
+    assert_eq!(told.len(), 1, "a failed event tells nothing");
+    let words = String::from_utf8(told[0].value.clone().unwrap().to_vec()).unwrap();
+    assert!(words.starts_with("00000000 3 0 1 "), "{words}");
+}
+
+#[tokio::test]
 async fn an_oversize_record_is_refused_when_the_guest_sends_it() {
     let loaded = Stage::of("echo").with_producer(Acks::AtOnce).load().await;
     let outcome = loaded.one(&"x".repeat(1_000_001)).await;
@@ -57,14 +73,14 @@ async fn recorder() {
     let loaded =
         Stage::of("recorder").with_database(Some(folder("recorder").join("migrations"))).load().await;
     let run: Vec<_> = (0..97).map(|offset| attempt(offset, offset, "seen")).collect();
-    let outcomes = loaded.runner.run(run.clone()).await;
+    let outcomes = loaded.runner.run(run.clone(), RunControl::unlimited()).await;
     let failed: Vec<_> = (0..97).filter(|index| outcomes[*index] != Outcome::Done).collect();
     assert_eq!(failed.len(), 1, "one event in 97 asks for a second attempt");
     assert_eq!(failure(&outcomes[failed[0]]).0, FailureClass::Retry);
 
     let mut again = run[failed[0]].clone();
     again.number = 2;
-    assert_eq!(loaded.runner.run(vec![again]).await, vec![Outcome::Done]);
+    assert_eq!(loaded.runner.run(vec![again], RunControl::unlimited()).await, vec![Outcome::Done]);
     let seen = "SELECT count(*), sum(attempt), max(n) FROM seen";
     let rows = read_rows(&loaded.database, seen).await.unwrap();
     assert_eq!(rows, [[97, 98, 97].map(Value::Integer)], "the failed attempt's row was rolled back");
@@ -103,7 +119,7 @@ async fn host_calls_without_end_are_ended() {
 #[tokio::test]
 async fn a_run_given_up_midway_frees_the_database() {
     let loaded = Stage::of("slow-host-call").with_database(None).load().await;
-    let endless = loaded.runner.run(vec![attempt(0, 0, "1000000000000")]);
+    let endless = loaded.runner.run(vec![attempt(0, 0, "1000000000000")], RunControl::unlimited());
     assert!(tokio::time::timeout(Duration::from_millis(100), endless).await.is_err(), "it is still counting");
     assert_eq!(loaded.revision.instances().abandoned, 1);
     assert_eq!(loaded.one("1").await, Outcome::Done, "the transaction is rolled back and the writer is free");

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use keylane_engine::{FailureClass, Outcome, Runner as _};
+use keylane_engine::{FailureClass, Outcome, RunControl, Runner as _};
 
 use crate::stage::{Loaded, Stage, attempts, failure};
 
@@ -35,7 +35,7 @@ async fn spin() {
 async fn a_spinning_guest_shares_its_thread() {
     let loaded = Stage::of("spin").time(TIME * 5).load().await;
     let runner = loaded.runner.clone();
-    let run = tokio::spawn(async move { runner.run(attempts(&["spin"])).await });
+    let run = tokio::spawn(async move { runner.run(attempts(&["spin"]), RunControl::unlimited()).await });
     for _ in 0..5 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }

@@ -1,6 +1,6 @@
 //! A run and its deliveries: a lane waits for its own, the run waits for all of them together.
 
-use keylane_engine::{FailureClass, Outcome, Runner as _};
+use keylane_engine::{FailureClass, Outcome, RunControl, Runner as _};
 
 use crate::fake_publisher::Acks;
 use crate::stage::{Loaded, Stage, attempt, failure};
@@ -13,7 +13,9 @@ async fn loaded() -> Loaded {
 async fn other_lanes_go_on_while_a_record_is_not_acknowledged() {
     let loaded = loaded().await;
     let runner = loaded.runner.clone();
-    let run = tokio::spawn(async move { runner.run(vec![attempt(0, 1, "a"), attempt(1, 2, "b")]).await });
+    let run = tokio::spawn(async move {
+        runner.run(vec![attempt(0, 1, "a"), attempt(1, 2, "b")], RunControl::unlimited()).await
+    });
     loaded.publisher.handed_over(2).await;
     assert!(!run.is_finished(), "not done before its records are acknowledged");
     loaded.publisher.acknowledge(1);
@@ -27,10 +29,12 @@ async fn the_instance_is_free_while_the_run_waits() {
     stage.manifest.limits.concurrency = 1;
     let loaded = stage.load().await;
     let runner = loaded.runner.clone();
-    let first = tokio::spawn(async move { runner.run(vec![attempt(0, 1, "a")]).await });
+    let first =
+        tokio::spawn(async move { runner.run(vec![attempt(0, 1, "a")], RunControl::unlimited()).await });
     loaded.publisher.handed_over(1).await;
     let runner = loaded.runner.clone();
-    let second = tokio::spawn(async move { runner.run(vec![attempt(1, 2, "b")]).await });
+    let second =
+        tokio::spawn(async move { runner.run(vec![attempt(1, 2, "b")], RunControl::unlimited()).await });
     loaded.publisher.handed_over(2).await;
     loaded.publisher.acknowledge(1);
     assert_eq!(second.await.unwrap(), vec![Outcome::Done]);
@@ -44,7 +48,12 @@ async fn a_lane_waits_for_its_own_earlier_record() {
     let loaded = loaded().await;
     let runner = loaded.runner.clone();
     let run = tokio::spawn(async move {
-        runner.run(vec![attempt(0, 1, "first"), attempt(1, 1, "second"), attempt(2, 2, "other")]).await
+        runner
+            .run(
+                vec![attempt(0, 1, "first"), attempt(1, 1, "second"), attempt(2, 2, "other")],
+                RunControl::unlimited(),
+            )
+            .await
     });
     loaded.publisher.handed_over(1).await;
     for _ in 0..50 {
@@ -63,7 +72,12 @@ async fn a_refused_record_fails_its_event_and_stops_its_lane() {
     let loaded = loaded().await;
     let runner = loaded.runner.clone();
     let run = tokio::spawn(async move {
-        runner.run(vec![attempt(0, 2, "other"), attempt(1, 1, "first"), attempt(2, 1, "second")]).await
+        runner
+            .run(
+                vec![attempt(0, 2, "other"), attempt(1, 1, "first"), attempt(2, 1, "second")],
+                RunControl::unlimited(),
+            )
+            .await
     });
     loaded.publisher.handed_over(2).await;
     loaded.publisher.refuse(1);
@@ -82,7 +96,7 @@ async fn a_failed_event_stops_its_lane_and_no_other() {
     let loaded = Stage::of("flaky").load().await;
     let run =
         vec![attempt(0, 1, "reject"), attempt(1, 2, "fine"), attempt(2, 1, "fine"), attempt(3, 2, "fine")];
-    let outcomes = loaded.runner.run(run).await;
+    let outcomes = loaded.runner.run(run, RunControl::unlimited()).await;
     assert_eq!(failure(&outcomes[0]).0, FailureClass::Reject);
     assert_eq!(outcomes[1..], [Outcome::Done, Outcome::NotStarted, Outcome::Done]);
 }

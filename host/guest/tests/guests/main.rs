@@ -19,5 +19,6 @@ mod deliveries;
 mod fake_publisher;
 mod pairing;
 mod refused;
+mod slices;
 mod stage;
 mod warm;

@@ -8,10 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use keylane_capability::{Capabilities, CapabilityLimits, DatabaseConfig, HostResources};
-use keylane_deployment::{
-    Delivery, Grants, Limits, Manifest, NullKeys, Order, ProducerGrant, SqlGrant, Start, Subscribe, Untyped,
-};
-use keylane_engine::{Attempt, Event, FailureClass, Outcome, Runner, TopicPartition};
+use keylane_deployment::{Document, Manifest, ProducerGrant, SqlGrant};
+use keylane_engine::{Attempt, Event, FailureClass, Outcome, RunControl, Runner, TopicPartition};
 use keylane_guest::{GuestEngine, GuestError, GuestOptions, GuestRunner, Revision};
 
 use crate::fake_publisher::{Acks, FakePublisher};
@@ -103,12 +101,12 @@ impl Stage {
 impl Loaded {
     /// Runs one event with this value, as a first attempt.
     pub async fn one(&self, value: &str) -> Outcome {
-        self.runner.run(vec![attempt(0, 0, value)]).await.remove(0)
+        self.runner.run(vec![attempt(0, 0, value)], RunControl::unlimited()).await.remove(0)
     }
 
     /// Runs events with these values in one run, each in a lane of its own.
     pub async fn each(&self, values: &[&str]) -> Vec<Outcome> {
-        self.runner.run(attempts(values)).await
+        self.runner.run(attempts(values), RunControl::unlimited()).await
     }
 }
 
@@ -155,31 +153,22 @@ pub fn component(guest: &str) -> PathBuf {
 
 fn manifest(component: PathBuf) -> Manifest {
     assert!(Path::new(&component).is_absolute());
-    Manifest {
-        name: "guest".into(),
-        component,
-        subscribe: Subscribe {
-            topics: vec!["facts".into()],
-            events: Vec::new(),
-            type_header: "ce_type".into(),
-            untyped: Untyped::Handle,
-            start: Start::Earliest,
-        },
-        delivery: Delivery {
-            order: Order::Key,
-            null_keys: NullKeys::Unordered,
-            attempts: 3,
-            backoff: Duration::from_millis(10),
-            backoff_max: Duration::from_secs(1),
-        },
-        grants: Grants::default(),
-        limits: Limits {
-            memory_bytes: 16 * 1024 * 1024,
-            table_elements: 10_000,
-            time: Duration::from_secs(5),
-            host_call: Duration::from_secs(10),
-            concurrency: 2,
-            run_events: 100,
-        },
-    }
+    let text = format!(
+        r#"
+        name = "guest"
+        component = {component:?}
+        [subscribe]
+        topics = ["facts"]
+        [delivery]
+        attempts = 3
+        backoff = "10ms"
+        backoff-max = "1s"
+        [limits]
+        memory = "16MiB"
+        table-elements = 10_000
+        time = "5s"
+        concurrency = 2
+        "#
+    );
+    Manifest::from_document(&Document::from_text(Path::new("handler.toml"), &text)).unwrap()
 }

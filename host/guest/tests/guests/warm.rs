@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use keylane_engine::{Outcome, Runner as _};
+use keylane_engine::{Outcome, RunControl, Runner as _};
 
 use crate::stage::{Stage, attempts};
 
@@ -46,7 +46,7 @@ async fn an_idle_instance_gives_back_its_memory() {
 #[tokio::test]
 async fn a_run_given_up_midway_ends_its_instance() {
     let loaded = Stage::of("spin").load().await;
-    let run = loaded.runner.run(attempts(&["good", "spin"]));
+    let run = loaded.runner.run(attempts(&["good", "spin"]), RunControl::unlimited());
     assert!(tokio::time::timeout(Duration::from_millis(50), run).await.is_err());
     let counts = loaded.revision.instances();
     assert_eq!((counts.abandoned, counts.alive()), (1, 0));
@@ -61,7 +61,7 @@ async fn runs_beyond_the_pool_wait_for_a_place() {
     let runs: Vec<_> = (0..20)
         .map(|_| {
             let runner = loaded.runner.clone();
-            tokio::spawn(async move { runner.run(attempts(&["a", "b"])).await })
+            tokio::spawn(async move { runner.run(attempts(&["a", "b"]), RunControl::unlimited()).await })
         })
         .collect();
     for run in runs {

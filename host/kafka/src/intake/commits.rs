@@ -1,119 +1,244 @@
-//! Commits of how far the partitions are.
+//! Commits of how far the partitions are, and the proof of life they are.
 //!
 //! The polling thread hands them over itself. So the check that a partition is owned, the reading of
-//! its position and the hand-over are one step that no revocation can come between, without any lock:
-//! revocations are handled by the same thread. The answers come later, on a queue of their own, so a
-//! coordinator that is away holds nobody up. A commit that fails is repeated by the next one.
+//! its progress and the hand-over are one step that no revocation can come between, without any lock:
+//! revocations are handled by the same thread. What is committed is one value, the owner's progress, and
+//! only if it carries the token of the assignment that the thread knows. The answers come later, on a
+//! queue of their own, so a coordinator that is away holds nobody up. A commit that fails is repeated by
+//! the next one.
+//!
+//! An acknowledged commit proves that this member was in its group when it was sent, so each one renews
+//! the lease, counted from its sending. Where nothing moves, the unchanged progress is committed every
+//! third of the session time-out.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use keylane_engine::TopicPartition;
-use rdkafka::consumer::BaseConsumer;
+use keylane_engine::{Lease, Ownership, Progress, Token, TopicPartition};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode as Code;
-use rdkafka::{Offset, TopicPartitionList};
 
-use super::feed::Feed;
+use super::feed::{Feed, Parting};
 use super::group::Group;
-use crate::native::{CommitAnswer, CommitQueue};
+use crate::native::{CommitAnswer, CommitQueue, Handed};
 
-/// The commit's metadata: the version of its form. What may follow it later is not written yet.
-const METADATA: &str = "1";
+/// Unchanged progress is committed this often within one session time-out.
+const PROOFS_PER_SESSION: u32 = 3;
+/// The pause before a final commit that came amid a change of the group is tried again.
+const FINAL_RETRY: Duration = Duration::from_millis(50);
+
+/// What the coordinator is known to have of one assignment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Stand {
+    pub(super) offset: i64,
+    pub(super) payload: Arc<str>,
+}
+
+/// One partition's part of a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Item {
+    pub(super) token: Token,
+    pub(super) handed: Handed,
+}
+
+/// A commit that was handed over and is not answered.
+struct Sent {
+    number: usize,
+    /// By the boot clock.
+    at: Duration,
+    items: Vec<Item>,
+}
 
 /// Owned by the polling thread.
 pub(super) struct Committer {
     queue: CommitQueue<Group>,
+    consumer: Arc<BaseConsumer<Group>>,
+    group: String,
     interval: Duration,
     next_at: Instant,
-    /// Handed over and not answered. At most one of the regular commits is, so it bounds the queue.
-    unanswered: usize,
-    group: String,
+    lease: Arc<Lease>,
+    /// When the last commit was sent, by the boot clock.
+    last_sent: Option<Duration>,
+    number: usize,
+    /// Not answered yet. At most one of the regular commits is, so it bounds the queue.
+    sent: VecDeque<Sent>,
+    /// By the token of each assignment that was proven and not forgotten.
+    stands: BTreeMap<Token, Stand>,
 }
 
 impl Committer {
-    /// None only where the client has no memory left.
-    pub(super) fn new(consumer: Arc<BaseConsumer<Group>>, group: String, interval: Duration) -> Option<Self> {
-        let queue = CommitQueue::new(consumer)?;
-        Some(Self { queue, interval, next_at: Instant::now() + interval, unanswered: 0, group })
+    pub(super) fn new(
+        queue: CommitQueue<Group>,
+        consumer: Arc<BaseConsumer<Group>>,
+        group: String,
+        interval: Duration,
+        lease: Arc<Lease>,
+    ) -> Self {
+        Self {
+            queue,
+            consumer,
+            group,
+            interval,
+            next_at: Instant::now() + interval,
+            lease,
+            last_sent: None,
+            number: 0,
+            sent: VecDeque::new(),
+            stands: BTreeMap::new(),
+        }
     }
 
-    /// Takes the answers that came, and commits what has moved if the time has come.
-    pub(super) fn turn(&mut self, feeds: &mut [Feed], now: Instant) {
-        self.take_answers(feeds, Duration::ZERO);
-        if now < self.next_at || self.unanswered > 0 {
+    pub(super) fn lease(&self) -> &Arc<Lease> {
+        &self.lease
+    }
+
+    /// Another session time-out than was thought. To be called before anything is committed.
+    pub(super) fn replace_lease(&mut self, lease: Arc<Lease>) {
+        self.lease = lease;
+    }
+
+    /// What the coordinator is known to have of this assignment.
+    pub(super) fn stand(&self, token: Token) -> Option<&Stand> {
+        self.stands.get(&token)
+    }
+
+    /// This assignment is over.
+    pub(super) fn forget(&mut self, token: Token) {
+        self.stands.remove(&token);
+    }
+
+    /// Takes the answers that came, and commits what has moved if the time has come, or everything if
+    /// another proof of life is due.
+    pub(super) fn turn<'a>(&mut self, feeds: impl Iterator<Item = &'a Feed>, now: Instant) {
+        self.take_answers(Duration::ZERO);
+        let due = self.proof_is_due();
+        if !self.sent.is_empty() || (now < self.next_at && !due) || self.is_lost() {
             return;
         }
         self.next_at = now + self.interval;
-        let moved = moved(feeds);
-        if let Err(reason) = self.hand_over(&moved) {
+        let wanted = feeds.filter(|feed| feed.inbox.ownership() != Ownership::Expired);
+        let items: Vec<Item> = wanted
+            .filter_map(|feed| self.item(&feed.partition, feed.token, feed.inbox.progress(), due))
+            .collect();
+        if let Err(reason) = self.hand_over(items) {
             tracing::warn!(group = self.group, reason, "the commit was not taken; it is repeated");
         }
     }
 
-    /// Commits the final positions of partitions that are about to be given up, and waits for the
-    /// answer. Answers whether the coordinator has them all.
-    pub(super) fn finish(&mut self, feeds: &mut [Feed], limit: Duration) -> bool {
+    fn proof_is_due(&self) -> bool {
+        let pause = self.lease.term() / PROOFS_PER_SESSION;
+        self.last_sent.is_none_or(|at| self.lease.now().saturating_sub(at) >= pause)
+    }
+
+    /// Whether the group has given everything to others already, though the thread was not told yet.
+    fn is_lost(&self) -> bool {
+        self.consumer.assignment_lost()
+    }
+
+    /// What to commit of this progress: nothing where the coordinator has it, unless `unchanged` too is
+    /// wanted; and nothing where it is of another assignment.
+    fn item(
+        &self,
+        partition: &TopicPartition,
+        token: Token,
+        progress: Progress,
+        unchanged: bool,
+    ) -> Option<Item> {
+        let item = checked(partition, token, progress)?;
+        let known = self.stand(token).is_some_and(|stand| stand.is(&item.handed));
+        (unchanged || !known).then_some(item)
+    }
+
+    /// Commits the final progress of partitions that are about to be given up, and waits for the answer;
+    /// tries again where the group is only changing. Answers whether the coordinator has everything.
+    pub(super) fn finish(&mut self, partings: &[Parting], limit: Duration) -> bool {
         let until = Instant::now() + limit;
-        if let Err(reason) = self.hand_over(&moved(feeds)) {
-            tracing::warn!(group = self.group, reason, "the final commit was not taken");
+        self.await_answers(until);
+        loop {
+            let missing = self.missing(partings);
+            if missing.is_empty() {
+                return true;
+            }
+            let Err((reason, passing)) = self.try_final(missing, until) else { continue };
+            if passing && Instant::now() + FINAL_RETRY < until {
+                std::thread::sleep(FINAL_RETRY);
+                continue;
+            }
+            let group = self.group.as_str();
+            tracing::warn!(group, reason, "final progress is not committed; its events repeat");
             return false;
         }
-        self.await_answers(feeds, until);
-        let missing = feeds.iter().filter(|feed| feed.uncommitted().is_some()).count();
-        if missing > 0 {
-            tracing::warn!(
-                group = self.group,
-                missing,
-                "final positions are not committed; their events repeat"
-            );
-        }
-        missing == 0
     }
 
-    /// Stores where partitions start, and waits for the answer.
-    pub(super) fn store(&mut self, starts: &[(TopicPartition, i64)], limit: Duration) -> Result<(), String> {
+    fn missing(&self, partings: &[Parting]) -> Vec<Item> {
+        partings
+            .iter()
+            .filter_map(|one| self.item(&one.partition, one.token, one.progress.clone(), false))
+            .collect()
+    }
+
+    /// One try of a final commit. A failure says why, and whether the next try may fare better.
+    fn try_final(&mut self, items: Vec<Item>, until: Instant) -> Result<(), (String, bool)> {
+        if self.is_lost() {
+            return Err(("the partitions belong to others already".to_owned(), false));
+        }
+        self.hand_over(items).map_err(|reason| (reason, false))?;
+        let answers = self.await_answers(until);
+        let reason = why(&answers);
+        match (self.sent.is_empty(), reason.is_empty()) {
+            (true, true) if !answers.is_empty() => Ok(()),
+            (_, true) => Err(("the coordinator does not answer".to_owned(), false)),
+            (_, false) => Err((reason, answers.iter().all(is_passing))),
+        }
+    }
+
+    /// Commits what partitions start with, and waits for the answer: it stores new starts, and proves the
+    /// membership before anything of these partitions runs. Answers the tokens of what the coordinator
+    /// has, and why it has not the others.
+    pub(super) fn prove(&mut self, items: Vec<Item>, limit: Duration) -> (Vec<Token>, Option<String>) {
         let until = Instant::now() + limit;
-        self.hand_over(starts)?;
-        let answers = self.await_answers(&mut [], until);
-        let stored = |partition: &TopicPartition, offset: i64| {
-            answers.iter().filter(|answer| answer.error.is_none()).any(|answer| {
-                answer.partitions.iter().any(|told| {
-                    told.topic == *partition.topic
-                        && told.partition == partition.partition
-                        && told.offset == offset
-                        && told.error.is_none()
-                })
-            })
-        };
-        match starts.iter().find(|(partition, offset)| !stored(partition, *offset)) {
-            None => Ok(()),
-            Some((partition, _)) => {
-                Err(format!("the start of {partition} was not stored: {}", why(&answers)))
-            }
+        self.await_answers(until);
+        if self.is_lost() {
+            return (Vec::new(), Some("the group has given the partitions to others".to_owned()));
         }
+        if !self.sent.is_empty() {
+            return (Vec::new(), Some("the coordinator does not answer a commit".to_owned()));
+        }
+        if let Err(reason) = self.hand_over(items.clone()) {
+            return (Vec::new(), Some(reason));
+        }
+        let answers = self.await_answers(until);
+        let proven: Vec<Token> = items
+            .iter()
+            .filter(|item| self.stand(item.token).is_some_and(|stand| stand.is(&item.handed)))
+            .map(|item| item.token)
+            .collect();
+        let reason = match why(&answers) {
+            _ if proven.len() == items.len() => None,
+            reason if reason.is_empty() => Some("the coordinator does not answer".to_owned()),
+            reason => Some(reason),
+        };
+        (proven, reason)
     }
 
-    fn hand_over(&mut self, positions: &[(TopicPartition, i64)]) -> Result<(), String> {
-        if positions.is_empty() {
+    fn hand_over(&mut self, items: Vec<Item>) -> Result<(), String> {
+        if items.is_empty() {
             return Ok(());
         }
-        // The list lives in this call only: one that outlives its consumer keeps it from closing.
-        let mut list = TopicPartitionList::with_capacity(positions.len());
-        for (partition, offset) in positions {
-            let mut element = list.add_partition(&partition.topic, partition.partition);
-            element.set_offset(Offset::Offset(*offset)).map_err(|error| error.to_string())?;
-            element.set_metadata(METADATA);
-        }
-        self.queue.hand_over(&list).map_err(|code| code.to_string())?;
-        self.unanswered += 1;
+        let handed: Vec<Handed> = items.iter().map(|item| item.handed.clone()).collect();
+        self.number += 1;
+        let sent = Sent { number: self.number, at: self.lease.now(), items };
+        self.queue.hand_over(sent.number, &handed)?;
+        self.last_sent = Some(sent.at);
+        self.sent.push_back(sent);
         Ok(())
     }
 
-    fn await_answers(&mut self, feeds: &mut [Feed], until: Instant) -> Vec<CommitAnswer> {
+    fn await_answers(&mut self, until: Instant) -> Vec<CommitAnswer> {
         let mut answers = Vec::new();
-        while self.unanswered > 0 {
-            let left = until.saturating_duration_since(Instant::now());
-            let came = self.take_answers(feeds, left);
+        while !self.sent.is_empty() {
+            let came = self.take_answers(until.saturating_duration_since(Instant::now()));
             if came.is_empty() {
                 break;
             }
@@ -123,51 +248,77 @@ impl Committer {
     }
 
     /// Takes what has come; waits up to `limit` for the first.
-    fn take_answers(&mut self, feeds: &mut [Feed], limit: Duration) -> Vec<CommitAnswer> {
+    fn take_answers(&mut self, limit: Duration) -> Vec<CommitAnswer> {
         let mut answers = Vec::new();
         let mut wait = limit;
-        while self.unanswered > 0 {
+        while !self.sent.is_empty() {
             let Some(answer) = self.queue.answer(wait) else { break };
             wait = Duration::ZERO;
-            self.unanswered -= 1;
-            self.settle(&answer, feeds);
+            self.note(&answer);
             answers.push(answer);
         }
         answers
     }
 
-    fn settle(&self, answer: &CommitAnswer, feeds: &mut [Feed]) {
+    fn note(&mut self, answer: &CommitAnswer) {
+        self.count(answer);
+        let Some(place) = self.sent.iter().position(|sent| sent.number == answer.number) else { return };
+        let Some(sent) = self.sent.remove(place) else { return };
+        let mut acknowledged = false;
+        for item in sent.items.into_iter().filter(|item| answer.has(&item.handed.partition)) {
+            acknowledged = true;
+            let Handed { offset, payload, .. } = item.handed;
+            self.stands.insert(item.token, Stand { offset, payload });
+        }
+        if acknowledged {
+            self.lease.renew(sent.at);
+        }
+    }
+
+    fn count(&self, answer: &CommitAnswer) {
         let failed = why(std::slice::from_ref(answer));
         let outcome = if failed.is_empty() { "ok" } else { "failed" };
         metrics::counter!("keylane_kafka_commits_total", "group" => self.group.clone(), "outcome" => outcome)
             .increment(1);
-        if !failed.is_empty() {
-            let group = self.group.as_str();
-            if is_rebalance(answer.error) {
-                tracing::info!(group, failed, "a commit came amid a rebalance; it is repeated");
-            } else {
-                tracing::warn!(group, failed, "a commit failed; it is repeated");
-            }
-        }
-        if answer.error.is_some() {
-            return;
-        }
-        for told in answer.partitions.iter().filter(|told| told.error.is_none()) {
-            let feed = feeds.iter_mut().find(|feed| {
-                feed.partition.partition == told.partition && *feed.partition.topic == told.topic
-            });
-            if let Some(feed) = feed {
-                feed.acknowledged = Some(told.offset);
-            }
+        let group = self.group.as_str();
+        if is_rebalance(answer.error) {
+            tracing::info!(group, failed, "a commit came amid a rebalance; it is repeated");
+        } else if !failed.is_empty() {
+            tracing::warn!(group, failed, "a commit failed; it is repeated");
         }
     }
 }
 
-fn moved(feeds: &[Feed]) -> Vec<(TopicPartition, i64)> {
-    feeds
-        .iter()
-        .filter_map(|feed| feed.uncommitted().map(|position| (feed.partition.clone(), position)))
-        .collect()
+impl Stand {
+    fn is(&self, handed: &Handed) -> bool {
+        self.offset == handed.offset && self.payload == handed.payload
+    }
+}
+
+impl CommitAnswer {
+    /// Whether the coordinator has taken this partition's part.
+    fn has(&self, partition: &TopicPartition) -> bool {
+        let told = |told: &&crate::native::PartitionAnswer| {
+            told.partition == partition.partition && *told.topic == *partition.topic
+        };
+        self.error.is_none() && self.partitions.iter().find(told).is_some_and(|told| told.error.is_none())
+    }
+
+    fn codes(&self) -> impl Iterator<Item = Code> {
+        self.error.into_iter().chain(self.partitions.iter().filter_map(|told| told.error))
+    }
+}
+
+/// The progress as a part of a commit, if it is of the assignment that the thread knows.
+fn checked(partition: &TopicPartition, token: Token, progress: Progress) -> Option<Item> {
+    if progress.token != token {
+        tracing::error!(%partition, found = %progress.token, expected = %token, "progress of another assignment was dropped");
+        metrics::counter!("keylane_kafka_progress_dropped_total", "topic" => partition.topic.to_string())
+            .increment(1);
+        return None;
+    }
+    let Progress { offset, payload, .. } = progress;
+    Some(Item { token, handed: Handed { partition: partition.clone(), offset, payload } })
 }
 
 /// What went wrong, in the coordinator's words; empty if nothing did.
@@ -193,8 +344,30 @@ fn is_rebalance(code: Option<Code>) -> bool {
         Some(
             Code::RebalanceInProgress
                 | Code::IllegalGeneration
+                | Code::StaleMemberEpoch
                 | Code::UnknownMemberId
                 | Code::AssignmentLost
         )
     )
 }
+
+/// Whether the same commit may be taken a moment later: the group or its coordinator is only moving.
+fn is_passing(answer: &CommitAnswer) -> bool {
+    answer.codes().all(|code| {
+        matches!(
+            code,
+            Code::RebalanceInProgress
+                | Code::StaleMemberEpoch
+                | Code::CoordinatorLoadInProgress
+                | Code::CoordinatorNotAvailable
+                | Code::NotCoordinator
+                | Code::WaitingForCoordinator
+                | Code::RequestTimedOut
+                | Code::OperationTimedOut
+                | Code::BrokerTransportFailure
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests;

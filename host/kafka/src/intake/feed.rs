@@ -9,184 +9,224 @@
 //! of their own 3.2 s, 1.3 s of CPU and 280 MiB received; with `pause` 31 s for the slow partition, 1.9 s
 //! of CPU and 410 MiB received.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
-use keylane_engine::{Event, Inbox, Ownership, Timestamp, TimestampKind, TopicPartition};
-use rdkafka::consumer::base_consumer::PartitionQueue;
+use keylane_engine::{Delivery, Event, Inbox, Ownership, Progress, Token, TopicId, TopicPartition};
 use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::message::BorrowedMessage;
-use rdkafka::{Message, Timestamp as ClientTimestamp};
 
-use super::Doorbell;
 use super::group::Group;
-use crate::native;
+use crate::native::{self, Fetched, PartitionQueue};
 
 /// The most records one partition hands over before the others get their turn.
 const BATCH_RECORDS: usize = 256;
 /// The most bytes of keys and values in one batch; the last record may pass it.
 const BATCH_BYTES: usize = 512 * 1024;
 
+/// The position is not in the log, says the broker. Whether that is so, and why, is asked before anything
+/// is decided: the word may be a late one of an earlier assignment, or the topic may be another one now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Trouble {
+    /// The client's own words.
+    pub(super) reason: String,
+    /// When it was asked about, if it was.
+    pub(super) asked: Option<Instant>,
+}
+
 /// One assignment of one partition. Owned by the polling thread; dropping it tells the owner that the
 /// partition is gone.
 pub(super) struct Feed {
     pub(super) partition: TopicPartition,
-    /// Dropped before the inbox: it must be silent when the partition is assigned anew.
-    queue: PartitionQueue<Group>,
+    pub(super) token: Token,
+    pub(super) topic_id: TopicId,
+    /// Dropped before the inbox: it must be silent when the partition is assigned anew. None only while
+    /// another one is made.
+    queue: Option<PartitionQueue<Group>>,
     pub(super) inbox: Inbox,
     /// Read and not delivered yet: what an inbox without room gave back.
     held: Vec<Event>,
-    /// The offset after the last one read.
-    next: i64,
-    /// What the group's coordinator is known to have.
-    pub(super) acknowledged: Option<i64>,
+    /// The offset after the last one that the client has passed.
+    pub(super) next: i64,
+    /// What the owner knows of it.
+    told_next: i64,
+    pub(super) trouble: Option<Trouble>,
     /// Why this partition is not read any more.
     pub(super) fault: Option<String>,
 }
 
+/// What is left of a feed that was given up: its last word to the coordinator.
+pub(super) struct Parting {
+    pub(super) partition: TopicPartition,
+    pub(super) token: Token,
+    pub(super) progress: Progress,
+}
+
 impl Feed {
-    /// A feed that starts at `start`, which is what the group has committed.
+    /// A feed that reads from `start` on.
     pub(super) fn new(
         inbox: Inbox,
-        mut queue: PartitionQueue<Group>,
+        token: Token,
+        topic_id: TopicId,
+        queue: PartitionQueue<Group>,
         start: i64,
-        doorbell: Arc<Doorbell>,
     ) -> Self {
-        queue.set_nonempty_callback(move || doorbell.ring());
         Self {
             partition: inbox.partition().clone(),
-            queue,
+            token,
+            topic_id,
+            queue: Some(queue),
             inbox,
             held: Vec::new(),
             next: start,
-            acknowledged: Some(start),
+            told_next: start,
+            trouble: None,
             fault: None,
         }
     }
 
-    /// How far this partition is: every offset below has ended.
-    pub(super) fn position(&self) -> i64 {
-        self.inbox.position().watermark.or(self.acknowledged).unwrap_or(self.next)
-    }
-
-    /// The position, where the coordinator does not have it yet.
-    pub(super) fn uncommitted(&self) -> Option<i64> {
-        self.inbox.position().watermark.filter(|watermark| Some(*watermark) != self.acknowledged)
-    }
-
     /// Moves at most one batch from the client to the owner. Answers how many records moved.
     pub(super) fn serve(&mut self) -> usize {
-        if self.fault.is_some() {
+        if self.fault.is_some() || self.trouble.is_some() {
             return 0;
         }
-        if self.inbox.ownership() == Ownership::Faulted {
-            self.stop_reading("its owner stopped on a fault of the host; see the log before this line");
-            return 0;
+        match self.inbox.ownership() {
+            Ownership::Faulted => {
+                self.stop_reading("its owner stopped on a fault of the host; see the log before this line");
+                return 0;
+            }
+            // The thread sees to it.
+            Ownership::Expired => return 0,
+            _ => {}
         }
         if !self.inbox.has_room() {
             return 0;
         }
-        let mut batch = std::mem::take(&mut self.held);
-        self.read_into(&mut batch);
-        let records = batch.len();
-        if records == 0 {
+        let mut events = std::mem::take(&mut self.held);
+        self.read_into(&mut events);
+        self.deliver(events)
+    }
+
+    fn deliver(&mut self, events: Vec<Event>) -> usize {
+        let records = events.len();
+        if records == 0 && self.next == self.told_next {
             return 0;
         }
-        match self.inbox.deliver(batch) {
-            Ok(()) => records,
-            Err(batch) => {
-                self.held = batch;
+        let next = self.next;
+        match self.inbox.deliver(Delivery { events, next }) {
+            Ok(()) => {
+                self.told_next = next;
+                records
+            }
+            Err(refused) => {
+                self.held = refused.events;
                 0
             }
         }
     }
 
-    fn read_into(&mut self, batch: &mut Vec<Event>) {
+    fn read_into(&mut self, events: &mut Vec<Event>) {
         let mut bytes = 0;
-        while batch.len() < BATCH_RECORDS && bytes < BATCH_BYTES {
-            match self.queue.poll(Duration::ZERO) {
+        while events.len() < BATCH_RECORDS && bytes < BATCH_BYTES {
+            match self.queue.as_ref().and_then(PartitionQueue::poll) {
                 None => return,
-                Some(Ok(message)) => {
-                    bytes += message.key_len() + message.payload_len();
-                    self.next = message.offset() + 1;
-                    batch.push(event_of(&self.partition, &message));
+                Some(Fetched::Record(event)) => {
+                    bytes += event.weight_bytes();
+                    self.next = event.offset + 1;
+                    events.push(event);
                 }
-                Some(Err(error)) => {
-                    if let Some(fault) = fault(error.rdkafka_error_code()) {
-                        let told = format!(
-                            "offset {} {fault}. Nothing is skipped silently: set the group's offset with \
-                             kafka-consumer-groups --reset-offsets, then restart ({error})",
-                            self.next
-                        );
-                        self.stop_reading(&told);
+                // The log's end may lie behind records that never come, the marker of a transaction among
+                // them. A word of an earlier assignment may lie before.
+                Some(Fetched::End { offset }) => self.next = self.next.max(offset),
+                Some(Fetched::Error { code, reason }) => {
+                    self.fail(code, reason);
+                    if self.fault.is_some() || self.trouble.is_some() {
                         return;
                     }
-                    tracing::warn!(partition = %self.partition, %error, "reading failed; the client tries again");
                 }
             }
         }
     }
 
-    /// Ends the partition's owner, and waits for that. Answers whether it has ended in time.
-    pub(super) fn close(self, limit: Duration) -> bool {
-        let Self { queue, inbox, .. } = self;
+    fn fail(&mut self, code: Code, reason: String) {
+        match failure(code) {
+            Failure::Position => self.trouble = Some(Trouble { reason, asked: None }),
+            Failure::Unreadable => {
+                let at = self.next;
+                self.stop_reading(&format!(
+                    "offset {at} is damaged, or of a kind that this client cannot read. Nothing is skipped \
+                     silently: set the group's offset with kafka-consumer-groups --reset-offsets, then \
+                     restart ({reason})"
+                ));
+            }
+            Failure::Passing => {
+                tracing::warn!(partition = %self.partition, %code, reason, "reading failed; the client tries again");
+            }
+        }
+    }
+
+    /// The client's queue is taken away, to be made anew; what was read and not delivered stays.
+    pub(super) fn put_queue_down(&mut self) {
+        self.queue = None;
+    }
+
+    /// Reads on from `next` with a new queue. The owner goes on: it learns that nothing below will come.
+    pub(super) fn read_on(&mut self, queue: PartitionQueue<Group>, next: i64) {
+        self.queue = Some(queue);
+        self.next = next;
+        self.trouble = None;
+    }
+
+    /// Ends the partition's owner, and waits for that. Answers its last word, and whether it has ended in
+    /// time.
+    pub(super) fn close(self, limit: Duration) -> (Parting, bool) {
+        let Self { partition, token, queue, inbox, .. } = self;
         drop(queue);
-        inbox.close(limit)
+        let parting = Parting { partition, token, progress: inbox.progress() };
+        (parting, inbox.close(limit))
     }
 
     /// A record that came through the client's common queue. It stands before those in the own queue.
     pub(super) fn hold(&mut self, message: &BorrowedMessage<'_>) {
-        self.next = message.offset() + 1;
-        self.held.push(event_of(&self.partition, message));
+        let event = native::event_of(&self.partition, message);
+        self.next = event.offset + 1;
+        self.held.push(event);
     }
 
     /// What was delivered goes on and is committed; nothing further is read.
-    fn stop_reading(&mut self, reason: &str) {
+    pub(super) fn stop_reading(&mut self, reason: &str) {
         tracing::error!(partition = %self.partition, reason, "the partition is not read any more");
         metrics::counter!("keylane_kafka_partition_faults_total", "topic" => self.partition.topic.to_string())
             .increment(1);
         self.fault = Some(reason.to_owned());
+        self.trouble = None;
+    }
+
+    /// Why this partition does not go on, if it does not: its own fault, or its policy's word.
+    pub(super) fn stopped(&self) -> Option<String> {
+        match (&self.fault, self.inbox.ownership()) {
+            (Some(fault), _) => Some(fault.clone()),
+            (None, Ownership::Halted { reason }) => Some(format!("halted: {reason}")),
+            (None, _) => None,
+        }
     }
 }
 
-/// What is wrong with the position itself or with what lies there, if reading on would skip records:
-/// the client passes over a batch that it cannot read.
-fn fault(code: Option<Code>) -> Option<&'static str> {
-    match code? {
-        Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::LogTruncation => {
-            Some("is not in the log: records were lost to retention, or the topic was made anew")
-        }
-        Code::BadMessage | Code::BadCompression | Code::NotImplemented => {
-            Some("is damaged, or of a kind that this client cannot read")
-        }
-        _ => None,
-    }
+/// What an error of a partition's queue means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Failure {
+    /// The position is not in the log.
+    Position,
+    /// What lies there cannot be read, and the client would pass over it.
+    Unreadable,
+    /// The client tries again by itself.
+    Passing,
 }
 
-/// Copies a record out of the client's memory: one allocation for key and value together.
-fn event_of(partition: &TopicPartition, message: &BorrowedMessage<'_>) -> Event {
-    let mut body = BytesMut::with_capacity(message.key_len() + message.payload_len());
-    body.extend_from_slice(message.key().unwrap_or_default());
-    body.extend_from_slice(message.payload().unwrap_or_default());
-    let mut body = body.freeze();
-    Event {
-        source: partition.clone(),
-        offset: message.offset(),
-        timestamp: timestamp_of(message.timestamp()),
-        key: message.key().map(|key| body.split_to(key.len())),
-        value: message.payload().map(|_| body),
-        headers: native::headers_of(message),
-    }
-}
-
-fn timestamp_of(timestamp: ClientTimestamp) -> Option<Timestamp> {
-    match timestamp {
-        ClientTimestamp::NotAvailable => None,
-        ClientTimestamp::CreateTime(at_ms) => Some(Timestamp { at_ms, kind: TimestampKind::CreateTime }),
-        ClientTimestamp::LogAppendTime(at_ms) => {
-            Some(Timestamp { at_ms, kind: TimestampKind::LogAppendTime })
-        }
+fn failure(code: Code) -> Failure {
+    match code {
+        Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::LogTruncation => Failure::Position,
+        Code::BadMessage | Code::BadCompression | Code::NotImplemented => Failure::Unreadable,
+        _ => Failure::Passing,
     }
 }
 
@@ -195,13 +235,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_would_be_skipped_is_a_fault() {
-        for lost in [Code::AutoOffsetReset, Code::OffsetOutOfRange, Code::BadMessage, Code::BadCompression] {
-            assert!(fault(Some(lost)).is_some(), "{lost:?}");
+    fn what_would_be_skipped_stops_the_partition() {
+        for lost in [Code::AutoOffsetReset, Code::OffsetOutOfRange, Code::LogTruncation] {
+            assert_eq!(failure(lost), Failure::Position, "{lost:?}");
+        }
+        for damaged in [Code::BadMessage, Code::BadCompression, Code::NotImplemented] {
+            assert_eq!(failure(damaged), Failure::Unreadable, "{damaged:?}");
         }
         for passing in [Code::BrokerTransportFailure, Code::TopicAuthorizationFailed] {
-            assert!(fault(Some(passing)).is_none(), "{passing:?}");
+            assert_eq!(failure(passing), Failure::Passing, "{passing:?}");
         }
-        assert!(fault(None).is_none());
     }
 }

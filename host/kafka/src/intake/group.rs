@@ -63,6 +63,19 @@ fn partitions_of(list: &TopicPartitionList) -> Vec<TopicPartition> {
         .collect()
 }
 
+/// Those of the list that the client was told to read.
+fn assigned_of(
+    consumer: &BaseConsumer<Group>,
+    list: &TopicPartitionList,
+) -> Result<TopicPartitionList, ClientError> {
+    let assigned = partitions_of(&consumer.assignment()?);
+    let mut answer = TopicPartitionList::new();
+    for one in partitions_of(list).iter().filter(|one| assigned.contains(one)) {
+        answer.add_partition(&one.topic, one.partition);
+    }
+    Ok(answer)
+}
+
 impl ClientContext for Group {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
         self.listener.log(level, facility, line);
@@ -85,7 +98,8 @@ impl ConsumerContext for Group {
             let answered = if assigned {
                 consumer.incremental_assign(&TopicPartitionList::new())
             } else {
-                consumer.incremental_unassign(list)
+                // Partitions that were never taken would have the whole answer refused.
+                assigned_of(consumer, list).and_then(|list| consumer.incremental_unassign(&list))
             };
             if let Err(error) = answered {
                 tracing::warn!(%error, "a change of the assignment while leaving was not accepted");

@@ -3,12 +3,13 @@
 
 use std::time::{Duration, Instant};
 
-use keylane_engine::TopicPartition;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError as ClientError;
 use tokio::sync::watch;
 
 use super::feed::Feed;
 use super::group::Group;
+use super::reasons::{PROBE_LIMIT, Reasons};
 use crate::config::ConsumerConfig;
 use crate::health::{Health, PartitionFault};
 
@@ -16,8 +17,6 @@ use crate::health::{Health, PartitionFault};
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Time between two questions to the brokers, while it is unclear whether they answer.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
-/// The longest such a question may take; the polling thread waits for it, and has little else to do.
-const PROBE_LIMIT: Duration = Duration::from_millis(700);
 /// Time between two lines on unreachable brokers.
 const SAY_UNREACHABLE_EVERY: Duration = Duration::from_secs(5);
 /// Time between two lines on a missing assignment.
@@ -34,6 +33,7 @@ enum Phase {
 pub(super) struct Lookout {
     health: watch::Sender<Health>,
     bootstrap: String,
+    reasons: Reasons,
     group: String,
     topics: Vec<String>,
     assignment_notice: Duration,
@@ -62,8 +62,9 @@ impl Lookout {
         Self {
             health,
             bootstrap: bootstrap.to_owned(),
+            reasons: Reasons::default(),
             group: config.group.clone(),
-            topics: config.topics.clone(),
+            topics: config.all_topics().map(str::to_owned).collect(),
             assignment_notice: config.assignment_notice,
             phase: Phase::Connecting,
             since: now,
@@ -102,6 +103,12 @@ impl Lookout {
         self.tell(consumer, holdings);
     }
 
+    /// What the client reports of this member and its group.
+    pub(super) fn heard(&mut self, error: &ClientError) {
+        tracing::debug!(%error, "the consumer reports an error");
+        self.reasons.heard(error);
+    }
+
     /// Where health is told, for the last word of the thread.
     pub(super) fn health(&self) -> watch::Sender<Health> {
         self.health.clone()
@@ -119,6 +126,9 @@ impl Lookout {
     fn enter(&mut self, phase: Phase) {
         if phase == self.phase {
             return;
+        }
+        if phase == Phase::Assigned {
+            self.reasons = Reasons::default();
         }
         if self.phase == Phase::Connecting && self.spoke {
             tracing::info!(bootstrap = self.bootstrap, group = self.group, "Kafka answers again");
@@ -152,7 +162,7 @@ impl Lookout {
                 self.next_word = now + SAY_UNREACHABLE_EVERY;
             }
             Phase::Unassigned => {
-                let reason = self.likely_reason(consumer, holdings.joined);
+                let reason = self.reasons.likely(consumer, group, &self.topics, holdings.joined);
                 tracing::warn!(group, for_s, reason, "the group has given this host no partition");
                 self.reason = Some(reason);
                 self.next_word = now + SAY_UNASSIGNED_EVERY;
@@ -166,34 +176,6 @@ impl Lookout {
             Phase::Assigned => return,
         }
         self.spoke = true;
-    }
-
-    fn likely_reason(&self, consumer: &BaseConsumer<Group>, joined: bool) -> String {
-        let mut partitions = 0;
-        let mut unknown = Vec::new();
-        for topic in &self.topics {
-            match consumer.fetch_metadata(Some(topic), PROBE_LIMIT) {
-                Err(error) => return format!("the brokers do not tell their topics: {error}"),
-                Ok(metadata) => {
-                    let known = metadata.topics().iter().find(|told| told.error().is_none());
-                    known.map_or_else(
-                        || unknown.push(topic.as_str()),
-                        |told| partitions += told.partitions().len(),
-                    );
-                }
-            }
-        }
-        if !unknown.is_empty() {
-            return format!("unknown topic: {}", unknown.join(", "));
-        }
-        let heard = consumer.context().listener.last_error();
-        let heard = heard.map(|error| format!(" (the client last said: {error})")).unwrap_or_default();
-        let likely = if joined {
-            "the group has that many members already"
-        } else {
-            "the group has not answered yet; a rebalance may wait for a member that died, until its session times out"
-        };
-        format!("the topics have {partitions} partitions: {likely}{heard}")
     }
 
     fn tell(&self, consumer: &BaseConsumer<Group>, holdings: &Holdings<'_>) {
@@ -225,21 +207,19 @@ fn faults(feeds: &[Feed]) -> Vec<PartitionFault> {
     feeds
         .iter()
         .filter_map(|feed| {
-            let reason = feed.fault.clone()?;
-            Some(PartitionFault { partition: feed.partition.clone(), reason })
+            Some(PartitionFault { partition: feed.partition.clone(), reason: feed.stopped()? })
         })
         .collect()
 }
 
-/// Records between the partitions' positions and their ends. None until every end is known.
+/// Records between the partitions' progress and their ends. None until every end is known.
 pub(super) fn lag(consumer: &BaseConsumer<Group>, holdings: &Holdings<'_>) -> Option<u64> {
     if holdings.waiting > 0 || holdings.feeds.is_empty() {
         return None;
     }
     let behind = |feed: &Feed| {
-        let TopicPartition { topic, partition } = &feed.partition;
-        let end = crate::native::known_high_watermark(consumer, topic, *partition)?;
-        Some(u64::try_from(end - feed.position()).unwrap_or(0))
+        let end = crate::native::known_high_watermark(consumer, &feed.partition)?;
+        Some(u64::try_from(end - feed.inbox.progress().offset).unwrap_or(0))
     };
     holdings.feeds.iter().map(behind).sum()
 }

@@ -8,9 +8,13 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stderr,
     reason = "each test file uses its part, and a failed expectation is to end the test"
 )]
 
+pub mod clock;
+pub mod letters;
+pub mod meters;
 mod recorder;
 pub mod rude;
 
@@ -37,11 +41,26 @@ pub struct Cluster {
 
 impl Cluster {
     pub async fn start() -> Self {
-        if let Ok(bootstrap) = std::env::var("KEYLANE_TEST_BOOTSTRAP") {
-            return Self { bootstrap, _broker: None };
+        if let Some(real) = Self::real() {
+            return real;
         }
         let broker = Broker::start(BrokerOptions::default()).await.unwrap();
         Self { bootstrap: broker.bootstrap(), _broker: Some(broker) }
+    }
+
+    /// The cluster of real brokers, if one is named.
+    pub fn real() -> Option<Self> {
+        let bootstrap = std::env::var("KEYLANE_TEST_BOOTSTRAP").ok()?;
+        Some(Self { bootstrap, _broker: None })
+    }
+
+    /// For what the embedded broker cannot do: the real one, or a word on why the test does nothing.
+    pub fn real_or_say(what: &str) -> Option<Self> {
+        let real = Self::real();
+        if real.is_none() {
+            eprintln!("skipped: {what} needs Apache Kafka; name one in KEYLANE_TEST_BOOTSTRAP");
+        }
+        real
     }
 
     /// One that a test started by itself.
@@ -49,16 +68,10 @@ impl Cluster {
         Self { bootstrap: bootstrap.to_owned(), _broker: None }
     }
 
-    /// Quick to notice dead members and new partitions.
+    /// Quick to notice new partitions.
     pub fn config(&self) -> KafkaConfig {
         let mut config = KafkaConfig::new(&self.bootstrap);
-        for (key, value) in [
-            ("session.timeout.ms", "6000"),
-            ("heartbeat.interval.ms", "300"),
-            ("topic.metadata.refresh.interval.ms", "500"),
-        ] {
-            config.properties.insert(key.to_owned(), value.to_owned());
-        }
+        config.properties.insert("topic.metadata.refresh.interval.ms".to_owned(), "500".to_owned());
         config
     }
 
@@ -98,6 +111,11 @@ impl Cluster {
     /// A consumer of the group that does not join it.
     pub fn member(&self, group: &str) -> BaseConsumer {
         self.foreign().set("group.id", group).create().unwrap()
+    }
+
+    /// What the group has committed.
+    pub fn committed_offset(&self, group: &str, topic: &str, partition: i32) -> Option<i64> {
+        self.committed(group, topic, partition).map(|(offset, _)| offset)
     }
 
     /// What the group has committed, and the metadata beside it.
@@ -151,6 +169,8 @@ pub fn consumer(group: &str, topic: &str, start: Start) -> ConsumerConfig {
     let mut config = ConsumerConfig::new(group, vec![topic.to_owned()]);
     config.start = start;
     config.commit_interval = Duration::from_millis(100);
+    config.session_timeout = Duration::from_secs(6);
+    config.heartbeat = Duration::from_millis(300);
     config
 }
 

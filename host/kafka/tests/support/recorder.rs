@@ -3,33 +3,61 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use keylane_engine::{
-    Attempt, DeadLetter, DeadLetters, Event, Filter, HandlerEngine, HandlerOptions, Inbox, InboxLimits,
-    LaneRule, Outcome, Owners, Policy, PublishError, Runner, TopicPartition, Untyped, Wake,
+    Assignment, Attempt, DeadLetter, DeadLetters, Event, FailureClass, Filter, GapSet, HandlerEngine,
+    HandlerOptions, HostBudget, Inbox, InboxLimits, LaneRule, Outcome, Owners, Policy, PublishError,
+    RunControl, Runner, Token, TopicId, TopicPartition, Untyped,
 };
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+
+/// What waits until it is let go.
+#[derive(Debug, Default)]
+struct Gates {
+    partitions: BTreeSet<i32>,
+    events: BTreeSet<(i32, i64)>,
+}
+
+/// What an owner was started with.
+#[derive(Debug, Clone)]
+pub struct Begun {
+    pub partition: TopicPartition,
+    pub token: Token,
+    pub restored: GapSet,
+    pub topic_id: TopicId,
+    /// The session time-out that its lease counts by.
+    pub term: Duration,
+}
 
 /// What was handled, in the order of its endings. Clones share it.
 #[derive(Clone)]
 pub struct Recorder {
     handled: Arc<Mutex<Vec<Arc<Event>>>>,
-    closed: watch::Sender<BTreeSet<i32>>,
-    assignments: Arc<AtomicUsize>,
+    gates: watch::Sender<Gates>,
+    rejected: Arc<Mutex<BTreeSet<i64>>>,
+    assignments: Arc<Mutex<Vec<Begun>>>,
     begun: Arc<AtomicUsize>,
 }
 
-/// Counts the owners that are made.
-struct CountedOwners {
+/// Notes the owners that are made.
+struct NotedOwners {
     handler: HandlerEngine<Recorder, NoDeadLetters>,
-    assignments: Arc<AtomicUsize>,
+    assignments: Arc<Mutex<Vec<Begun>>>,
 }
 
-impl Owners for CountedOwners {
-    fn assign(&self, partition: TopicPartition, wake: Wake) -> Inbox {
-        self.assignments.fetch_add(1, Ordering::Relaxed);
-        self.handler.assign(partition, wake)
+impl Owners for NotedOwners {
+    fn assign(&self, assignment: Assignment) -> Inbox {
+        assert!(assignment.lease.holds(), "no owner begins before the membership is proven");
+        self.assignments.lock().unwrap().push(Begun {
+            partition: assignment.partition.clone(),
+            token: assignment.token,
+            restored: assignment.restored.clone(),
+            topic_id: assignment.topic_id,
+            term: assignment.lease.term(),
+        });
+        self.handler.assign(assignment)
     }
 }
 
@@ -37,7 +65,8 @@ impl Recorder {
     pub fn new() -> Self {
         Self {
             handled: Arc::default(),
-            closed: watch::Sender::new(BTreeSet::new()),
+            gates: watch::Sender::new(Gates::default()),
+            rejected: Arc::default(),
             assignments: Arc::default(),
             begun: Arc::default(),
         }
@@ -45,6 +74,10 @@ impl Recorder {
 
     /// A handler with a small inbox, so that a closed partition is full soon.
     pub fn owners(&self) -> Arc<dyn Owners> {
+        self.owners_with(Policy::default())
+    }
+
+    pub fn owners_with(&self, policy: Policy) -> Arc<dyn Owners> {
         let options = HandlerOptions {
             name: "recorder".to_owned(),
             filter: Filter {
@@ -53,19 +86,26 @@ impl Recorder {
                 untyped: Untyped::Handle,
             },
             lanes: LaneRule::Key,
-            policy: Policy::default(),
+            policy,
             // More than a closed partition can hold up.
             slots: 1_000,
             inbox: InboxLimits { records: 100, bytes: 1024 * 1024 },
+            budget: HostBudget::new(64 * 1024 * 1024),
+            stuck_after: Duration::from_secs(60),
         };
         let (runner, dead_letters) = (Arc::new(self.clone()), Arc::new(NoDeadLetters));
         let handler = HandlerEngine::new(options, runner, dead_letters, Handle::current());
-        Arc::new(CountedOwners { handler, assignments: self.assignments.clone() })
+        Arc::new(NotedOwners { handler, assignments: self.assignments.clone() })
     }
 
     /// How many times an owner was made.
     pub fn assignments(&self) -> usize {
-        self.assignments.load(Ordering::Relaxed)
+        self.assignments.lock().unwrap().len()
+    }
+
+    /// What the owners were started with, in the order they were.
+    pub fn all_begun(&self) -> Vec<Begun> {
+        self.assignments.lock().unwrap().clone()
     }
 
     /// How many events were begun, handled or not.
@@ -75,11 +115,25 @@ impl Recorder {
 
     /// From now on events of this partition wait.
     pub fn close(&self, partition: i32) {
-        self.closed.send_if_modified(|closed| closed.insert(partition));
+        self.gates.send_if_modified(|gates| gates.partitions.insert(partition));
     }
 
     pub fn open(&self, partition: i32) {
-        self.closed.send_if_modified(|closed| closed.remove(&partition));
+        self.gates.send_if_modified(|gates| gates.partitions.remove(&partition));
+    }
+
+    /// From now on this event waits.
+    pub fn hold(&self, partition: i32, offset: i64) {
+        self.gates.send_if_modified(|gates| gates.events.insert((partition, offset)));
+    }
+
+    pub fn release(&self, partition: i32, offset: i64) {
+        self.gates.send_if_modified(|gates| gates.events.remove(&(partition, offset)));
+    }
+
+    /// From now on the events at this offset are rejected.
+    pub fn reject(&self, offset: i64) {
+        self.rejected.lock().unwrap().insert(offset);
     }
 
     pub fn events(&self) -> Vec<Arc<Event>> {
@@ -105,13 +159,25 @@ impl Recorder {
 }
 
 impl Runner for Recorder {
-    async fn run(&self, attempts: Vec<Attempt>) -> Vec<Outcome> {
-        let mut closed = self.closed.subscribe();
+    async fn run(&self, attempts: Vec<Attempt>, control: RunControl) -> Vec<Outcome> {
+        let mut gates = self.gates.subscribe();
         let mut outcomes = Vec::with_capacity(attempts.len());
         for attempt in attempts {
-            let partition = attempt.event.source.partition;
+            if !outcomes.is_empty() && !control.may_begin_next() {
+                outcomes.push(Outcome::NotStarted);
+                continue;
+            }
+            let (partition, offset) = (attempt.event.source.partition, attempt.event.offset);
             self.begun.fetch_add(1, Ordering::Relaxed);
-            closed.wait_for(|closed| !closed.contains(&partition)).await.unwrap();
+            let is_open = |gates: &Gates| {
+                !gates.partitions.contains(&partition) && !gates.events.contains(&(partition, offset))
+            };
+            gates.wait_for(is_open).await.unwrap();
+            if self.rejected.lock().unwrap().contains(&offset) {
+                let reason = "not wanted".to_owned();
+                outcomes.push(Outcome::Failed { class: FailureClass::Reject, reason, after_ms: None });
+                continue;
+            }
             self.handled.lock().unwrap().push(attempt.event);
             outcomes.push(Outcome::Done);
         }

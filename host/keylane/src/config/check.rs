@@ -2,29 +2,16 @@
 //! granted is matched with what the host has.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use keylane_deployment::{Bounds, Count, DeploymentError, Document, Manifest, Size, Time, name_problem};
+use keylane_deployment::{DeploymentError, Document, Manifest, name_problem};
 use toml::Spanned;
 
-use super::raw::{RawAdmin, RawDatabase, RawHost, RawHostLimits, RawSynchronous};
-use super::{Database, Handler, HostConfig, HostLimits, kafka, mail};
+use super::limits::Session;
+use super::raw::{RawDatabase, RawHost, RawSynchronous};
+use super::{Database, Handler, HostConfig, admin, kafka, limits, mail};
 
 pub(super) type Checked<T> = Result<T, DeploymentError>;
-
-/// Where health and metrics are served when the file does not say.
-const ADMIN_PORT: u16 = 9464;
-
-/// Records of one partition in the host at once.
-const PARTITION_RECORDS: Bounds<Count> =
-    Bounds { least: Count(1), default: Count(5_000), most: Count(1_000_000) };
-/// Bytes of one partition in the host at once. The least still holds one record of Kafka's usual greatest size.
-const PARTITION_BYTES: Bounds<Size> =
-    Bounds { least: Size(1 << 20), default: Size(8 << 20), most: Size(1 << 30) };
-/// How long running events may take to finish when the host stops.
-const DRAIN: Bounds<Time> =
-    Bounds { least: Time { ms: 0 }, default: Time { ms: 30_000 }, most: Time { ms: 600_000 } };
 
 /// Databases as the file has them: by handler, then by the name of its grant.
 type RawDatabases = BTreeMap<Spanned<String>, BTreeMap<Spanned<String>, RawDatabase>>;
@@ -34,20 +21,23 @@ pub(super) fn host(document: &Document, raw: RawHost) -> Checked<HostConfig> {
     if let Some(problem) = name_problem(raw.fleet.get_ref()) {
         return Err(document.refuse(raw.fleet.span(), problem));
     }
+    let session_at = raw.kafka.session_timeout.as_ref().map(Spanned::span);
     let kafka = kafka::kafka(document, raw.kafka)?;
+    let session = Session { timeout: kafka.membership.session_timeout, span: session_at };
     let mail = raw.mail.map(|raw| mail::mail(document, raw)).transpose()?;
     let mut handlers = handlers(document, raw.handlers)?;
     databases(document, raw.databases, &mut handlers)?;
     for handler in &handlers {
         everything_granted_is_there(document, handler, mail.is_some())?;
+        limits::runs_fit(document, handler, &session)?;
     }
     Ok(HostConfig {
         fleet: raw.fleet.into_inner(),
         kafka,
         handlers,
         mail,
-        admin: admin(document, raw.admin)?,
-        limits: limits(document, raw.limits)?,
+        admin: admin::admin(document, raw.admin)?,
+        limits: limits::limits(document, raw.limits, &session)?,
     })
 }
 
@@ -130,21 +120,4 @@ fn everything_granted_is_there(document: &Document, handler: &Handler, mail: boo
             .with_hint("add [mail] with a folder, or [mail.smtp] with a host"));
     }
     Ok(())
-}
-
-fn admin(document: &Document, raw: RawAdmin) -> Checked<SocketAddr> {
-    let Some(listen) = raw.listen else { return Ok(SocketAddr::from(([127, 0, 0, 1], ADMIN_PORT))) };
-    listen.get_ref().parse().map_err(|_| {
-        document
-            .refuse(listen.span(), format!("{:?} is not an address and port", listen.get_ref()))
-            .with_hint(format!("write it as in \"127.0.0.1:{ADMIN_PORT}\"; port 0 takes a free one"))
-    })
-}
-
-fn limits(document: &Document, raw: RawHostLimits) -> Checked<HostLimits> {
-    Ok(HostLimits {
-        partition_records: PARTITION_RECORDS.check(document, raw.partition_records)?.get(),
-        partition_bytes: PARTITION_BYTES.check(document, raw.partition_bytes)?.bytes(),
-        drain: DRAIN.check(document, raw.drain)?.duration(),
-    })
 }

@@ -1,15 +1,52 @@
-//! `[kafka]`: the brokers, and properties that go to librdkafka as they are.
+//! `[kafka]`: the brokers, what kind of member the host is in its handlers' groups, and properties that go to
+//! librdkafka as they are.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::time::Duration;
 
-use keylane_deployment::Document;
+use keylane_deployment::{Bounds, Document, Time, name_problem};
 use keylane_kafka::{KafkaConfig, KafkaError};
-use toml::Value;
+use toml::{Spanned, Value};
 
-use super::Kafka;
 use super::check::Checked;
-use super::raw::RawKafka;
+use super::raw::{RawGroupProtocol, RawKafka};
+
+/// How long a group waits for a sign of life; Kafka's own default and greatest value.
+const SESSION_TIMEOUT: Bounds<Time> =
+    Bounds { least: Time { ms: 1_000 }, default: Time { ms: 45_000 }, most: Time { ms: 1_800_000 } };
+
+/// How to reach Kafka.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Kafka {
+    /// `host:port`, separated by commas.
+    pub(crate) brokers: String,
+    /// Properties of librdkafka, as written. None of them is one that keylane sets itself.
+    pub(crate) properties: BTreeMap<String, String>,
+    /// What kind of member the host is.
+    pub(crate) membership: Membership,
+}
+
+/// What kind of member the host is in its handlers' groups.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Membership {
+    /// How a group shares out its partitions; classic by default.
+    pub(crate) protocol: GroupProtocol,
+    /// The name by which a member that comes back within its session finds its partitions again (static
+    /// membership, KIP-345); none by default. No two hosts of a fleet may have the same.
+    pub(crate) instance: Option<String>,
+    /// How long a group waits for a sign of life; 45 s by default.
+    pub(crate) session_timeout: Duration,
+}
+
+/// How a group shares out its partitions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GroupProtocol {
+    /// A member does it for all, cooperatively.
+    Classic,
+    /// The broker does it (KIP-848); Kafka 4.0 or later.
+    Consumer,
+}
 
 /// Checks `[kafka]`.
 pub(super) fn kafka(document: &Document, raw: RawKafka) -> Checked<Kafka> {
@@ -26,9 +63,39 @@ pub(super) fn kafka(document: &Document, raw: RawKafka) -> Checked<Kafka> {
         }
         brokers.push(broker.into_inner());
     }
+    let membership = Membership {
+        protocol: match raw.group_protocol {
+            Some(RawGroupProtocol::Consumer) => GroupProtocol::Consumer,
+            Some(RawGroupProtocol::Classic) | None => GroupProtocol::Classic,
+        },
+        instance: instance(document, raw.instance)?,
+        session_timeout: SESSION_TIMEOUT.check(document, raw.session_timeout)?.duration(),
+    };
+    let (properties, spans) = properties(document, raw.properties)?;
+    let kafka = Kafka { brokers: brokers.join(","), properties, membership };
+    accepted(document, &kafka, &spans)?;
+    Ok(kafka)
+}
+
+fn instance(document: &Document, given: Option<Spanned<String>>) -> Checked<Option<String>> {
+    let Some(given) = given else { return Ok(None) };
+    match name_problem(given.get_ref()) {
+        Some(problem) => Err(document.refuse(given.span(), problem)),
+        None => Ok(Some(given.into_inner())),
+    }
+}
+
+/// The names of properties, and where each stands in the file.
+type Spans = BTreeMap<String, Range<usize>>;
+
+/// The properties as texts, and where each stands.
+fn properties(
+    document: &Document,
+    raw: BTreeMap<Spanned<String>, Spanned<Value>>,
+) -> Checked<(BTreeMap<String, String>, Spans)> {
     let mut properties = BTreeMap::new();
     let mut spans = BTreeMap::new();
-    for (name, value) in raw.properties {
+    for (name, value) in raw {
         if let Some(reason) = keylane_kafka::refused_property(name.get_ref()) {
             let problem = format!("`{}` is set by keylane", name.get_ref());
             return Err(document.refuse(name.span(), problem).with_hint(reason));
@@ -39,13 +106,11 @@ pub(super) fn kafka(document: &Document, raw: RawKafka) -> Checked<Kafka> {
         spans.insert(name.get_ref().clone(), name.span());
         properties.insert(name.into_inner(), text);
     }
-    let kafka = Kafka { brokers: brokers.join(","), properties };
-    accepted(document, &kafka, &spans)?;
-    Ok(kafka)
+    Ok((properties, spans))
 }
 
 /// Asks the client itself whether it knows the properties and takes their values. Connects to nobody.
-fn accepted(document: &Document, kafka: &Kafka, spans: &BTreeMap<String, Range<usize>>) -> Checked<()> {
+fn accepted(document: &Document, kafka: &Kafka, spans: &Spans) -> Checked<()> {
     let properties = kafka.properties.clone();
     let told = KafkaConfig { properties, ..KafkaConfig::new(kafka.brokers.clone()) }.check();
     let Err(error) = told else { return Ok(()) };

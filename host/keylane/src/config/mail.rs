@@ -1,13 +1,13 @@
-//! `[mail]`: how mail leaves, and where the password of a mail server comes from. A password never stands
-//! in the file itself, and is read when the host starts, so that a file can be checked without it.
+//! `[mail]`: how mail leaves.
 
 use std::path::PathBuf;
 
-use keylane_deployment::{Bounds, Count, DeploymentError, Document};
+use keylane_deployment::{Bounds, Count, Document};
 use toml::Spanned;
 
 use super::check::Checked;
 use super::raw::{RawMail, RawSmtp, RawTls};
+use super::secret::{Secret, secret};
 
 /// How mail leaves.
 #[derive(Debug, Clone)]
@@ -48,39 +48,7 @@ pub(crate) struct Login {
     /// The user's name.
     pub(crate) user: String,
     /// Where the password comes from.
-    pub(crate) password: Password,
-}
-
-/// A password that is not read yet.
-#[derive(Debug, Clone)]
-pub(crate) struct Password {
-    source: PasswordSource,
-    document: Document,
-    span: std::ops::Range<usize>,
-}
-
-#[derive(Debug, Clone)]
-enum PasswordSource {
-    Env(String),
-    File(PathBuf),
-}
-
-impl Password {
-    /// Reads the password. A line break at a file's end is not part of it.
-    ///
-    /// # Errors
-    /// When the variable is not set or the file cannot be read.
-    pub(crate) fn read(&self) -> Result<String, DeploymentError> {
-        let refuse = |problem: String| self.document.refuse(self.span.clone(), problem);
-        match &self.source {
-            PasswordSource::Env(name) => {
-                std::env::var(name).map_err(|_| refuse(format!("the environment variable {name} is not set")))
-            }
-            PasswordSource::File(file) => std::fs::read_to_string(file)
-                .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
-                .map_err(|error| refuse(format!("cannot read {}: {error}", file.display()))),
-        }
-    }
+    pub(crate) password: Secret,
 }
 
 /// Checks `[mail]`.
@@ -106,7 +74,7 @@ fn server(document: &Document, raw: RawSmtp) -> Checked<Smtp> {
     };
     let ports = Bounds { least: Count(1), default: Count(usual_port), most: Count(i64::from(u16::MAX)) };
     let port = u16::try_from(ports.check(document, raw.port)?.0).unwrap_or(u16::MAX);
-    let password = password(document, raw.password_env, raw.password_file)?;
+    let password = secret(document, "password", raw.password_env, raw.password_file)?;
     let login = match (raw.user, password) {
         (Some(user), Some(password)) => Some(Login { user: user.into_inner(), password }),
         (None, None) => None,
@@ -114,23 +82,7 @@ fn server(document: &Document, raw: RawSmtp) -> Checked<Smtp> {
             let refused = document.refuse(user.span(), "a user needs a password");
             return Err(refused.with_hint("add `password-env` or `password-file`"));
         }
-        (None, Some(password)) => return Err(document.refuse(password.span, "a password needs a `user`")),
+        (None, Some(password)) => return Err(password.refuse("a password needs a `user`")),
     };
     Ok(Smtp { host: raw.host.into_inner(), port, tls, login })
-}
-
-fn password(
-    document: &Document,
-    env: Option<Spanned<String>>,
-    file: Option<Spanned<PathBuf>>,
-) -> Checked<Option<Password>> {
-    let (span, source) = match (env, file) {
-        (None, None) => return Ok(None),
-        (Some(env), None) => (env.span(), PasswordSource::Env(env.into_inner())),
-        (None, Some(file)) => (file.span(), PasswordSource::File(document.resolve(file.get_ref()))),
-        (Some(env), Some(_)) => {
-            return Err(document.refuse(env.span(), "say `password-env` or `password-file`, not both"));
-        }
-    };
-    Ok(Some(Password { source, document: document.clone(), span }))
 }

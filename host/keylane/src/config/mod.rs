@@ -1,20 +1,24 @@
 //! The host file (`keylane.toml`): which handlers run here, and the real things behind the names in
 //! their manifests. It is read in two steps, as written ([`raw`]) and checked, and passed on as values.
 
+mod admin;
 mod check;
 mod kafka;
+mod limits;
 mod mail;
 mod raw;
+mod secret;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use keylane_deployment::{DeploymentError, Document, Manifest};
 
+pub(crate) use admin::Admin;
+pub(crate) use kafka::{GroupProtocol, Kafka, Membership};
 pub(crate) use mail::{Mail, Smtp, Tls};
 
 /// A checked host file, with the manifests it names.
@@ -28,19 +32,10 @@ pub(crate) struct HostConfig {
     pub(crate) handlers: Vec<Handler>,
     /// How mail leaves. Present when any handler is granted mail.
     pub(crate) mail: Option<Mail>,
-    /// Where health and metrics are served.
-    pub(crate) admin: SocketAddr,
+    /// Where it is watched and told what to do.
+    pub(crate) admin: Admin,
     /// What the host may hold.
     pub(crate) limits: HostLimits,
-}
-
-/// How to reach Kafka.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Kafka {
-    /// `host:port`, separated by commas.
-    pub(crate) brokers: String,
-    /// Properties of librdkafka, as written. None of them is one that keylane sets itself.
-    pub(crate) properties: BTreeMap<String, String>,
 }
 
 /// One handler of this host.
@@ -71,8 +66,13 @@ pub(crate) struct HostLimits {
     pub(crate) partition_records: usize,
     /// Bytes of one partition in the host at once; 8 MiB by default.
     pub(crate) partition_bytes: usize,
+    /// Bytes of all partitions of all handlers in the host at once; 256 MiB by default.
+    pub(crate) host_bytes: usize,
     /// How long running events may take to finish when the host stops; 30 s by default.
     pub(crate) drain: Duration,
+    /// How long they may take when their partition goes to another host; 3 s by default, and never more than
+    /// half of the session.
+    pub(crate) revoke_drain: Duration,
 }
 
 impl HostConfig {

@@ -29,8 +29,19 @@ pub(crate) struct RawHost {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct RawKafka {
     pub(crate) brokers: Spanned<Vec<Spanned<String>>>,
+    pub(crate) group_protocol: Option<RawGroupProtocol>,
+    pub(crate) instance: Option<Spanned<String>>,
+    pub(crate) session_timeout: Option<Spanned<Time>>,
     #[serde(default)]
     pub(crate) properties: BTreeMap<Spanned<String>, Spanned<Value>>,
+}
+
+/// How a handler's group shares out its partitions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum RawGroupProtocol {
+    Classic,
+    Consumer,
 }
 
 /// `[databases.HANDLER.GRANT]`
@@ -83,6 +94,8 @@ pub(crate) enum RawTls {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct RawAdmin {
     pub(crate) listen: Option<Spanned<String>>,
+    pub(crate) token_env: Option<Spanned<String>>,
+    pub(crate) token_file: Option<Spanned<PathBuf>>,
 }
 
 /// `[limits]`
@@ -91,5 +104,7 @@ pub(crate) struct RawAdmin {
 pub(crate) struct RawHostLimits {
     pub(crate) partition_records: Option<Spanned<Count>>,
     pub(crate) partition_bytes: Option<Spanned<Size>>,
+    pub(crate) host_bytes: Option<Spanned<Size>>,
     pub(crate) drain: Option<Spanned<Time>>,
+    pub(crate) revoke_drain: Option<Spanned<Time>>,
 }

@@ -1,6 +1,7 @@
 //! A host file that is right: what is written is what is meant. What is wrong is under `tests/golden`.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -42,11 +43,23 @@ fn what_is_left_out_has_its_default() {
     let (folder, config) = read(SMALLEST);
     let config = config.unwrap();
     assert_eq!(config.fleet, "exchange");
-    assert_eq!(config.kafka, Kafka { brokers: "one:9092".to_owned(), properties: BTreeMap::new() });
-    assert_eq!(config.admin, SocketAddr::from(([127, 0, 0, 1], 9464)));
+    let membership = Membership {
+        protocol: GroupProtocol::Classic,
+        instance: None,
+        session_timeout: Duration::from_secs(45),
+    };
+    let kafka = Kafka { brokers: "one:9092".to_owned(), properties: BTreeMap::new(), membership };
+    assert_eq!(config.kafka, kafka);
+    assert_eq!(config.admin.listen, SocketAddr::from(([127, 0, 0, 1], 9464)));
+    assert_eq!(config.admin.token().unwrap(), None);
     assert!(config.mail.is_none());
-    let limits =
-        HostLimits { partition_records: 5_000, partition_bytes: 8 << 20, drain: Duration::from_secs(30) };
+    let limits = HostLimits {
+        partition_records: 5_000,
+        partition_bytes: 8 << 20,
+        host_bytes: 256 << 20,
+        drain: Duration::from_secs(30),
+        revoke_drain: Duration::from_secs(3),
+    };
     assert_eq!(config.limits, limits);
     let [handler] = config.handlers.as_slice() else { panic!("{:?}", config.handlers) };
     assert_eq!(handler.file, folder.path().join("audit/handler.toml"));
@@ -57,7 +70,9 @@ fn what_is_left_out_has_its_default() {
 
 #[test]
 fn every_key_is_read() {
-    let text = SMALLEST.replace("[\"one:9092\"]", "[\"one:9092\", \"[::1]:9093\"]")
+    let kafka = "[\"one:9092\", \"[::1]:9093\"]\ngroup-protocol = \"consumer\"\ninstance = \"host-1\"\n\
+                 session-timeout = \"20s\"";
+    let text = SMALLEST.replace("[\"one:9092\"]", kafka)
         + r#"
     synchronous = "normal"
     [kafka.properties]
@@ -68,10 +83,13 @@ fn every_key_is_read() {
     folder = "mails"
     [admin]
     listen = "0.0.0.0:80"
+    token-file = "token"
     [limits]
     partition-records = 7
     partition-bytes = "2MiB"
+    host-bytes = "3MiB"
     drain = "5s"
+    revoke-drain = "7s"
     "#;
     let (folder, config) = read(&text);
     let config = config.unwrap();
@@ -81,9 +99,87 @@ fn every_key_is_read() {
     assert_eq!(config.kafka.properties, properties.map(|(k, v)| (k.to_owned(), v.to_owned())).into());
     assert!(!config.handlers[0].databases["ledger"].every_commit_to_disk);
     assert!(matches!(config.mail, Some(Mail::Folder(mails)) if mails == folder.path().join("mails")));
-    assert_eq!(config.admin, SocketAddr::from(([0, 0, 0, 0], 80)));
-    let limits = HostLimits { partition_records: 7, partition_bytes: 2 << 20, drain: Duration::from_secs(5) };
+    let membership = Membership {
+        protocol: GroupProtocol::Consumer,
+        instance: Some("host-1".to_owned()),
+        session_timeout: Duration::from_secs(20),
+    };
+    assert_eq!(config.kafka.membership, membership);
+    assert_eq!(config.admin.listen, SocketAddr::from(([0, 0, 0, 0], 80)));
+    fs::write(folder.path().join("token"), "0123456789abcdef\n").unwrap();
+    assert_eq!(config.admin.token().unwrap().as_deref(), Some("0123456789abcdef"));
+    let limits = HostLimits {
+        partition_records: 7,
+        partition_bytes: 2 << 20,
+        host_bytes: 3 << 20,
+        drain: Duration::from_secs(5),
+        revoke_drain: Duration::from_secs(7),
+    };
     assert_eq!(config.limits, limits);
+}
+
+#[test]
+fn a_token_that_is_none_is_refused_when_it_is_read() {
+    let (folder, config) = read(&format!("{SMALLEST}\n[admin]\ntoken-file = \"token\""));
+    let admin = config.unwrap().admin;
+    let told = |content: &str| {
+        fs::write(folder.path().join("token"), content).unwrap();
+        admin.token().unwrap_err().to_string()
+    };
+    assert!(told("").contains("`admin.token-file`: a token has 16 characters at least, this one has 0"));
+    assert!(told("0123456789 abcdef").contains("without blanks"));
+    assert!(told("0123456789äbcdef").contains("letters, digits and signs"));
+    fs::remove_file(folder.path().join("token")).unwrap();
+    let missing = admin.token().unwrap_err().to_string();
+    assert!(missing.contains("`admin.token-file`: cannot read"), "{missing}");
+}
+
+#[test]
+fn the_admin_port_is_found_without_what_the_file_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keylane.toml");
+    fs::write(&file, format!("{SMALLEST}\n[admin]\nlisten = \"127.0.0.1:7\"")).unwrap();
+    assert_eq!(Admin::load(&file).unwrap().listen, SocketAddr::from(([127, 0, 0, 1], 7)));
+}
+
+#[test]
+fn limits_that_do_not_fit_the_session_or_each_other() {
+    let told = |kafka: &str, limits: &str| {
+        let brokers = format!("[\"one:9092\"]\n{kafka}");
+        let (_folder, config) =
+            read(&format!("{}\n[limits]\n{limits}", SMALLEST.replace("[\"one:9092\"]", &brokers)));
+        config
+            .map(|config| config.limits)
+            .map_err(|error| (error.to_string(), error.hint().unwrap_or_default()))
+    };
+    // The default gives way to a short session, a written value does not.
+    let short = told("session-timeout = \"4s\"", "").unwrap();
+    assert_eq!(short.revoke_drain, Duration::from_secs(2));
+    for (kafka, limits, problem, hint) in [
+        (
+            "session-timeout = \"4s\"",
+            "revoke-drain = \"3s\"",
+            "`limits.revoke-drain`: 3s is more than half of the group's session, 4s",
+            "write \"2s\" at most, or raise `kafka.session-timeout`",
+        ),
+        (
+            "session-timeout = \"1s\"",
+            "",
+            "`kafka.session-timeout`: a run of handler \"audit\" may take 1050ms (its `limits.slice` and `limits.time`), but its group's session lasts 1s",
+            "raise `kafka.session-timeout`, or lower the limits in ",
+        ),
+        (
+            "",
+            "partition-bytes = \"8MiB\"\nhost-bytes = \"7MiB\"",
+            "`limits.host-bytes`: one partition may hold more, 8MiB, than the whole host, 7MiB",
+            "raise `host-bytes`, or lower `partition-bytes`",
+        ),
+        ("instance = \"Host 1\"", "", "`kafka.instance`: \"Host 1\" is not a name", ""),
+    ] {
+        let (message, advice) = told(kafka, limits).unwrap_err();
+        assert!(message.contains(problem), "{message}");
+        assert!(advice.starts_with(hint), "{advice}");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::fmt::Debug;
 use super::endings::Endings;
 use super::exchange::Books;
 use super::found::{CASH, Found};
-use super::print::grouped;
+use crate::print::grouped;
 
 /// What a right host must end up with.
 #[derive(Debug, Clone, Default)]

@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::exchange::DAYS;
 use super::gauges::{Gauges, Speed, ended};
-use super::print::grouped;
+use crate::print::grouped;
 
 /// How often the gauges are read.
 const READ_EVERY: Duration = Duration::from_millis(100);

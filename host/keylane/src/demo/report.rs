@@ -10,7 +10,7 @@ use super::exchange::{Broken, DAYS, DAYS_CLOSED, RecordKind};
 use super::folder::StateFolder;
 use super::found::{CASH, COMPANY, Found};
 use super::gauges::ended;
-use super::print::{grouped, signed, table};
+use crate::print::{grouped, signed, table};
 
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use keylane_kafka::Health;
+use keylane_kafka::{Health, Looker};
 use tokio::sync::watch;
 
 use super::phase::{Life, Phase};
@@ -12,15 +12,22 @@ use super::phase::{Life, Phase};
 /// How often the phases are looked at while the host comes up.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// The health of each handler's consumer, by the handler's name.
-pub(crate) type Healths = Vec<(String, watch::Receiver<Health>)>;
+/// One handler of the host, as the board shows it.
+pub(crate) struct Posted {
+    /// Its name.
+    pub(crate) name: String,
+    /// How its consumer is doing.
+    pub(crate) health: watch::Receiver<Health>,
+    /// Looks at its partitions.
+    pub(crate) looker: Looker,
+}
 
 /// Cheap to clone. The handlers are put up once, when their consumers exist; before that the host is
 /// starting and not ready.
 #[derive(Clone)]
 pub(crate) struct Board {
     life: Life,
-    handlers: Arc<OnceLock<Healths>>,
+    handlers: Arc<OnceLock<Vec<Posted>>>,
 }
 
 impl Board {
@@ -35,35 +42,34 @@ impl Board {
     }
 
     /// Puts the handlers up. The first time counts.
-    pub(crate) fn put_up(&self, handlers: Healths) {
+    pub(crate) fn put_up(&self, handlers: Vec<Posted>) {
         let _already = self.handlers.set(handlers);
+    }
+
+    /// The handlers, in the order of the host file; none before they are put up.
+    pub(crate) fn handlers(&self) -> &[Posted] {
+        self.handlers.get().map(Vec::as_slice).unwrap_or_default()
     }
 
     /// Whether starting the process anew could not help: no handler's consumer has given up for good.
     pub(crate) fn is_alive(&self) -> bool {
-        let failed = |health: &watch::Receiver<Health>| matches!(*health.borrow(), Health::Failed { .. });
-        !self.handlers.get().into_iter().flatten().any(|(_, health)| failed(health))
+        !self.handlers().iter().any(|handler| has_given_up(&handler.health.borrow()))
     }
 
     /// Whether the host does its work, and a line on itself and on each handler.
     pub(crate) fn readiness(&self) -> (bool, String) {
-        let phase = self.life.phase();
-        let mut ready = matches!(phase, Phase::Assigned | Phase::Running);
-        let mut text = format!("host: {phase}\n");
-        for (name, health) in self.handlers.get().into_iter().flatten() {
-            let health = health.borrow();
-            ready &= has_settled(&health) && !has_fault(&health);
-            // Writing to a string does not fail.
-            let _infallible = writeln!(text, "{name}: {}", *health);
-        }
-        (ready, text)
+        let handlers = self.handlers().iter();
+        let now: Vec<(&str, Health)> =
+            handlers.map(|handler| (handler.name.as_str(), handler.health.borrow().clone())).collect();
+        judge(self.life.phase(), &now)
     }
 
     /// Advances the phases to assigned and running as the handlers get there, and ends.
     pub(crate) async fn follow(self) {
         while self.life.phase() < Phase::Running {
-            let handlers = self.handlers.get().map(Vec::as_slice).unwrap_or_default();
-            let all = |holds: fn(&Health) -> bool| handlers.iter().all(|(_, health)| holds(&health.borrow()));
+            let handlers = self.handlers();
+            let all =
+                |holds: fn(&Health) -> bool| handlers.iter().all(|handler| holds(&handler.health.borrow()));
             if !handlers.is_empty() && all(has_settled) {
                 self.life.advance(Phase::Assigned);
                 if all(is_reading) {
@@ -75,13 +81,30 @@ impl Board {
     }
 }
 
+/// Whether a host in this phase with these handlers does its work, and what to say of it.
+fn judge(phase: Phase, handlers: &[(&str, Health)]) -> (bool, String) {
+    let mut ready = matches!(phase, Phase::Assigned | Phase::Running);
+    let mut text = format!("host: {phase}\n");
+    for (name, health) in handlers {
+        ready &= has_settled(health) && !has_stopped_partitions(health);
+        // Writing to a string does not fail.
+        let _infallible = writeln!(text, "{name}: {health}");
+    }
+    (ready, text)
+}
+
+fn has_given_up(health: &Health) -> bool {
+    matches!(health, Health::Failed { .. })
+}
+
 /// Whether the group has told this member its partitions. A member that got none, because there are more
 /// hosts than partitions, is a standby and well.
 fn has_settled(health: &Health) -> bool {
     matches!(health, Health::Assigned { .. } | Health::Unassigned { joined: true, .. })
 }
 
-fn has_fault(health: &Health) -> bool {
+/// Whether a partition is not read any more, on a fault or because an operator has to decide.
+fn has_stopped_partitions(health: &Health) -> bool {
     matches!(health, Health::Assigned { faulted, .. } if !faulted.is_empty())
 }
 
@@ -97,17 +120,21 @@ fn is_reading(health: &Health) -> bool {
 mod tests {
     use std::time::Instant;
 
+    use keylane_kafka::PartitionFault;
+
     use super::*;
 
-    fn board_with(health: Health) -> Board {
-        let board = Board::new(Life::begin());
-        board.put_up(vec![("accounting".to_owned(), watch::channel(health).1)]);
-        board.life().advance(Phase::Assigned);
-        board
+    fn judged(health: Health) -> (bool, String) {
+        judge(Phase::Assigned, &[("accounting", health)])
     }
 
-    fn assigned(faulted: Vec<keylane_kafka::PartitionFault>) -> Health {
+    fn assigned(faulted: Vec<PartitionFault>) -> Health {
         Health::Assigned { partitions: 3, waiting: 0, faulted }
+    }
+
+    fn stopped(reason: &str) -> Vec<PartitionFault> {
+        let partition = keylane_engine::TopicPartition { topic: "tasks".into(), partition: 2 };
+        vec![PartitionFault { partition, reason: reason.to_owned() }]
     }
 
     #[test]
@@ -119,31 +146,31 @@ mod tests {
 
     #[test]
     fn a_host_is_ready_when_all_its_partitions_are_read() {
-        assert!(board_with(assigned(vec![])).readiness().0);
+        assert!(judged(assigned(vec![])).0);
         let connecting = Health::Connecting { since: Instant::now(), last_error: None };
-        let (ready, text) = board_with(connecting).readiness();
+        let (ready, text) = judged(connecting);
         assert!(!ready && text.contains("accounting: connecting"), "{text}");
     }
 
     #[test]
-    fn a_faulted_partition_is_red_and_named() {
-        let partition = keylane_engine::TopicPartition { topic: "tasks".into(), partition: 2 };
-        let fault = keylane_kafka::PartitionFault { partition, reason: "records lost".to_owned() };
-        let (ready, text) = board_with(assigned(vec![fault])).readiness();
-        assert!(!ready && text.contains("tasks[2]") && text.contains("records lost"), "{text}");
+    fn a_partition_that_stopped_is_red_and_named() {
+        for reason in ["records lost", "halted: offset 17 used up its attempts"] {
+            let (ready, text) = judged(assigned(stopped(reason)));
+            assert!(!ready && text.contains("tasks[2]") && text.contains(reason), "{text}");
+        }
     }
 
     #[test]
     fn a_consumer_that_gave_up_ends_liveness() {
-        assert!(board_with(assigned(vec![])).is_alive());
-        let board = board_with(Health::Failed { reason: "fenced".to_owned() });
-        assert!(!board.is_alive() && !board.readiness().0);
+        let failed = Health::Failed { reason: "fenced".to_owned() };
+        assert!(has_given_up(&failed) && !judged(failed).0);
+        assert!(!has_given_up(&assigned(stopped("records lost"))));
     }
 
     #[test]
     fn a_standby_without_partitions_is_well() {
         let idle = |joined| Health::Unassigned { since: Instant::now(), joined, reason: None };
-        assert!(board_with(idle(true)).readiness().0);
-        assert!(!board_with(idle(false)).readiness().0, "its group has not answered yet");
+        assert!(judged(idle(true)).0);
+        assert!(!judged(idle(false)).0, "its group has not answered yet");
     }
 }

@@ -3,7 +3,7 @@
 mod admin;
 mod board;
 mod phase;
-mod plan;
+pub(crate) mod plan;
 mod running;
 mod signals;
 
@@ -23,7 +23,7 @@ use signals::Signals;
 pub(crate) async fn run(config: &HostConfig) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::take()?;
     let board = Board::new(Life::begin());
-    admin::serve(config.admin, board.clone(), admin::collect_metrics()?).await?;
+    admin::serve(&config.admin, &config.fleet, board.clone(), admin::collect_metrics()?).await?;
     let host = tokio::select! {
         host = Host::start(config, board.clone()) => host?,
         () = signals.next() => {

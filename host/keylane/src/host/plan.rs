@@ -8,11 +8,14 @@ use keylane_capability::{
     CapabilityError, CapabilityLimits, DatabaseConfig, HostResources, Mailer, SmtpConfig, SmtpSecurity,
     Synchronous,
 };
-use keylane_deployment::{Manifest, NullKeys, Order, Start as ManifestStart, Untyped as ManifestUntyped};
-use keylane_engine::{Filter, HandlerOptions, InboxLimits, LaneRule, Policy, Publisher, Untyped};
-use keylane_kafka::{ConsumerConfig, KafkaConfig, Start};
+use keylane_deployment::{self as manifest, Caps, Manifest, NullKeys, Order};
+use keylane_engine::{
+    ClassCaps, Filter, Flood, HandlerOptions, HostBudget, InboxLimits, LaneRule, Policy, Publisher, Then,
+    Untyped,
+};
+use keylane_kafka::{ConsumerConfig, DeadLetterOptions, HeaderProfile, KafkaConfig, Lost, Start};
 
-use crate::config::{Database, Handler, HostConfig, HostLimits, Mail, Smtp, Tls};
+use crate::config::{Database, GroupProtocol, Handler, HostConfig, HostLimits, Mail, Membership, Smtp, Tls};
 
 /// The longest one mail may take.
 const MAIL_LIMIT: Duration = Duration::from_secs(30);
@@ -26,18 +29,51 @@ pub(crate) fn kafka(config: &HostConfig) -> KafkaConfig {
     }
 }
 
-/// What a handler's group reads, and from where.
-pub(crate) fn consumer(fleet: &str, manifest: &Manifest) -> ConsumerConfig {
-    let start = match manifest.subscribe.start {
-        ManifestStart::Earliest => Start::Earliest,
-        ManifestStart::Latest => Start::Latest,
-        ManifestStart::Timestamp(at_ms) => Start::TimestampMs(at_ms),
-    };
-    ConsumerConfig { start, ..ConsumerConfig::new(manifest.group(fleet), manifest.subscribe.topics.clone()) }
+/// What a handler's group reads, from where, and as what kind of member.
+pub(crate) fn consumer(
+    config: &HostConfig,
+    manifest: &Manifest,
+    retry_topics: Vec<String>,
+) -> ConsumerConfig {
+    let Membership { protocol, instance, session_timeout } = &config.kafka.membership;
+    let subscribe = &manifest.subscribe;
+    ConsumerConfig {
+        retry_topics,
+        start: match subscribe.start {
+            manifest::Start::Earliest => Start::Earliest,
+            manifest::Start::Latest => Start::Latest,
+            manifest::Start::Timestamp(at_ms) => Start::TimestampMs(at_ms),
+        },
+        lost: match subscribe.lost {
+            manifest::Lost::Stop => Lost::Stop,
+            manifest::Lost::GoOn => Lost::GoOn,
+        },
+        group_protocol: match protocol {
+            GroupProtocol::Classic => keylane_kafka::GroupProtocol::Classic,
+            GroupProtocol::Consumer => keylane_kafka::GroupProtocol::Consumer,
+        },
+        instance: instance.clone(),
+        session_timeout: *session_timeout,
+        drain_limit: config.limits.revoke_drain,
+        ..ConsumerConfig::new(manifest.group(&config.fleet), subscribe.topics.clone())
+    }
+}
+
+/// Where a handler's dead letters go, and how they are marked.
+pub(crate) fn dead_letters(fleet: &str, manifest: &Manifest, revision: &str) -> DeadLetterOptions {
+    DeadLetterOptions {
+        topic: manifest.dead_letters.topic.clone(),
+        profile: match manifest.dead_letters.headers {
+            manifest::HeaderProfile::Keylane => HeaderProfile::Keylane,
+            manifest::HeaderProfile::Spring => HeaderProfile::Spring,
+            manifest::HeaderProfile::Connect => HeaderProfile::Connect,
+        },
+        ..DeadLetterOptions::new(&manifest.name, manifest.group(fleet), revision)
+    }
 }
 
 /// How a handler's events are delivered.
-pub(crate) fn engine(manifest: &Manifest, limits: HostLimits) -> HandlerOptions {
+pub(crate) fn engine(manifest: &Manifest, limits: HostLimits, budget: Arc<HostBudget>) -> HandlerOptions {
     let (subscribe, delivery) = (&manifest.subscribe, &manifest.delivery);
     HandlerOptions {
         name: manifest.name.clone(),
@@ -45,9 +81,9 @@ pub(crate) fn engine(manifest: &Manifest, limits: HostLimits) -> HandlerOptions 
             types: subscribe.events.iter().cloned().collect(),
             type_header: subscribe.type_header.clone(),
             untyped: match subscribe.untyped {
-                ManifestUntyped::Handle => Untyped::Handle,
-                ManifestUntyped::Skip => Untyped::Skip,
-                ManifestUntyped::DeadLetter => Untyped::DeadLetter,
+                manifest::Untyped::Handle => Untyped::Handle,
+                manifest::Untyped::Skip => Untyped::Skip,
+                manifest::Untyped::DeadLetter => Untyped::DeadLetter,
             },
         },
         lanes: match (delivery.order, delivery.null_keys) {
@@ -56,15 +92,35 @@ pub(crate) fn engine(manifest: &Manifest, limits: HostLimits) -> HandlerOptions 
             (Order::Partition, _) => LaneRule::Partition,
             (Order::None, _) => LaneRule::None,
         },
-        policy: Policy {
-            attempts_max: delivery.attempts,
-            backoff_ms: millis(delivery.backoff),
-            backoff_max_ms: millis(delivery.backoff_max),
-            run_events_max: manifest.limits.run_events,
-            ..Policy::default()
-        },
+        policy: policy(manifest),
         slots: slots(manifest),
         inbox: InboxLimits { records: limits.partition_records, bytes: limits.partition_bytes },
+        budget,
+        stuck_after: manifest.limits.stuck_after,
+    }
+}
+
+/// Attempts, waits and the last step.
+fn policy(manifest: &Manifest) -> Policy {
+    let delivery = &manifest.delivery;
+    let Caps { retry, trap, timeout, memory, effects } = delivery.caps;
+    Policy {
+        attempts_max: delivery.attempts,
+        caps: ClassCaps { retry, trap, timeout, memory, effects },
+        age_max_ms: delivery.max_age.map(millis),
+        backoff_ms: millis(delivery.backoff),
+        backoff_max_ms: millis(delivery.backoff_max),
+        then: match delivery.then {
+            manifest::Then::DeadLetter => Then::DeadLetter,
+            manifest::Then::PauseLane => Then::PauseLane,
+            manifest::Then::Stop => Then::Stop,
+        },
+        flood: delivery
+            .flood
+            .map(|flood| Flood { window_events: flood.events, share_percent: flood.share_percent }),
+        run_events_max: manifest.limits.run_events,
+        slice_ms: millis(manifest.limits.slice),
+        ..Policy::default()
     }
 }
 
@@ -125,3 +181,6 @@ fn smtp(server: &Smtp) -> anyhow::Result<Mailer> {
     };
     Mailer::smtp(&config).map_err(|error: CapabilityError| error.into())
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keylane_capability::Capabilities;
-use keylane_engine::{HandlerEngine, Tally, Totals};
+use keylane_engine::{HandlerEngine, HostBudget, Tally, Totals};
 use keylane_guest::{GuestEngine, GuestOptions, GuestRunner, Revision};
 use keylane_kafka::{Admin, Intake, KafkaConfig, KafkaDeadLetters, KafkaError, KafkaPublisher};
 use tokio::runtime::Handle;
 
-use super::board::Board;
+use super::board::{Board, Posted};
 use super::phase::Phase;
 use super::plan;
 use crate::config::{Handler, HostConfig};
@@ -40,6 +40,7 @@ struct Rooms<'a> {
     publisher: KafkaPublisher,
     capabilities: Capabilities,
     guests: GuestEngine,
+    budget: Arc<HostBudget>,
 }
 
 impl Host {
@@ -56,8 +57,7 @@ impl Host {
         for (handler, revision) in config.handlers.iter().zip(&revisions) {
             handlers.push(rooms.start_handler(handler, revision).await?);
         }
-        board
-            .put_up(handlers.iter().map(|running| (running.name.clone(), running.intake.health())).collect());
+        board.put_up(handlers.iter().map(Running::posted).collect());
         tokio::spawn(board.clone().follow());
         Ok(Self { board, handlers, drain: config.limits.drain })
     }
@@ -97,6 +97,12 @@ impl Host {
     }
 }
 
+impl Running {
+    fn posted(&self) -> Posted {
+        Posted { name: self.name.clone(), health: self.intake.health(), looker: self.intake.looker() }
+    }
+}
+
 impl<'a> Rooms<'a> {
     fn open(config: &'a HostConfig) -> anyhow::Result<Self> {
         let kafka = plan::kafka(config);
@@ -110,6 +116,7 @@ impl<'a> Rooms<'a> {
             publisher,
             capabilities: Capabilities::new(resources),
             guests: GuestEngine::new(GuestOptions::for_handlers(limits))?,
+            budget: HostBudget::new(config.limits.host_bytes),
         })
     }
 
@@ -157,17 +164,21 @@ impl<'a> Rooms<'a> {
     async fn start_handler(&self, handler: &Handler, revision: &Revision) -> anyhow::Result<Running> {
         let manifest = &handler.manifest;
         let topics = &manifest.subscribe.topics;
-        let letters = async || self.admin.ensure_dead_letter_topics(topics, &manifest.name).await;
-        self.until_reachable(letters).await?;
-        let dead_letters = KafkaDeadLetters::new(self.publisher.clone(), &manifest.name, revision.id());
+        let letters = plan::dead_letters(&self.config.fleet, manifest, revision.id());
+        if manifest.has_dead_letters() {
+            let graves = async || self.admin.ensure_dead_letter_topics(topics, &letters).await;
+            self.until_reachable(graves).await?;
+        }
+        let retry = async || self.admin.ensure_retry_topics(topics, &manifest.name).await;
+        let retry_topics = self.until_reachable(retry).await?;
         let engine = HandlerEngine::new(
-            plan::engine(manifest, self.config.limits),
+            plan::engine(manifest, self.config.limits, self.budget.clone()),
             Arc::new(GuestRunner::new(revision)),
-            Arc::new(dead_letters),
+            Arc::new(KafkaDeadLetters::new(self.publisher.clone(), letters)),
             Handle::current(),
         );
         let tally = engine.tally();
-        let consumer = plan::consumer(&self.config.fleet, manifest);
+        let consumer = plan::consumer(self.config, manifest, retry_topics);
         let intake = Intake::start(&self.kafka, consumer, Arc::new(engine))?;
         Ok(Running { name: manifest.name.clone(), intake, tally })
     }

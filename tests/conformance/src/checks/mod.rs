@@ -2,15 +2,20 @@
 
 mod admin;
 mod assignment;
+mod deleting;
 mod fetching;
+mod kcat;
 mod membership;
 mod offsets;
 mod producing;
+mod rebalance;
 mod records;
 mod tools;
 mod topics;
+mod unknown;
 
 use crate::{Observed, Target};
+pub use kcat::has_kcat;
 
 /// One check: what to do, and what must be seen.
 #[derive(Debug, Clone, Copy)]
@@ -19,10 +24,21 @@ pub struct Check {
     pub name: &'static str,
     /// What every broker must observe, line by line.
     pub expected: &'static [&'static str],
-    /// Whether it needs Kafka's command line tools, and so a JDK.
-    pub needs_tools: bool,
+    /// What it needs beside a broker.
+    pub needs: Needs,
     /// Does it. It blocks.
     pub run: fn(&Target) -> anyhow::Result<Observed>,
+}
+
+/// What a check needs beside a broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    /// Nothing.
+    Nothing,
+    /// Kafka's command line tools, and so a JDK.
+    KafkaTools,
+    /// The program kcat.
+    Kcat,
 }
 
 const fn check(
@@ -30,7 +46,7 @@ const fn check(
     run: fn(&Target) -> anyhow::Result<Observed>,
     expected: &'static [&'static str],
 ) -> Check {
-    Check { name, expected, needs_tools: false, run }
+    Check { name, expected, needs: Needs::Nothing, run }
 }
 
 /// All checks.
@@ -44,8 +60,12 @@ pub fn suite() -> Vec<Check> {
         fetching::CHECKS,
         membership::CHECKS,
         assignment::CHECKS,
+        rebalance::CHECKS,
         admin::CHECKS,
+        deleting::CHECKS,
+        unknown::CHECKS,
         tools::CHECKS,
+        kcat::CHECKS,
     ]
     .concat()
 }

@@ -36,6 +36,20 @@ pub(super) const CHECKS: &[Check] = &[
         ],
     ),
     check(
+        "metadata_that_is_not_utf_8",
+        foreign_metadata,
+        &[
+            r#"stray bytes: 0 "a\u{fffd}\u{fffd}b""#,
+            r#"cut short: 0 "\u{fffd}""#,
+            r#"cut in the middle: 0 "\u{fffd}x""#,
+            r#"overlong: 0 "\u{fffd}\u{fffd}""#,
+            r#"half a surrogate pair: 0 "\u{fffd}y""#,
+            "4096 stray bytes: 0, 4096 letters",
+            "4097 stray bytes: 12",
+        ],
+    ),
+    check("only_the_oversized_partition_fails", mixed_commit, &["[0, 12, 0]", "committed: [1, -1, 1]"]),
+    check(
         "commits_without_membership",
         bare_commits,
         &["outside a group: 0", "a generation of nobody: 22", "no group name, a generation: 22"],
@@ -113,12 +127,53 @@ fn metadata_limit(target: &Target) -> anyhow::Result<Observed> {
     Ok(seen)
 }
 
+/// The coordinator of a fresh Kafka needs a moment to load.
+fn await_coordinator(raw: &mut Raw, group: &str, topic: &str) -> anyhow::Result<()> {
+    until("a coordinator", || Ok(![14, 15, 16].contains(&raw.commit(group, ("", -1), (topic, 0), 1)?)))
+}
+
+fn foreign_metadata(target: &Target) -> anyhow::Result<Observed> {
+    let name = "foreign-metadata";
+    new_topic(target, name, 1)?;
+    let mut raw = Raw::connect(target)?;
+    await_coordinator(&mut raw, name, name)?;
+    let cases: [(&str, &[u8]); 5] = [
+        ("stray bytes", b"a\xff\xfeb"),
+        ("cut short", b"\xe2\x82"),
+        ("cut in the middle", b"\xf0\x9f\x98x"),
+        ("overlong", b"\xc0\xaf"),
+        ("half a surrogate pair", b"\xed\xa0\x80y"),
+    ];
+    let mut seen = Vec::new();
+    for (what, bytes) in cases {
+        let code = raw.commit_bytes(name, name, 1, bytes)?;
+        seen.push(format!("{what}: {code} \"{}\"", raw.committed(name, name, 0)?.1.escape_default()));
+    }
+    let code = raw.commit_bytes(name, name, 2, &[0xff; 4096])?;
+    let (_, metadata) = raw.committed(name, name, 0)?;
+    seen.push(format!("4096 stray bytes: {code}, {} letters", metadata.chars().count()));
+    seen.push(format!("4097 stray bytes: {}", raw.commit_bytes(name, name, 3, &[0xff; 4097])?));
+    Ok(seen)
+}
+
+fn mixed_commit(target: &Target) -> anyhow::Result<Observed> {
+    let name = "mixed-commit";
+    new_topic(target, name, 3)?;
+    let mut raw = Raw::connect(target)?;
+    await_coordinator(&mut raw, name, name)?;
+    raw.delete_group(name)?;
+    let metadata = ["x".repeat(4096), "x".repeat(4097), "\u{4e2d}".repeat(4096)];
+    let mut seen = vec![format!("{:?}", raw.commit_several(name, name, &metadata)?)];
+    let committed: Vec<i64> =
+        (0..3).map(|n| Ok(raw.committed(name, name, n)?.0)).collect::<anyhow::Result<_>>()?;
+    seen.push(format!("committed: {committed:?}"));
+    Ok(seen)
+}
+
 fn bare_commits(target: &Target) -> anyhow::Result<Observed> {
     new_topic(target, "bare", 1)?;
     let mut raw = Raw::connect(target)?;
-    // The coordinator of a fresh Kafka needs a moment to load.
-    let codes = [14, 15, 16];
-    until("a coordinator", || Ok(!codes.contains(&raw.commit("bare", ("", -1), ("bare", 0), 1)?)))?;
+    await_coordinator(&mut raw, "bare", "bare")?;
     Ok(vec![
         format!("outside a group: {}", raw.commit("bare", ("", -1), ("bare", 0), 1)?),
         format!("a generation of nobody: {}", raw.commit("bare-unknown", ("somebody", 3), ("bare", 0), 1)?),

@@ -3,28 +3,47 @@
 use keylane_test_support::kafka_tool;
 use rdkafka::Offset;
 
-use super::Check;
+use super::{Check, Needs};
 use crate::clients::{Incoming, read, reader};
 use crate::raw::Raw;
 use crate::{Observed, Target};
 
-pub(super) const CHECKS: &[Check] = &[Check {
-    name: "kafkas_own_tools",
-    needs_tools: true,
-    expected: &[
-        "create: Created topic by-tools.",
-        "list: by-tools",
-        r#"@0 key="worker-1" value="{\"n\":1}" headers=[ce_type="task.assigned",empty=""]"#,
-        r#"@1 key="worker-2" value="{\"n\":2}" headers=[ce_type="task.completed"]"#,
-        "offsets: by-tools:0:2",
-        "consumed: worker-1 {\"n\":1}",
-        "consumed: worker-2 {\"n\":2}",
-        "groups: by-tools-group",
-        "lag: by-tools-group by-tools 0 1 2 1",
-        "delete: 0",
-    ],
-    run: tools,
-}];
+pub(super) const CHECKS: &[Check] = &[
+    Check {
+        name: "kafkas_own_tools",
+        needs: Needs::KafkaTools,
+        expected: &[
+            "create: Created topic by-tools.",
+            "list: by-tools",
+            r#"@0 key="worker-1" value="{\"n\":1}" headers=[ce_type="task.assigned",empty=""]"#,
+            r#"@1 key="worker-2" value="{\"n\":2}" headers=[ce_type="task.completed"]"#,
+            "offsets: by-tools:0:2",
+            "consumed: worker-1 {\"n\":1}",
+            "consumed: worker-2 {\"n\":2}",
+            "groups: by-tools-group",
+            "lag: by-tools-group by-tools 0 1 2 1",
+            "delete: 0",
+        ],
+        run: tools,
+    },
+    Check {
+        name: "kafkas_own_tools_change_things",
+        needs: Needs::KafkaTools,
+        expected: &[
+            "described: PartitionCount: 3, max.message.bytes=2000: true",
+            "configs: max.message.bytes=2000",
+            "configs: retention.ms=600000",
+            "consumed: 1 2 3 4 5",
+            "deleted records: low_watermark: 3",
+            "offsets: by-tools-2:0:3, by-tools-2:1:0, by-tools-2:2:0",
+            "group: by-tools-2 0 5 5 0",
+            "reset: by-tools-2 0 3",
+            "group: by-tools-2 0 3 5 2",
+            "deleted group: true",
+        ],
+        run: change,
+    },
+];
 
 fn tools(target: &Target) -> anyhow::Result<Observed> {
     let tool = |name: &str, args: &[&str], stdin: Option<&[u8]>| {
@@ -56,5 +75,69 @@ fn tools(target: &Target) -> anyhow::Result<Observed> {
     seen.push(format!("lag: {}", columns.join(" ")));
     let deleted = tool("kafka-topics", &["--delete", "--topic", "by-tools"], None)?;
     seen.push(format!("delete: {}", deleted.trim().len()));
+    Ok(seen)
+}
+
+fn change(target: &Target) -> anyhow::Result<Observed> {
+    let tool = |name: &str, args: &[&str], stdin: Option<&[u8]>| {
+        kafka_tool(&target.bootstrap, name, args, stdin)?.expect_ok()
+    };
+    let (topic, group) = ("by-tools-2", "by-tools-2-group");
+    tool(
+        "kafka-topics",
+        &["--create", "--topic", topic, "--partitions", "1", "--config", "max.message.bytes=2000"],
+        None,
+    )?;
+    tool("kafka-console-producer", &["--topic", topic], Some(b"1\n2\n3\n4\n5\n"))?;
+    tool("kafka-topics", &["--alter", "--topic", topic, "--partitions", "3"], None)?;
+    let described = tool("kafka-topics", &["--describe", "--topic", topic], None)?;
+    let columns: Vec<&str> = described.lines().next().unwrap_or_default().split('\t').collect();
+    let partitions = columns.iter().find(|column| column.starts_with("PartitionCount")).unwrap_or(&"nothing");
+    let has_setting = columns.iter().any(|column| column.contains("max.message.bytes=2000"));
+    let mut seen = vec![format!("described: {partitions}, max.message.bytes=2000: {has_setting}")];
+    let entity = ["--entity-type", "topics", "--entity-name", topic];
+    tool(
+        "kafka-configs",
+        &[&["--alter", "--add-config", "retention.ms=600000"], &entity[..]].concat(),
+        None,
+    )?;
+    let configs = tool("kafka-configs", &[&["--describe"], &entity[..]].concat(), None)?;
+    let mut configs: Vec<&str> =
+        configs.lines().skip(1).filter_map(|l| l.split_whitespace().next()).collect();
+    configs.sort_unstable();
+    seen.extend(configs.iter().map(|setting| format!("configs: {setting}")));
+    let consume = ["--topic", topic, "--from-beginning", "--max-messages", "5", "--timeout-ms", "30000"];
+    let consumed = tool("kafka-console-consumer", &[&consume[..], &["--group", group]].concat(), None)?;
+    seen.push(format!("consumed: {}", consumed.split_whitespace().collect::<Vec<_>>().join(" ")));
+    seen.extend(delete_and_reset(&tool, topic, group)?);
+    let deleted = tool("kafka-consumer-groups", &["--delete", "--group", group], None)?;
+    seen.push(format!("deleted group: {}", deleted.contains("was successful")));
+    Ok(seen)
+}
+
+type Tool<'a> = &'a dyn Fn(&str, &[&str], Option<&[u8]>) -> anyhow::Result<String>;
+
+fn delete_and_reset(tool: Tool<'_>, topic: &str, group: &str) -> anyhow::Result<Observed> {
+    let wanted = format!(r#"{{"partitions":[{{"topic":"{topic}","partition":0,"offset":3}}],"version":1}}"#);
+    let deleted =
+        tool("kafka-delete-records", &["--offset-json-file", "/dev/stdin"], Some(wanted.as_bytes()))?;
+    let watermark = deleted.split_once("low_watermark").map_or("nothing", |(_, rest)| rest.trim());
+    let mut seen = vec![format!("deleted records: low_watermark{watermark}")];
+    let offsets = tool("kafka-get-offsets", &["--topic", topic, "--time", "earliest"], None)?;
+    seen.push(format!("offsets: {}", offsets.lines().collect::<Vec<_>>().join(", ")));
+    let describe = || -> anyhow::Result<String> {
+        let described = tool("kafka-consumer-groups", &["--describe", "--group", group], None)?;
+        let row = described.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let row =
+            row.filter(|columns| columns.get(2) == Some(&"0")).find_map(|c| c.get(1..6).map(|c| c.join(" ")));
+        Ok(format!("group: {}", row.unwrap_or_default()))
+    };
+    seen.push(describe()?);
+    let target = ["--group", group, "--topic", &format!("{topic}:0")];
+    let to = ["--reset-offsets", "--to-earliest", "--execute"];
+    let reset = tool("kafka-consumer-groups", &[&target[..], &to].concat(), None)?;
+    let row = reset.lines().find(|line| line.starts_with(group)).unwrap_or_default();
+    seen.push(format!("reset: {}", row.split_whitespace().skip(1).collect::<Vec<_>>().join(" ")));
+    seen.push(describe()?);
     Ok(seen)
 }

@@ -93,6 +93,12 @@ pub(super) const CHECKS: &[Check] = &[
             "1000 bytes: 0",
             "3000 bytes: MessageSizeTooLarge",
             "settings of an unknown topic: 3",
+            "changed: 0, then max.message.bytes=5000 given=true",
+            "3000 bytes: 1",
+            "taken back: 0, then max.message.bytes=1048588 given=false",
+            "a wrong value: 40",
+            "no such setting: 40",
+            "of an unknown topic: 3",
         ],
     ),
 ];
@@ -237,24 +243,41 @@ fn add_partitions(target: &Target) -> anyhow::Result<Observed> {
     ])
 }
 
+fn setting(raw: &mut Raw, topic: &str, name: &str) -> anyhow::Result<String> {
+    let settings = raw.settings(topic)?.configs;
+    let entry = settings.iter().find(|s| *s.name == *name).with_context(|| name.to_owned())?;
+    let given = entry.config_source == GIVEN_TO_THE_TOPIC;
+    Ok(format!("{name}={} given={given}", entry.value.clone().unwrap_or_default()))
+}
+
 fn settings(target: &Target) -> anyhow::Result<Observed> {
-    create_topic(target, "settings", 1, &[("cleanup.policy", "compact"), ("max.message.bytes", "2000")])?;
+    let topic = "settings";
+    create_topic(target, topic, 1, &[("cleanup.policy", "compact"), ("max.message.bytes", "2000")])?;
     let mut raw = Raw::connect(target)?;
-    until("the settings", || Ok(raw.settings("settings")?.error_code == 0))?;
-    let settings = raw.settings("settings")?.configs;
+    until("the settings", || Ok(raw.settings(topic)?.error_code == 0))?;
     let mut seen = Vec::new();
     for name in ["cleanup.policy", "max.message.bytes", "min.insync.replicas"] {
-        let entry = settings.iter().find(|s| *s.name == *name).with_context(|| name.to_owned())?;
-        let given = entry.config_source == GIVEN_TO_THE_TOPIC;
-        seen.push(format!("{name}={} given={given}", entry.value.clone().unwrap_or_default()));
+        seen.push(setting(&mut raw, topic, name)?);
     }
     let producer = producer(target, &[])?;
-    for size in [1000, 3000] {
+    let sent = |size: usize| -> anyhow::Result<String> {
         let body = vec![b'x'; size];
-        let record =
-            Outgoing { topic: "settings", key: Some(b"k"), value: Some(&body), ..Outgoing::default() };
-        seen.push(format!("{size} bytes: {}", send(&producer, &[record])?.join("")));
-    }
+        let record = Outgoing { topic, key: Some(b"k"), value: Some(&body), ..Outgoing::default() };
+        Ok(format!("{size} bytes: {}", send(&producer, &[record])?.join("")))
+    };
+    seen.extend([sent(1000)?, sent(3000)?]);
     seen.push(format!("settings of an unknown topic: {}", raw.settings("no-settings")?.error_code));
+    let size = "max.message.bytes";
+    for (what, value, shown) in [("changed", Some("5000"), "=5000"), ("taken back", None, "=1048588")] {
+        let altered = raw.alter_topic(topic, size, value)?;
+        until("the new setting", || Ok(setting(&mut raw, topic, size)?.contains(shown)))?;
+        seen.push(format!("{what}: {altered}, then {}", setting(&mut raw, topic, size)?));
+        if value.is_some() {
+            seen.push(sent(3000)?);
+        }
+    }
+    seen.push(format!("a wrong value: {}", raw.alter_topic(topic, size, Some("many"))?));
+    seen.push(format!("no such setting: {}", raw.alter_topic(topic, "no.such.setting", Some("1"))?));
+    seen.push(format!("of an unknown topic: {}", raw.alter_topic("no-settings", size, Some("1"))?));
     Ok(seen)
 }

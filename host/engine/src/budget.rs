@@ -1,0 +1,192 @@
+//! The host's budget: how many bytes of events the whole host may hold, over all its handlers.
+//!
+//! Who owns: the host, one budget, shared by every inbox. Who waits: nobody; an inbox that is refused
+//! room puts its poller's wake down as hungry. Who wakes: whoever gives bytes back while some are hungry.
+//! What bounds: the budget in bytes, which one batch per partition may pass, because an inbox that holds
+//! nothing may always take a batch: else a host full of one partition's events would starve the others.
+//! The hungry are at most one per assignment.
+//!
+//! Every byte is charged to one assignment's [`Room`], and every hungry entry belongs to one
+//! [`Seat`]: both give back what is left when they are dropped, so that a partition that is taken away
+//! leaves nothing behind.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use metrics::Gauge;
+
+use crate::inbox::Wake;
+
+/// The bytes of events that the host may hold at once.
+pub struct HostBudget {
+    bytes_max: usize,
+    bytes: AtomicUsize,
+    /// Those that were refused, by seat.
+    hungry: Mutex<BTreeMap<u64, Wake>>,
+    /// Whether there are any, so that giving back costs no lock while there are none.
+    any_hungry: AtomicBool,
+    seats: AtomicU64,
+    held: Gauge,
+    hungry_told: Gauge,
+}
+
+impl HostBudget {
+    /// A budget of this many bytes ([`crate::Event::weight_bytes`]). Made once, after the recorder of
+    /// the metrics is installed.
+    #[must_use]
+    pub fn new(bytes_max: usize) -> Arc<Self> {
+        metrics::gauge!("keylane_host_buffered_bytes_max").set(bytes_max as f64);
+        let held = metrics::gauge!("keylane_host_buffered_bytes");
+        held.set(0.0);
+        Arc::new(Self {
+            bytes_max,
+            bytes: AtomicUsize::new(0),
+            hungry: Mutex::default(),
+            any_hungry: AtomicBool::new(false),
+            seats: AtomicU64::new(0),
+            held,
+            hungry_told: metrics::gauge!("keylane_host_hungry_partitions"),
+        })
+    }
+
+    /// Bytes held now.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.bytes.load(Ordering::Acquire)
+    }
+
+    /// Partitions that were refused room and not woken yet.
+    #[must_use]
+    pub fn hungry(&self) -> usize {
+        self.hungry.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    fn has_room(&self) -> bool {
+        self.held_bytes() < self.bytes_max
+    }
+
+    fn charge(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes, Ordering::AcqRel);
+        self.held.increment(bytes as f64);
+    }
+
+    fn give_back(&self, bytes: usize) {
+        if bytes == 0 {
+            return;
+        }
+        let before = self.bytes.fetch_sub(bytes, Ordering::AcqRel);
+        assert!(before >= bytes, "more bytes given back to the host than were charged");
+        self.held.decrement(bytes as f64);
+        if self.any_hungry.load(Ordering::Acquire) && self.has_room() {
+            self.wake_hungry();
+        }
+    }
+
+    /// Wakes are called outside the lock: one may come back and ask for room.
+    fn wake_hungry(&self) {
+        let hungry = {
+            let mut hungry = self.hungry.lock().unwrap_or_else(PoisonError::into_inner);
+            self.any_hungry.store(false, Ordering::Release);
+            std::mem::take(&mut *hungry)
+        };
+        self.hungry_told.set(0.0);
+        for wake in hungry.values() {
+            wake();
+        }
+    }
+}
+
+impl std::fmt::Debug for HostBudget {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "HostBudget({} of {} bytes)", self.held_bytes(), self.bytes_max)
+    }
+}
+
+/// One poller's place among those that may be hungry. Held by the [`crate::Inbox`].
+pub(crate) struct Seat {
+    budget: Arc<HostBudget>,
+    number: u64,
+    wake: Wake,
+}
+
+impl Seat {
+    pub(crate) fn new(budget: Arc<HostBudget>, wake: Wake) -> Self {
+        let number = budget.seats.fetch_add(1, Ordering::Relaxed);
+        Self { budget, number, wake }
+    }
+
+    /// Whether the host has room. If not, the poller is woken when it has.
+    pub(crate) fn has_room(&self) -> bool {
+        if self.budget.has_room() {
+            return true;
+        }
+        {
+            let mut hungry = self.budget.hungry.lock().unwrap_or_else(PoisonError::into_inner);
+            hungry.insert(self.number, self.wake.clone());
+            self.budget.any_hungry.store(true, Ordering::Release);
+            self.budget.hungry_told.set(hungry.len() as f64);
+        }
+        // Bytes that were given back before the entry was seen have woken nobody: look again.
+        self.budget.has_room()
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut hungry = self.budget.hungry.lock().unwrap_or_else(PoisonError::into_inner);
+        if hungry.remove(&self.number).is_some() {
+            self.budget.hungry_told.set(hungry.len() as f64);
+        }
+    }
+}
+
+/// What one assignment holds: records and bytes delivered and not ended.
+pub(crate) struct Room {
+    records: AtomicUsize,
+    bytes: AtomicUsize,
+    budget: Arc<HostBudget>,
+}
+
+impl Room {
+    pub(crate) fn new(budget: Arc<HostBudget>) -> Self {
+        Self { records: AtomicUsize::new(0), bytes: AtomicUsize::new(0), budget }
+    }
+
+    pub(crate) fn records(&self) -> usize {
+        self.records.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn charge(&self, records: usize, bytes: usize) {
+        self.records.fetch_add(records, Ordering::AcqRel);
+        self.bytes.fetch_add(bytes, Ordering::AcqRel);
+        self.budget.charge(bytes);
+    }
+
+    /// Gives back what has ended; answers what was held before.
+    pub(crate) fn release(&self, records: usize, bytes: usize) -> (usize, usize) {
+        let records_before = self.records.fetch_sub(records, Ordering::AcqRel);
+        let bytes_before = self.bytes.fetch_sub(bytes, Ordering::AcqRel);
+        assert!(records_before >= records, "more records released than were delivered");
+        assert!(bytes_before >= bytes, "more bytes released than were delivered");
+        self.budget.give_back(bytes);
+        (records_before, bytes_before)
+    }
+
+    /// Gives back everything: the assignment's events are gone from memory.
+    pub(crate) fn clear(&self) {
+        self.records.store(0, Ordering::Release);
+        self.budget.give_back(self.bytes.swap(0, Ordering::AcqRel));
+    }
+}
+
+/// A batch may have been handed over while the owner went: it is given back here at the latest.
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}

@@ -1,0 +1,130 @@
+//! The owner's answers to an operator.
+
+use keylane_lanes::{Action, Input, LaneView, Waiting};
+
+use super::Owner;
+use crate::control::{ControlError, Request};
+use crate::ports::{DeadLetters, Runner};
+use crate::status::{Blocking, LaneStatus, Lanes, PartitionStatus, WAITING_TOLD_MAX};
+
+impl<R: Runner, D: DeadLetters> Owner<R, D> {
+    /// Whoever asked may have gone meanwhile: nobody is left to tell then.
+    pub(super) fn answer(&mut self, request: Request) {
+        match request {
+            Request::Status(answer) => drop(answer.send(self.status())),
+            Request::Resume { offset, done } => drop(done.send(self.resume(offset))),
+            Request::Skip { offset, done } => drop(done.send(self.skip(offset))),
+        }
+    }
+
+    fn resume(&mut self, offset: Option<i64>) -> Result<(), ControlError> {
+        self.wish(Input::Resume { offset })?;
+        tracing::warn!(
+            handler = self.shared.options.name,
+            source = %self.partition,
+            offset,
+            key = offset.and_then(|offset| self.held.key(offset)),
+            "an operator resumed what waited"
+        );
+        Ok(())
+    }
+
+    fn skip(&mut self, offset: i64) -> Result<(), ControlError> {
+        // The event is forgotten when it ends: what is to be said of it is read before.
+        let key = self.held.key(offset);
+        let (class, error) = self.held.failure(offset).unwrap_or_default();
+        let (class, error) = (class.to_owned(), error.to_owned());
+        self.wish(Input::SkipHead { offset })?;
+        self.meters.skipped_by_operator.increment(1);
+        tracing::warn!(
+            handler = self.shared.options.name,
+            source = %self.partition,
+            offset,
+            key,
+            class,
+            error,
+            "an operator skipped an event: it counts as ended and is not handled again"
+        );
+        Ok(())
+    }
+
+    fn wish(&mut self, input: Input) -> Result<(), ControlError> {
+        let mut actions = Vec::new();
+        self.lanes.step(self.now_ms(), input, &mut actions);
+        let refused = actions.iter().find_map(|action| match action {
+            Action::Refused { offset } => Some(*offset),
+            _ => None,
+        });
+        self.carry_out(actions);
+        refused.map_or(Ok(()), |offset| Err(ControlError::NotWaiting { offset }))
+    }
+
+    fn status(&self) -> PartitionStatus {
+        let counts = self.lanes.counts();
+        let views = self.lanes.lane_views(WAITING_TOLD_MAX);
+        let heads = counts.parked + counts.paused + counts.burying;
+        let (buffered_records, buffered_bytes) = self.intake.held();
+        let admits = self.admits();
+        PartitionStatus {
+            phase: self.phase().to_owned(),
+            halted: self.reporter.halted().map(|reason| reason.to_string()),
+            watermark: self.lanes.watermark(),
+            next: self.next.max(self.lanes.watermark()),
+            gap_records: self.lanes.gap(),
+            gap_units: self.reporter.units(),
+            admits,
+            why_not: (!admits).then(|| self.why_not()),
+            blocking: self.lanes.blocking().map(|offset| Blocking { offset, key: self.held.key(offset) }),
+            buffered_records,
+            buffered_bytes,
+            lanes: Lanes {
+                ready: counts.ready,
+                running: counts.running,
+                parked: counts.parked,
+                paused: counts.paused,
+                burying: counts.burying,
+                runs: counts.runs,
+            },
+            oldest_run_ms: self.out.oldest().map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+            waiting_more: heads.saturating_sub(views.len()),
+            waiting: views.into_iter().map(|view| self.lane_status(view)).collect(),
+        }
+    }
+
+    fn phase(&self) -> &'static str {
+        match (self.draining, self.reporter.halted()) {
+            (true, _) if self.lanes.is_quiet() => "drained",
+            (true, _) => "draining",
+            (false, Some(_)) => "halted",
+            (false, None) => "running",
+        }
+    }
+
+    fn why_not(&self) -> String {
+        match (self.draining, self.reporter.full()) {
+            (true, _) => "the partition is being given up".to_owned(),
+            (false, Some(full)) => full.clone(),
+            (false, None) => "the partition is halted".to_owned(),
+        }
+    }
+
+    fn lane_status(&self, view: LaneView) -> LaneStatus {
+        let now_ms = self.now_ms();
+        let (state, next_try_in_ms) = match view.state {
+            Waiting::Parked { until_ms } => ("parked", Some(until_ms.saturating_sub(now_ms))),
+            Waiting::Paused => ("paused", None),
+            Waiting::Burying => ("burying", None),
+        };
+        let failure = self.held.failure(view.offset);
+        LaneStatus {
+            offset: view.offset,
+            key: self.held.key(view.offset),
+            state: state.to_owned(),
+            attempts: view.failures,
+            next_try_in_ms,
+            class: failure.map(|(class, _)| class.to_owned()),
+            error: failure.map(|(_, error)| error.to_owned()),
+            queued: view.queued,
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The owner task of one assigned partition: it alone holds the partition's lanes and events.
+//!
+//! Who owns: this task, everything of the partition. Who waits: the task, on deliveries, ended runs, dead
+//! letters, a slot, an operator's requests, the next point in time and the wish to drain. Who wakes: the
+//! poller (deliveries, drain), run and burial tasks (by ending), whoever gives back a slot, the timer. What
+//! bounds: the inbox limits and the host's budget (records and bytes), the policy's gap and the payload's
+//! length (ledger), the handler's slots (runs).
+
+mod control;
+mod events;
+mod reporting;
+mod runs;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use keylane_lanes::{Input, Partition};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
+
+use self::reporting::Reporter;
+use self::runs::{EndedRun, RunsOut};
+use crate::assignment::Assignment;
+use crate::control::Request;
+use crate::ending::Ownership;
+use crate::event::TopicPartition;
+use crate::handler::Shared;
+use crate::held::HeldEvents;
+use crate::inbox::{Delivery, Intake};
+use crate::lease::Lease;
+use crate::meters::Meters;
+use crate::ports::{DeadLetters, Runner};
+use crate::progress::ProgressMaker;
+use crate::slots::{Slot, Stand};
+
+/// How long an idle owner may sleep without a look at its lease.
+const LOOK_AT_LEASE: Duration = Duration::from_secs(3_600);
+
+pub(crate) struct Owner<R, D> {
+    shared: Arc<Shared<R, D>>,
+    partition: TopicPartition,
+    lease: Arc<Lease>,
+    intake: Intake,
+    lanes: Partition,
+    held: HeldEvents,
+    runs: JoinSet<EndedRun>,
+    out: RunsOut,
+    burials: JoinSet<i64>,
+    stand: Stand,
+    draining: bool,
+    begun: Instant,
+    /// The offset after the last one taken in.
+    next: i64,
+    reporter: Reporter,
+    meters: Meters,
+}
+
+/// What woke the owner.
+enum Woken {
+    Delivery(Option<Delivery>),
+    Slot(Slot),
+    RunEnded(Result<EndedRun, JoinError>),
+    Buried(Result<i64, JoinError>),
+    Asked(Request),
+    Time,
+    Drain,
+    Lost,
+}
+
+impl<R: Runner, D: DeadLetters> Owner<R, D> {
+    pub(crate) fn new(
+        shared: Arc<Shared<R, D>>,
+        assignment: Assignment,
+        intake: Intake,
+        maker: ProgressMaker,
+    ) -> Self {
+        let Assignment { partition, restored, lease, .. } = assignment;
+        Self {
+            meters: Meters::new(&shared.options.name, &partition),
+            stand: shared.slots.stand(),
+            partition,
+            lease,
+            intake,
+            held: HeldEvents::default(),
+            runs: JoinSet::new(),
+            out: RunsOut::default(),
+            burials: JoinSet::new(),
+            draining: false,
+            begun: Instant::now(),
+            next: restored.base,
+            reporter: Reporter::new(maker, &restored),
+            lanes: Partition::new(shared.options.policy, restored),
+            shared,
+        }
+    }
+
+    /// Lives as long as the assignment: until the poller drops its end of the inbox or the lease runs out,
+    /// and until the runs that were out then are broken off, which rolls their effects back.
+    pub(crate) async fn run(mut self) {
+        loop {
+            if !self.lease.holds() {
+                return self.expire().await;
+            }
+            self.keep_time();
+            self.report();
+            self.stand.want(self.lanes.wants_slot() && !self.draining);
+            match self.woken().await {
+                Woken::Delivery(Some(delivery)) => self.admit(delivery),
+                Woken::Slot(slot) => self.start_run(slot),
+                Woken::RunEnded(ended) => self.end_run(joined(ended)),
+                Woken::Buried(buried) => self.step(Input::Buried { offset: joined(buried) }),
+                Woken::Asked(request) => self.answer(request),
+                Woken::Time => {}
+                Woken::Drain => self.draining = true,
+                Woken::Delivery(None) | Woken::Lost => return self.reap().await,
+            }
+        }
+    }
+
+    /// Others may own the partition by now: nothing more begins, and nothing more is said of its progress.
+    async fn expire(self) {
+        self.intake.ownership.send_replace(Ownership::Expired);
+        self.meters.lease_expired.increment(1);
+        tracing::error!(
+            handler = self.shared.options.name,
+            source = %self.partition,
+            runs = self.runs.len(),
+            term = ?self.lease.term(),
+            "no commit was acknowledged for as long as a session lasts, so another host may own the \
+             partition: its runs are broken off and it is given up"
+        );
+        self.reap().await;
+    }
+
+    /// Breaks off what is out and waits until it is gone.
+    async fn reap(mut self) {
+        self.intake.stop.store(true, Ordering::Release);
+        self.runs.shutdown().await;
+        self.burials.shutdown().await;
+    }
+
+    async fn woken(&mut self) -> Woken {
+        let admits = self.admits();
+        let time = self.next_time();
+        // In this order: what ends comes before what begins, so that a lost partition begins nothing more.
+        tokio::select! {
+            biased;
+            changed = self.intake.drain.changed() => changed.map_or(Woken::Lost, |()| Woken::Drain),
+            Some(request) = self.intake.requests.recv() => Woken::Asked(request),
+            Some(ended) = self.runs.join_next() => Woken::RunEnded(ended),
+            Some(buried) = self.burials.join_next() => Woken::Buried(buried),
+            slot = self.stand.granted() => Woken::Slot(slot),
+            () = tokio::time::sleep_until(time) => Woken::Time,
+            delivery = self.intake.deliveries.recv(), if admits => Woken::Delivery(delivery),
+        }
+    }
+
+    /// Whether more records are taken in.
+    fn admits(&self) -> bool {
+        !self.draining && self.reporter.admits(self.next) && self.lanes.admits()
+    }
+
+    /// The next point in time at which there is something to do; the end of the lease at the latest.
+    fn next_time(&self) -> Instant {
+        let now = Instant::now();
+        let parked = self.lanes.next_deadline_ms().filter(|_| !self.draining);
+        let parked = parked.map(|at_ms| self.begun + Duration::from_millis(at_ms));
+        let times = [parked, self.reporter.due_at(), self.out.look_at()];
+        times.into_iter().flatten().fold(now + self.lease.left().min(LOOK_AT_LEASE), Instant::min)
+    }
+
+    /// Does what is due, whatever woke the owner.
+    fn keep_time(&mut self) {
+        let now_ms = self.now_ms();
+        let due = self.lanes.next_deadline_ms().is_some_and(|at_ms| at_ms <= now_ms);
+        if due && !self.draining {
+            self.step(Input::Tick);
+        }
+        self.watch_runs();
+    }
+
+    /// The clock of the lanes: it begins with the assignment.
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// A run or a burial that panicked broke a promise of the host: the owner goes down with it, and the
+/// partition stops loudly. They are cancelled only by dropping the owner.
+fn joined<T>(ended: Result<T, JoinError>) -> T {
+    match ended {
+        Ok(value) => value,
+        Err(fault) if fault.is_panic() => std::panic::resume_unwind(fault.into_panic()),
+        Err(fault) => unreachable!("a task of a living owner was cancelled: {fault}"),
+    }
+}

@@ -1,0 +1,200 @@
+//! What the owner publishes: progress for the committer, how it stands for the poller, gauges, and why it
+//! takes in nothing more.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use keylane_lanes::GapSet;
+use tokio::time::Instant;
+
+use super::Owner;
+use crate::ending::Ownership;
+use crate::payload::{PAYLOAD_UNITS_HIGH, PAYLOAD_UNITS_MAX};
+use crate::ports::{DeadLetters, Runner};
+use crate::progress::{Progress, ProgressMaker};
+
+/// How often a progress with a gap is made: to encode a gap set costs more than to end an event.
+const MAKE_EVERY: Duration = Duration::from_millis(100);
+
+/// What the owner remembers of what it has published.
+pub(super) struct Reporter {
+    maker: ProgressMaker,
+    /// Something has ended or been passed since the last progress was made.
+    changed: bool,
+    /// When a progress with a gap was made last.
+    made_at: Option<Instant>,
+    /// The length of the last payload.
+    units: usize,
+    /// Where the restored gap set ends: below, the gap may not be empty though no event is held.
+    restored_end: i64,
+    /// Why nothing more is taken in.
+    full: Option<String>,
+    /// The event that was last named as the one that blocks: said once.
+    told: Option<i64>,
+    /// Why nothing more begins.
+    halted: Option<Arc<str>>,
+}
+
+impl Reporter {
+    pub(super) fn new(maker: ProgressMaker, restored: &GapSet) -> Self {
+        let units = maker.of(restored).payload.len();
+        Self {
+            maker,
+            changed: false,
+            made_at: None,
+            units,
+            restored_end: restored.ended.last().map_or(restored.base, |range| range.end),
+            full: None,
+            told: None,
+            halted: None,
+        }
+    }
+
+    pub(super) fn changed(&mut self) {
+        self.changed = true;
+    }
+
+    pub(super) fn halt(&mut self, reason: String) {
+        self.halted = Some(reason.into());
+    }
+
+    /// Whether the payload leaves room for records from `next` on. What lies below the end of the restored
+    /// gap set is nothing new: were it kept out, a partition whose restored payload is long would never
+    /// get the events that make it shorter.
+    pub(super) fn admits(&self, next: i64) -> bool {
+        self.units <= PAYLOAD_UNITS_HIGH || next < self.restored_end
+    }
+
+    pub(super) fn units(&self) -> usize {
+        self.units
+    }
+
+    pub(super) fn halted(&self) -> Option<&Arc<str>> {
+        self.halted.as_ref()
+    }
+
+    pub(super) fn full(&self) -> Option<&String> {
+        self.full.as_ref()
+    }
+
+    /// When the next progress is made, if there is one to make.
+    pub(super) fn due_at(&self) -> Option<Instant> {
+        self.changed.then(|| self.made_at.map_or_else(Instant::now, |made_at| made_at + MAKE_EVERY))
+    }
+}
+
+impl<R: Runner, D: DeadLetters> Owner<R, D> {
+    /// Progress comes first: who sees that the owner has drained reads the final one.
+    pub(super) fn report(&mut self) {
+        self.make_progress();
+        self.tell_if_full();
+        self.publish_ownership();
+        self.set_gauges();
+    }
+
+    /// At once where nothing above the watermark has ended, which costs nothing, and in a drain, which
+    /// waits for it; else every [`MAKE_EVERY`].
+    fn make_progress(&mut self) {
+        if !self.reporter.changed {
+            return;
+        }
+        let watermark = self.lanes.watermark();
+        let progress = if self.lanes.gap() == 0 && watermark >= self.reporter.restored_end {
+            self.reporter.maker.without_gap(watermark)
+        } else {
+            let now = Instant::now();
+            let made_at = self.reporter.made_at;
+            let due = self.draining || made_at.is_none_or(|made_at| made_at + MAKE_EVERY <= now);
+            if !due {
+                return;
+            }
+            self.reporter.made_at = Some(now);
+            self.reporter.maker.of(&self.lanes.gap_set())
+        };
+        self.reporter.changed = false;
+        self.publish(progress);
+    }
+
+    fn publish(&mut self, progress: Progress) {
+        self.reporter.units = progress.payload.len();
+        if progress.truncated {
+            self.meters.payloads_truncated.increment(1);
+        }
+        self.intake.progress.send_if_modified(|published| {
+            assert!(progress.offset >= published.offset, "the progress went back");
+            let moved = *published != progress;
+            *published = progress;
+            moved
+        });
+    }
+
+    /// Says loudly, once for each event that is the cause, that nothing more is taken in, and which key it
+    /// waits for.
+    fn tell_if_full(&mut self) {
+        let full = self.why_full();
+        self.meters.admission_stopped.set(if full.is_some() { 1.0 } else { 0.0 });
+        if let Some(reason) = full.as_deref() {
+            let blocking = self.lanes.blocking();
+            if self.reporter.told != blocking {
+                self.reporter.told = blocking;
+                self.meters.admission_stops.increment(1);
+                tracing::error!(
+                    handler = self.shared.options.name,
+                    source = %self.partition,
+                    offset = blocking,
+                    key = blocking.and_then(|offset| self.held.key(offset)),
+                    reason,
+                    "the partition takes in nothing more until the key that blocks it gets on"
+                );
+            }
+        }
+        self.reporter.full = full;
+    }
+
+    fn why_full(&self) -> Option<String> {
+        let policy = &self.shared.options.policy;
+        if !self.reporter.admits(self.next) {
+            let units = self.reporter.units;
+            return Some(format!(
+                "what has ended above the watermark takes {units} of {PAYLOAD_UNITS_MAX} characters of the \
+                 commit; above {PAYLOAD_UNITS_HIGH} nothing new is taken in"
+            ));
+        }
+        let gap = self.lanes.gap();
+        (gap >= policy.gap_max).then(|| {
+            format!("{gap} records lie between the watermark and the newest; the most are {}", policy.gap_max)
+        })
+    }
+
+    fn publish_ownership(&mut self) {
+        if self.lanes.halted().is_none() && self.reporter.halted.take().is_some() {
+            tracing::info!(handler = self.shared.options.name, source = %self.partition, "the halted partition goes on");
+        }
+        let ownership = match &self.reporter.halted {
+            _ if self.draining && self.lanes.is_quiet() => Ownership::Drained,
+            _ if self.draining => Ownership::Draining,
+            Some(reason) => Ownership::Halted { reason: reason.clone() },
+            None => Ownership::Running,
+        };
+        self.intake.ownership.send_if_modified(|published| {
+            let moved = *published != ownership;
+            *published = ownership;
+            moved
+        });
+    }
+
+    fn set_gauges(&self) {
+        let (records, bytes) = self.intake.held();
+        let lanes = self.lanes.counts();
+        self.meters.buffered_records.set(records as f64);
+        self.meters.buffered_bytes.set(bytes as f64);
+        self.meters.gap_records.set(self.lanes.gap() as f64);
+        self.meters.gap_units.set(self.reporter.units as f64);
+        self.meters.parked_lanes.set(lanes.parked as f64);
+        self.meters.paused_lanes.set(lanes.paused as f64);
+        self.meters.burying_lanes.set(lanes.burying as f64);
+        self.meters.runs.set(lanes.runs as f64);
+        self.meters.halted.set(if self.reporter.halted.is_some() { 1.0 } else { 0.0 });
+        self.meters.oldest_run.set(self.out.oldest().unwrap_or_default().as_secs_f64());
+    }
+}

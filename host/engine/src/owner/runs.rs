@@ -1,0 +1,157 @@
+//! The owner's runs: how they are started, what they answer, and the watchdog over those that are out.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use keylane_lanes::{Action, Input, RunId, Verdict};
+use tokio::time::Instant;
+
+use super::Owner;
+use crate::ports::{DeadLetters, FailureClass, Outcome, Runner};
+use crate::run_control::RunControl;
+use crate::slots::Slot;
+use crate::tally::Count;
+
+/// How often the watchdog looks while a run is out. The client's own poll timer cannot see a stuck run.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The most keys of a stuck run that are named.
+const KEYS_TOLD_MAX: usize = 10;
+
+/// A run that has come back: one outcome for each attempt.
+pub(super) struct EndedRun {
+    run: RunId,
+    outcomes: Vec<Outcome>,
+    spent: Duration,
+}
+
+/// The runs that are out.
+#[derive(Default)]
+pub(super) struct RunsOut {
+    runs: BTreeMap<RunId, RunOut>,
+    looked_at: Option<Instant>,
+}
+
+struct RunOut {
+    begun: Instant,
+    offsets: Vec<i64>,
+    /// Said once.
+    told: bool,
+}
+
+impl RunsOut {
+    /// When the watchdog looks next, if there is anything to look at.
+    pub(super) fn look_at(&self) -> Option<Instant> {
+        let oldest = self.runs.values().map(|run| run.begun).min()?;
+        Some(self.looked_at.map_or(oldest, |looked_at| looked_at.max(oldest)) + LOOK_EVERY)
+    }
+
+    /// How long the oldest run has been out.
+    pub(super) fn oldest(&self) -> Option<Duration> {
+        self.runs.values().map(|run| run.begun.elapsed()).max()
+    }
+}
+
+impl<R: Runner, D: DeadLetters> Owner<R, D> {
+    pub(super) fn start_run(&mut self, slot: Slot) {
+        // Asked here, where nothing can come between it and the run. The head of the loop does the rest.
+        if !self.lease.holds() {
+            return;
+        }
+        let free = self.stand.others_free() + 1;
+        let mut actions = Vec::new();
+        self.lanes.step(self.now_ms(), Input::Slot { free }, &mut actions);
+        let Some(Action::Start { run, attempts }) = actions.pop() else { return };
+        let offsets: Vec<i64> = attempts.iter().map(|attempt| attempt.offset).collect();
+        let attempts = self.held.attempts(&attempts);
+        self.meters.run_events.record(attempts.len() as f64);
+        self.out.runs.insert(run, RunOut { begun: Instant::now(), offsets, told: false });
+        let (runner, lease, stop) =
+            (self.shared.runner.clone(), self.lease.clone(), self.intake.stop.clone());
+        let slice = Duration::from_millis(self.shared.options.policy.slice_ms);
+        self.runs.spawn(async move {
+            let begun = Instant::now();
+            // The task may begin long after it was made: on a machine that slept in between, for one.
+            let outcomes = if lease.holds() && !stop.load(Ordering::Acquire) {
+                runner.run(attempts, RunControl::new(slice, stop, lease)).await
+            } else {
+                vec![Outcome::NotStarted; attempts.len()]
+            };
+            drop(slot);
+            EndedRun { run, outcomes, spent: begun.elapsed() }
+        });
+    }
+
+    pub(super) fn end_run(&mut self, ended: EndedRun) {
+        let offsets = self.out.runs.remove(&ended.run).map(|run| run.offsets).unwrap_or_default();
+        let mut verdicts = Vec::with_capacity(ended.outcomes.len());
+        let mut failed = Vec::new();
+        for (offset, outcome) in offsets.into_iter().zip(ended.outcomes) {
+            verdicts.push(match outcome {
+                Outcome::Done => Verdict::Done,
+                Outcome::NotStarted => Verdict::NotStarted,
+                Outcome::Failed { class, reason, after_ms } => {
+                    failed.push(offset);
+                    self.failed(offset, class, reason);
+                    Verdict::Failed { class, after_ms }
+                }
+            });
+        }
+        let spent_us = u64::try_from(ended.spent.as_micros()).unwrap_or(u64::MAX);
+        let mut actions = Vec::new();
+        let input = Input::RunEnded { run: ended.run, verdicts, spent_us };
+        self.lanes.step(self.now_ms(), input, &mut actions);
+        failed.retain(|offset| !is_last_step_of(&actions, *offset));
+        self.shared.tally.add(Count::Retried, failed.len() as u64);
+        self.carry_out(actions);
+    }
+
+    fn failed(&mut self, offset: i64, class: FailureClass, reason: String) {
+        tracing::warn!(
+            handler = self.shared.options.name,
+            source = %self.partition,
+            offset,
+            class = class.name(),
+            reason,
+            "an attempt failed"
+        );
+        self.meters.failed.increment(1);
+        self.held.note_failure(offset, class, reason);
+    }
+
+    /// Says once of each run that is out for too long which keys it holds up.
+    pub(super) fn watch_runs(&mut self) {
+        if self.out.look_at().is_none_or(|look_at| Instant::now() < look_at) {
+            return;
+        }
+        self.out.looked_at = Some(Instant::now());
+        let stuck_after = self.shared.options.stuck_after;
+        for (id, run) in &mut self.out.runs {
+            let out_for = run.begun.elapsed();
+            if run.told || out_for < stuck_after {
+                continue;
+            }
+            run.told = true;
+            self.meters.stuck_runs.increment(1);
+            let keys = run.offsets.iter().filter_map(|offset| self.held.key(*offset));
+            tracing::error!(
+                handler = self.shared.options.name,
+                source = %self.partition,
+                run = id.0,
+                out_for_ms = out_for.as_millis(),
+                events = run.offsets.len(),
+                first_offset = run.offsets.first(),
+                keys = ?keys.take(KEYS_TOLD_MAX).collect::<Vec<_>>(),
+                "a run does not come back; its keys wait"
+            );
+        }
+    }
+}
+
+/// Whether no other attempt follows by itself.
+fn is_last_step_of(actions: &[Action], offset: i64) -> bool {
+    actions.iter().any(|action| match action {
+        Action::Bury { offset: last, .. } | Action::Pause { offset: last } => *last == offset,
+        _ => false,
+    })
+}

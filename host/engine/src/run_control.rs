@@ -1,0 +1,49 @@
+//! What a runner asks between the events of a run: whether it may begin the next one.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::lease::Lease;
+
+/// The leave of one run to go on. The first event of a run always begins, so that a run gets somewhere;
+/// before each further one the runner asks.
+#[derive(Clone)]
+pub struct RunControl {
+    begun: Instant,
+    bounds: Option<Bounds>,
+}
+
+#[derive(Clone)]
+struct Bounds {
+    slice: Duration,
+    stop: Arc<AtomicBool>,
+    lease: Arc<Lease>,
+}
+
+impl RunControl {
+    /// The control of a run that begins now and may use `slice`, unless `stop` is set or the lease runs out.
+    #[must_use]
+    pub fn new(slice: Duration, stop: Arc<AtomicBool>, lease: Arc<Lease>) -> Self {
+        Self { begun: Instant::now(), bounds: Some(Bounds { slice, stop, lease }) }
+    }
+
+    /// A control that never says no, for those who test a runner.
+    #[must_use]
+    pub fn unlimited() -> Self {
+        Self { begun: Instant::now(), bounds: None }
+    }
+
+    /// Whether another event may begin: the slice is not used up, no drain was asked for, and the lease
+    /// holds. What has not begun is answered with [`crate::Outcome::NotStarted`].
+    #[must_use]
+    pub fn may_begin_next(&self) -> bool {
+        self.bounds.as_ref().is_none_or(|bounds| {
+            !bounds.stop.load(Ordering::Acquire)
+                && self.begun.elapsed() < bounds.slice
+                && bounds.lease.holds()
+        })
+    }
+}

@@ -1,0 +1,141 @@
+//! Bounds: slots, the length of the payload, the gap, and what is said when one is reached.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use keylane_engine::{HandlerOptions, InboxLimits, PAYLOAD_UNITS_HIGH, Policy};
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::bench::{Bench, a_while, coin, deliver, event, in_partition, options, status};
+
+/// What this thread logs.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn keep() -> (Self, tracing::subscriber::DefaultGuard) {
+        let log = Self::default();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(log.clone())
+            .with_ansi(false)
+            .with_max_level(tracing::Level::ERROR)
+            .finish();
+        (log, tracing::subscriber::set_default(subscriber))
+    }
+
+    fn lines(&self, with: &str) -> Vec<String> {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        text.lines().filter(|line| line.contains(with)).map(str::to_owned).collect()
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn slots_bound_the_runs_of_all_partitions() {
+    let bench = Bench::new(HandlerOptions { slots: 2, ..options() });
+    let (one, two) = (bench.assign(0), bench.assign(1));
+    deliver(&one, (0..6).map(|offset| event(offset, &offset.to_string(), "wait")));
+    deliver(&two, (0..6).map(|offset| in_partition(1, event(offset, &offset.to_string(), "wait"))));
+    bench.until("two runs", || bench.running() == 2).await;
+    a_while().await;
+    assert_eq!(bench.running(), 2);
+    bench.runner.gate.add_permits(12);
+    bench.until_watermark(&one, 6).await;
+    bench.until_watermark(&two, 6).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_whose_runs_hang_leaves_slots_to_the_others() {
+    let bench = Bench::new(HandlerOptions { slots: 8, ..options() });
+    let (hanging, well) = (bench.assign(0), bench.assign(1));
+    deliver(&hanging, (0..40).map(|offset| event(offset, &offset.to_string(), "wait")));
+    a_while().await;
+    deliver(&well, (0..200).map(|offset| in_partition(1, event(offset, &offset.to_string(), "slow"))));
+    bench.until_watermark(&well, 200).await;
+    assert_eq!(hanging.progress().offset, 0, "it still hangs");
+    bench.runner.gate.add_permits(40);
+    bench.until_watermark(&hanging, 40).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_whose_payload_is_nearly_full_takes_in_nothing_and_names_the_key() {
+    let (log, _keeping) = Log::keep();
+    let policy = Policy { backoff_ms: 60_000, backoff_max_ms: 60_000, flood: None, ..Policy::default() };
+    let inbox = InboxLimits { records: 100_000, bytes: usize::MAX };
+    let bench = Bench::new(HandlerOptions { policy, inbox, ..options() });
+    let inbox = bench.assign(0);
+    // Every other event fails, drawn so that nothing compresses: 24,000 offsets would take the whole commit.
+    let fails = |offset: i64| offset == 0 || coin(offset);
+    let key = |offset| if offset == 0 { "culprit".to_owned() } else { format!("key-{offset}") };
+    let value = |offset| if fails(offset) { "retry-once" } else { "done" };
+    let batch = |first| (first..first + 500).map(|offset| event(offset, &key(offset), value(offset)));
+    let mut next = 0;
+    while status(&inbox).await.admits {
+        assert!(next < 40_000, "never full: {:?}", status(&inbox).await);
+        deliver(&inbox, batch(next));
+        next += 500;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let told = status(&inbox).await;
+    assert!(told.gap_units > PAYLOAD_UNITS_HIGH && told.gap_units <= 4_096, "{}", told.gap_units);
+    assert_eq!(told.blocking.unwrap().key.as_deref(), Some("culprit"));
+    assert!(told.why_not.unwrap().contains("characters of the commit"));
+    let begun = bench.seen().len();
+    deliver(&inbox, batch(next));
+    a_while().await;
+    assert_eq!(bench.seen().len(), begun, "nothing new was taken in");
+    let said = log.lines("takes in nothing more");
+    assert_eq!(said.len(), 1, "said once: {said:?}");
+    assert!(said[0].contains("culprit"), "{said:?}");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    bench.until_watermark(&inbox, next + 500).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gap_of_too_many_records_takes_in_nothing_more() {
+    let policy = Policy { gap_max: 10, ..options().policy };
+    let bench = Bench::new(HandlerOptions { policy, ..options() });
+    let inbox = bench.assign(0);
+    deliver(&inbox, [event(0, "culprit", "wait")]);
+    for offset in 1..30 {
+        deliver(&inbox, [event(offset, "other", "done")]);
+    }
+    a_while().await;
+    let told = status(&inbox).await;
+    assert_eq!((told.gap_records, told.admits), (10, false));
+    assert!(told.why_not.unwrap().contains("10 records"));
+    bench.runner.gate.add_permits(1);
+    bench.until_watermark(&inbox, 30).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_does_not_come_back_is_reported_once_with_its_keys() {
+    let (log, _keeping) = Log::keep();
+    let bench = Bench::new(HandlerOptions { stuck_after: Duration::from_secs(5), ..options() });
+    let inbox = bench.assign(0);
+    deliver(&inbox, [event(0, "stuck-key", "wait")]);
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(log.lines("does not come back").len(), 0);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let said = log.lines("does not come back");
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].contains("stuck-key") && said[0].contains("tasks[0]"), "{said:?}");
+}

@@ -1,0 +1,343 @@
+//! Taking partitions and giving them up.
+//!
+//! A revocation is acknowledged last: nothing new is begun, what runs may finish up to the drain limit,
+//! the rest is broken off and reaped, the final progress is committed, and only then does the client hear
+//! that the partitions are free. What is lost already belongs to others: it is dropped at once, and
+//! nothing is committed.
+//!
+//! Partitions are also dropped and taken anew without the group's asking, when the proof of life is out or
+//! a topic was made anew. The client has one call for that and for the answer to a revocation. Should a
+//! revocation be under way at that moment, the call would be taken for its answer, before anything was
+//! drained. So the client's queue is emptied before, and after the call once more: a revocation that is
+//! found then counts as a loss.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use keylane_engine::{Assignment, Ownership, TopicPartition, Wake};
+use rdkafka::consumer::Consumer;
+use rdkafka::error::KafkaError as ClientError;
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::commits::Committer;
+use super::feed::{Feed, Parting};
+use super::group::{Change, Group};
+use super::poller::{FINAL_COMMIT_LIMIT, Failure, Poller, keep_stray};
+use super::start::{Starter, Take};
+use crate::native::PartitionQueue;
+
+/// Time between two tries to settle where partitions start.
+const SETTLE_EVERY: Duration = Duration::from_millis(250);
+/// The longest wait until the runs of partitions that were given up are broken off.
+const REAP_LIMIT: Duration = Duration::from_secs(1);
+/// Time between two looks at what else is due while partitions drain.
+const DRAIN_LOOK: Duration = Duration::from_millis(20);
+/// Events of the client that are served at most before a change of the assignment that nobody asked for.
+const EVENTS_MAX: usize = 1_000;
+
+impl Poller {
+    /// Every change is answered exactly once, the empty ones too: the client waits for it, and
+    /// fetches nothing for any partition until it comes. Partitions that were given are taken when it is
+    /// settled where they start, so the answer to an assignment is empty.
+    pub(super) fn answer(&mut self, change: Change) -> Result<(), Failure> {
+        match change {
+            Change::Assigned(partitions) => {
+                self.joined = true;
+                self.say("assigned", &partitions);
+                if !partitions.is_empty() {
+                    self.parts.topics.renew();
+                }
+                self.waiting.extend(partitions);
+                self.parts
+                    .consumer
+                    .incremental_assign(&TopicPartitionList::new())
+                    .map_err(|error| Failure(format!("the assignment was not accepted: {error}")))
+            }
+            Change::Revoked { partitions, lost } => {
+                self.joined &= !lost;
+                self.say(if lost { "lost" } else { "revoked" }, &partitions);
+                let given_up = self.give_up(&partitions, lost);
+                self.parts
+                    .consumer
+                    .incremental_unassign(&given_up)
+                    .map_err(|error| Failure(format!("the revocation was not accepted: {error}")))
+            }
+        }
+    }
+
+    fn say(&self, what: &str, partitions: &[TopicPartition]) {
+        tracing::info!(group = self.parts.config.group, partitions = names(partitions), "{what}");
+    }
+
+    pub(super) fn settle_waiting(&mut self) -> Result<(), Failure> {
+        if self.waiting.is_empty() || !self.changes.is_empty() || Instant::now() < self.next_settle {
+            return Ok(());
+        }
+        // Settling may not wait for the next turn: until the ids are there it costs nothing.
+        if self.waiting.iter().all(|one| self.parts.topics.id_of(&one.topic).is_none()) {
+            self.waiting_for = self.parts.topics.trouble().map(str::to_owned);
+            return Ok(());
+        }
+        let takes = self.settle();
+        if takes.is_empty() { Ok(()) } else { self.admit(takes) }
+    }
+
+    /// Settles starts, and answers with what is settled. A failure is tried again later.
+    fn settle(&mut self) -> Vec<Take> {
+        let mut owned = self.waiting.clone();
+        owned.extend(self.feeds.iter().map(|feed| feed.partition.clone()));
+        let parts = &mut self.parts;
+        let starter = Starter {
+            consumer: &parts.consumer,
+            config: &parts.config,
+            topics: &parts.topics,
+            owned: &owned,
+        };
+        let settled = starter.settle(&self.waiting, &mut parts.commits);
+        self.next_settle = Instant::now() + SETTLE_EVERY;
+        let (takes, waiting_for) = match settled {
+            Ok(settled) => (settled.takes, settled.waiting_for),
+            Err(reason) => (Vec::new(), Some(reason)),
+        };
+        if let Some(reason) = waiting_for.as_ref().filter(|reason| self.waiting_for.as_ref() != Some(*reason))
+        {
+            tracing::warn!(group = parts.config.group, reason, "starts are not settled; trying again");
+        }
+        self.waiting_for = waiting_for;
+        takes
+    }
+
+    /// Starts reading partitions. Each gets its own queue before the client fetches for it, so that none
+    /// of its records can come through the common one.
+    fn admit(&mut self, takes: Vec<Take>) -> Result<(), Failure> {
+        let mut list = TopicPartitionList::with_capacity(takes.len());
+        let mut ready = Vec::with_capacity(takes.len());
+        // While the starts were settled the group may have gone on.
+        self.empty_client_queue(false)?;
+        let lost = !self.changes.is_empty() || self.parts.consumer.assignment_lost();
+        for take in takes {
+            let queue = if lost { None } else { self.queue_of(&take.partition) };
+            let (topic, partition) = (&take.partition.topic, take.partition.partition);
+            let start = Offset::Offset(take.restored.base);
+            match queue {
+                Some(queue) if list.add_partition_offset(topic, partition, start).is_ok() => {
+                    ready.push((take, queue));
+                }
+                _ => self.parts.commits.forget(take.token),
+            }
+        }
+        if ready.is_empty() {
+            return Ok(());
+        }
+        self.assign_unasked(&list)?;
+        for (take, queue) in ready {
+            self.waiting.remove(&take.partition);
+            self.begin(take, queue);
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, take: Take, queue: PartitionQueue<Group>) {
+        let Take { partition, token, topic_id, restored } = take;
+        let doorbell = self.parts.shared.doorbell.clone();
+        let wake: Wake = Arc::new(move || doorbell.ring());
+        let (start, lease) = (restored.base, self.parts.commits.lease().clone());
+        let assignment = Assignment { partition, token, restored, topic_id, lease, wake };
+        let inbox = self.parts.owners.assign(assignment);
+        self.feeds.push(Feed::new(inbox, token, topic_id, queue, start));
+    }
+
+    pub(super) fn queue_of(&self, partition: &TopicPartition) -> Option<PartitionQueue<Group>> {
+        let doorbell = self.parts.shared.doorbell.clone();
+        let ring = Box::new(move || doorbell.ring());
+        let queue = PartitionQueue::split(&self.parts.consumer, partition.clone(), ring);
+        if queue.is_none() {
+            tracing::error!(%partition, "the client has no queue for this partition; trying again");
+        }
+        queue
+    }
+
+    /// Puts partitions down: they finish what runs, their final progress is committed, and their
+    /// owners end. What is lost already belongs to others, so it is dropped at once.
+    fn give_up(&mut self, partitions: &[TopicPartition], lost: bool) -> TopicPartitionList {
+        for partition in partitions {
+            self.waiting.remove(partition);
+        }
+        let wanted = |feed: &Feed| partitions.contains(&feed.partition);
+        let (gone, list) = self.take_out(wanted);
+        let lost = lost || (!gone.is_empty() && !self.parts.commits.lease().holds());
+        if !lost {
+            let until = Instant::now() + self.parts.config.drain_limit;
+            drain(&gone, &self.feeds, &mut self.parts.commits, until);
+        }
+        let partings = reap(gone);
+        if !lost && self.parts.commits.lease().holds() {
+            self.parts.commits.finish(&partings, FINAL_COMMIT_LIMIT);
+        }
+        self.forget(&partings);
+        list
+    }
+
+    fn take_out(&mut self, wanted: impl Fn(&Feed) -> bool) -> (Vec<Feed>, TopicPartitionList) {
+        let (gone, kept): (Vec<Feed>, Vec<Feed>) =
+            std::mem::take(&mut self.feeds).into_iter().partition(wanted);
+        self.feeds = kept;
+        let mut list = TopicPartitionList::with_capacity(gone.len());
+        for feed in &gone {
+            list.add_partition(&feed.partition.topic, feed.partition.partition);
+        }
+        (gone, list)
+    }
+
+    fn forget(&mut self, partings: &[Parting]) {
+        for parting in partings {
+            self.parts.commits.forget(parting.token);
+            self.parts.topics.forget_edges(&parting.partition);
+        }
+    }
+
+    /// Partitions whose proof of life is out may belong to others: they are dropped, nothing is committed,
+    /// and they wait until the membership is proven anew.
+    pub(super) fn drop_what_expired(&mut self) -> Result<(), Failure> {
+        let holds = self.parts.commits.lease().holds();
+        let expired: BTreeSet<TopicPartition> = self
+            .feeds
+            .iter()
+            .filter(|feed| !holds || feed.inbox.ownership() == Ownership::Expired)
+            .map(|feed| feed.partition.clone())
+            .collect();
+        if expired.is_empty() {
+            return Ok(());
+        }
+        let group = self.parts.config.group.clone();
+        let term = self.parts.commits.lease().term();
+        tracing::error!(
+            group,
+            ?term,
+            partitions = names(&expired),
+            "no commit was acknowledged within the session time-out: the partitions may belong to others. \
+             They are dropped, and taken anew when a commit is acknowledged"
+        );
+        metrics::counter!("keylane_kafka_leases_expired_total", "group" => group).increment(1);
+        self.drop_and_wait(&expired)
+    }
+
+    /// Partitions of topics that were deleted and made again.
+    pub(super) fn drop_what_was_made_anew(&mut self) -> Result<(), Failure> {
+        let topics = &self.parts.topics;
+        let other = |feed: &&Feed| {
+            topics.id_of(&feed.partition.topic).is_some_and(|id| id.contradicts(&feed.topic_id))
+        };
+        let anew: BTreeSet<TopicPartition> =
+            self.feeds.iter().filter(other).map(|feed| feed.partition.clone()).collect();
+        if anew.is_empty() {
+            return Ok(());
+        }
+        tracing::error!(
+            partitions = names(&anew),
+            "the topic was deleted and made again: what is buffered belongs to the former one and is dropped"
+        );
+        self.drop_and_wait(&anew)
+    }
+
+    /// Drops partitions as if they were lost, and has them wait to be taken anew.
+    fn drop_and_wait(&mut self, partitions: &BTreeSet<TopicPartition>) -> Result<(), Failure> {
+        let (gone, list) = self.take_out(|feed| partitions.contains(&feed.partition));
+        let partings = reap(gone);
+        self.forget(&partings);
+        self.waiting.extend(partitions.iter().cloned());
+        self.next_settle = Instant::now();
+        self.unassign_unasked(&list)
+    }
+
+    /// Stops fetching partitions that the group has not asked for. See the head of this file.
+    pub(super) fn unassign_unasked(&mut self, list: &TopicPartitionList) -> Result<(), Failure> {
+        self.empty_client_queue(false)?;
+        // The group comes first: what it is told next may follow from the answer.
+        while !self.changes.is_empty() {
+            for change in std::mem::take(&mut self.changes) {
+                self.answer(change)?;
+            }
+            self.empty_client_queue(false)?;
+        }
+        self.parts
+            .consumer
+            .incremental_unassign(list)
+            .map_err(|error| Failure(format!("partitions could not be put down: {error}")))?;
+        self.empty_client_queue(true)
+    }
+
+    /// Starts fetching partitions outside the answer to an assignment.
+    pub(super) fn assign_unasked(&mut self, list: &TopicPartitionList) -> Result<(), Failure> {
+        self.parts
+            .consumer
+            .incremental_assign(list)
+            .map_err(|error| Failure(format!("partitions could not be taken: {error}")))?;
+        // The call also ends the client's memory of a loss that is not told yet.
+        self.empty_client_queue(true)
+    }
+
+    /// Serves the client until it has nothing more to say.
+    fn empty_client_queue(&mut self, in_doubt: bool) -> Result<(), Failure> {
+        for _ in 0..EVENTS_MAX {
+            match self.parts.consumer.poll(Duration::ZERO) {
+                // A change of the group ends a poll like an empty queue does: the notes tell them apart.
+                None => {
+                    let before = self.changes.len();
+                    self.hear_changes(in_doubt);
+                    if self.changes.len() == before {
+                        return Ok(());
+                    }
+                }
+                Some(Ok(message)) => keep_stray(&mut self.feeds, &message),
+                Some(Err(ClientError::MessageConsumptionFatal(code))) => {
+                    return Err(Failure(format!("the client gave up for good: {code}")));
+                }
+                Some(Err(error)) => self.parts.lookout.heard(&error),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn names<'a>(partitions: impl IntoIterator<Item = &'a TopicPartition>) -> String {
+    partitions.into_iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+/// Asks the owners of `gone` to finish what runs, and waits for them together. Commits go on meanwhile,
+/// for them and for those that are `kept`: a long drain must not cost the proof of life.
+pub(super) fn drain(gone: &[Feed], kept: &[Feed], commits: &mut Committer, until: Instant) -> bool {
+    for feed in gone {
+        feed.inbox.drain();
+    }
+    loop {
+        let runs = |feed: &&Feed| !feed.inbox.ownership().is_final();
+        let Some(next) = gone.iter().find(runs) else { return true };
+        let now = Instant::now();
+        if now >= until {
+            let late: Vec<&TopicPartition> = gone.iter().filter(runs).map(|feed| &feed.partition).collect();
+            let partitions = names(late);
+            tracing::warn!(partitions, "not drained in time; what runs is broken off and repeats");
+            return false;
+        }
+        let _ended = next.inbox.wait_drained(DRAIN_LOOK.min(until - now));
+        commits.turn(gone.iter().chain(kept), now);
+    }
+}
+
+/// Ends the owners, and waits until what was broken off is gone: nobody else may have the partitions
+/// before. Answers their last words.
+pub(super) fn reap(gone: Vec<Feed>) -> Vec<Parting> {
+    let until = Instant::now() + REAP_LIMIT;
+    let mut partings = Vec::with_capacity(gone.len());
+    for feed in gone {
+        let (parting, ended) = feed.close(until.saturating_duration_since(Instant::now()));
+        if !ended {
+            let partition = &parting.partition;
+            tracing::warn!(%partition, "what runs is not broken off in time; the partition is given up all the same");
+        }
+        partings.push(parting);
+    }
+    partings
+}

@@ -1,0 +1,54 @@
+//! What is committed, what is dropped, and what is tried again.
+
+use super::*;
+use crate::native::PartitionAnswer;
+
+fn partition() -> TopicPartition {
+    TopicPartition { topic: "tasks".into(), partition: 0 }
+}
+
+fn progress(token: Token) -> Progress {
+    Progress { offset: 7, payload: "1e".into(), token, truncated: false }
+}
+
+fn answer(error: Option<Code>, partition_error: Option<Code>) -> CommitAnswer {
+    let told = PartitionAnswer { topic: "tasks".to_owned(), partition: 0, error: partition_error };
+    CommitAnswer { number: 1, error, partitions: vec![told] }
+}
+
+#[test]
+fn progress_of_another_assignment_is_dropped() {
+    let (mine, other) = (Token::fresh(), Token::fresh());
+    assert_eq!(checked(&partition(), mine, progress(other)), None);
+    let item = checked(&partition(), mine, progress(mine)).unwrap();
+    assert_eq!((item.token, item.handed.offset, &*item.handed.payload), (mine, 7, "1e"));
+}
+
+#[test]
+fn offset_and_payload_must_both_be_known() {
+    let stand = Stand { offset: 7, payload: "1e".into() };
+    let handed = |offset, payload: &str| Handed { partition: partition(), offset, payload: payload.into() };
+    assert!(stand.is(&handed(7, "1e")));
+    assert!(!stand.is(&handed(8, "1e")), "another offset");
+    assert!(!stand.is(&handed(7, "1r")), "the same offset with another payload");
+}
+
+#[test]
+fn only_what_the_coordinator_took_counts() {
+    assert!(answer(None, None).has(&partition()));
+    assert!(!answer(Some(Code::UnknownMemberId), None).has(&partition()));
+    assert!(!answer(None, Some(Code::OffsetMetadataTooLarge)).has(&partition()));
+    let other = TopicPartition { topic: "tasks".into(), partition: 1 };
+    assert!(!answer(None, None).has(&other), "not told is not taken");
+}
+
+#[test]
+fn a_changing_group_is_waited_for_and_a_lost_membership_is_not() {
+    for passing in [Code::RebalanceInProgress, Code::NotCoordinator, Code::CoordinatorLoadInProgress] {
+        assert!(is_passing(&answer(Some(passing), None)), "{passing:?}");
+        assert!(is_passing(&answer(None, Some(passing))), "{passing:?}");
+    }
+    for final_word in [Code::UnknownMemberId, Code::IllegalGeneration, Code::OffsetMetadataTooLarge] {
+        assert!(!is_passing(&answer(None, Some(final_word))), "{final_word:?}");
+    }
+}

@@ -1,0 +1,147 @@
+//! A position that is not in the log: what is the matter, and what follows.
+//!
+//! The broker's word is not enough. It may be a late one of an earlier assignment, and the topic may be
+//! another one by now. So the partition is not read on, the topic's id is asked for anew, and where the
+//! log begins and ends; then it is decided:
+//!
+//! - another topic: seen to elsewhere, the partition is dropped and taken anew;
+//! - the log begins behind the position: records were removed before they were read. It is said and
+//!   counted, and policy decides whether the partition stops or goes on with the oldest record;
+//! - the log ends before the position: records that were read are gone. The partition stops;
+//! - neither: the position is in the log after all, and is read from.
+
+use std::time::{Duration, Instant};
+
+use keylane_engine::Token;
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::poller::{Failure, Poller};
+use crate::config::Lost;
+
+/// Time before questions that were not answered are asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// What is the matter with a position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Finding {
+    /// So many records before `low` were never read.
+    Lost { records: i64, low: i64 },
+    /// The log ends at `high`, before the position.
+    Cut { high: i64 },
+    /// It is in the log.
+    Sound,
+}
+
+fn find(position: i64, (low, high): (i64, i64)) -> Finding {
+    if position < low {
+        Finding::Lost { records: low - position, low }
+    } else if position > high {
+        Finding::Cut { high }
+    } else {
+        Finding::Sound
+    }
+}
+
+const MEND: &str = "Nothing is skipped silently: set the group's offset with kafka-consumer-groups \
+                    --reset-offsets, then restart";
+
+impl Poller {
+    /// Asks about partitions in trouble, and decides where the answers are there.
+    pub(super) fn see_to_trouble(&mut self) -> Result<(), Failure> {
+        let troubled = self.feeds.iter().filter(|feed| feed.trouble.is_some());
+        for token in troubled.map(|feed| feed.token).collect::<Vec<_>>() {
+            if let Some(next) = self.see_to(token) {
+                self.read_on(token, next)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Answers where the partition is to be read on from, if it is.
+    fn see_to(&mut self, token: Token) -> Option<i64> {
+        let topics = &mut self.parts.topics;
+        let feed = self.feeds.iter_mut().find(|feed| feed.token == token)?;
+        let trouble = feed.trouble.as_mut()?;
+        let partition = &feed.partition;
+        let unanswered = topics.edges(partition).is_none() && !topics.is_asking_edges(partition);
+        if trouble.asked.is_none_or(|at| unanswered && at.elapsed() > ASK_AGAIN) {
+            let (offset, reason) = (feed.next, trouble.reason.as_str());
+            tracing::warn!(%partition, offset, reason, "the position is not in the log, says the broker; asking why");
+            trouble.asked = Some(Instant::now());
+            topics.renew();
+            topics.ask_edges(partition);
+            return None;
+        }
+        let edges = topics.edges(partition)?;
+        let id = topics.id_of(&partition.topic)?;
+        if id.contradicts(&feed.topic_id) {
+            return None;
+        }
+        topics.forget_edges(partition);
+        let (position, reason) = (feed.next, trouble.reason.clone());
+        match find(position, edges) {
+            Finding::Sound => Some(position),
+            Finding::Cut { high } => {
+                feed.stop_reading(&format!(
+                    "offset {position} is not in the log, which ends at {high}: records that were read are \
+                     gone. {MEND} ({reason})"
+                ));
+                None
+            }
+            Finding::Lost { records, low } => {
+                let topic = partition.topic.to_string();
+                metrics::counter!("keylane_records_lost_total", "topic" => topic)
+                    .increment(u64::try_from(records).unwrap_or(0));
+                tracing::error!(%partition, records, from = position, to = low, "records were removed by retention before they were read");
+                match self.parts.config.lost {
+                    Lost::GoOn => Some(low),
+                    Lost::Stop => {
+                        feed.stop_reading(&format!(
+                            "offset {position} is not in the log, which begins at {low}: {records} records \
+                             were removed by retention before they were read. {MEND}, or let the handler go \
+                             on with `lost = \"go-on\"`"
+                        ));
+                        None
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads a partition on from another place, under the same owner.
+    fn read_on(&mut self, token: Token, next: i64) -> Result<(), Failure> {
+        let Some(feed) = self.feeds.iter_mut().find(|feed| feed.token == token) else { return Ok(()) };
+        let partition = feed.partition.clone();
+        feed.put_queue_down();
+        let (mut stop, mut begin) = (TopicPartitionList::new(), TopicPartitionList::new());
+        stop.add_partition(&partition.topic, partition.partition);
+        self.unassign_unasked(&stop)?;
+        // A revocation may have been answered meanwhile.
+        if !self.feeds.iter().any(|feed| feed.token == token) {
+            return Ok(());
+        }
+        let Some(queue) = self.queue_of(&partition) else { return Ok(()) };
+        begin
+            .add_partition_offset(&partition.topic, partition.partition, Offset::Offset(next))
+            .map_err(|error| Failure(format!("{partition}: {error}")))?;
+        self.assign_unasked(&begin)?;
+        if let Some(feed) = self.feeds.iter_mut().find(|feed| feed.token == token) {
+            feed.read_on(queue, next);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_is_judged_by_where_the_log_begins_and_ends() {
+        assert_eq!(find(5, (8, 20)), Finding::Lost { records: 3, low: 8 });
+        assert_eq!(find(21, (8, 20)), Finding::Cut { high: 20 });
+        for position in [8, 14, 20] {
+            assert_eq!(find(position, (8, 20)), Finding::Sound, "{position}");
+        }
+    }
+}

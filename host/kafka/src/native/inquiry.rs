@@ -1,0 +1,262 @@
+//! Questions to the brokers whose answers come later, on a queue: the polling thread never waits for one.
+
+use std::ffi::{CString, c_char};
+use std::ptr::null_mut;
+use std::sync::Arc;
+use std::time::Duration;
+
+use keylane_engine::{TopicId, TopicPartition};
+use rdkafka::bindings as raw;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::RDKafkaErrorCode as Code;
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::queue::{EventQueue, QueueEvent, Ring, opaque};
+use super::{text_of, told};
+
+/// The longest a broker may take; every question is answered, if only with a time-out.
+const ANSWER_LIMIT_MS: i32 = 5_000;
+/// The longest for a question that is asked of another broker if this one is silent.
+const FIRST_LIMIT_MS: i32 = 2_000;
+/// How the coordinator calls the session time-out of a group of KIP-848.
+const SESSION_TIMEOUT: &str = "consumer.session.timeout.ms";
+
+/// One end of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extreme {
+    /// The oldest record there is.
+    Low,
+    /// After the newest one.
+    High,
+}
+
+/// An answer, with the number of its question.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// One for each topic that was asked for.
+    TopicIds { number: usize, ids: Vec<(String, Result<TopicId, Code>)> },
+    /// One for each partition that was asked for.
+    Offsets { number: usize, offsets: Vec<(TopicPartition, Result<i64, Code>)> },
+    /// The group's own session time-out, where the coordinator tells one.
+    SessionTimeout(Option<Duration>),
+    /// No answer to this question.
+    Failed { number: usize, code: Code },
+}
+
+/// Asks, and takes the answers. It keeps its consumer alive; drop it before the consumer is to leave its
+/// group.
+pub(crate) struct Inquiries<C: ConsumerContext> {
+    queue: EventQueue<C>,
+}
+
+/// What goes with a request.
+struct Options(*mut raw::rd_kafka_AdminOptions_t);
+
+impl Options {
+    fn new(client: *mut raw::rd_kafka_t, operation: raw::rd_kafka_admin_op_t, number: usize) -> Self {
+        // SAFETY: the client is alive. A time-out that is not taken leaves the client's own.
+        unsafe {
+            let options = raw::rd_kafka_AdminOptions_new(client, operation);
+            raw::rd_kafka_AdminOptions_set_request_timeout(options, ANSWER_LIMIT_MS, null_mut(), 0);
+            raw::rd_kafka_AdminOptions_set_opaque(options, opaque(number));
+            Self(options)
+        }
+    }
+
+    /// To a broker of one's own choice instead of the one the client chooses, and with less patience.
+    fn first_try(self, broker: Option<i32>) -> Self {
+        // SAFETY: the options are alive. What is not taken leaves the client's own.
+        unsafe {
+            raw::rd_kafka_AdminOptions_set_request_timeout(self.0, FIRST_LIMIT_MS, null_mut(), 0);
+            if let Some(broker) = broker {
+                raw::rd_kafka_AdminOptions_set_broker(self.0, broker, null_mut(), 0);
+            }
+        }
+        self
+    }
+}
+
+impl Drop for Options {
+    fn drop(&mut self) {
+        // SAFETY: made by `new`, destroyed once.
+        unsafe { raw::rd_kafka_AdminOptions_destroy(self.0) }
+    }
+}
+
+impl<C: ConsumerContext> Inquiries<C> {
+    /// None only where the client has no memory for it.
+    pub(crate) fn new(consumer: Arc<BaseConsumer<C>>, ring: Ring) -> Option<Self> {
+        EventQueue::new(consumer, ring).map(|queue| Self { queue })
+    }
+
+    /// Asks for the ids of these topics, each named once.
+    pub(crate) fn ask_topic_ids<'a>(&self, number: usize, topics: impl IntoIterator<Item = &'a str>) {
+        self.ask_ids(topics, self.options_for_ids(number));
+    }
+
+    /// The same, of one broker if one is named, with less patience: it is to be tried again elsewhere.
+    pub(crate) fn try_topic_ids<'a>(
+        &self,
+        number: usize,
+        broker: Option<i32>,
+        topics: impl IntoIterator<Item = &'a str>,
+    ) {
+        self.ask_ids(topics, self.options_for_ids(number).first_try(broker));
+    }
+
+    /// A broker that answers. Blocks up to the limit.
+    pub(crate) fn broker_that_answers(&self, topic: &str, limit: Duration) -> Option<i32> {
+        let metadata = self.queue.consumer().fetch_metadata(Some(topic), limit).ok()?;
+        Some(metadata.orig_broker_id()).filter(|broker| *broker >= 0)
+    }
+
+    fn options_for_ids(&self, number: usize) -> Options {
+        let operation = raw::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
+        Options::new(self.queue.client(), operation, number)
+    }
+
+    fn ask_ids<'a>(&self, topics: impl IntoIterator<Item = &'a str>, options: Options) {
+        let names: Vec<CString> = topics.into_iter().filter_map(|name| CString::new(name).ok()).collect();
+        let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
+        let client = self.queue.client();
+        // SAFETY: the pointers name strings that live until the call is over; the client copies them.
+        unsafe {
+            let topics = raw::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
+            raw::rd_kafka_DescribeTopics(client, topics, options.0, self.queue.ptr());
+            raw::rd_kafka_TopicCollection_destroy(topics);
+        }
+    }
+
+    /// Asks where the logs of these partitions begin or end.
+    pub(crate) fn ask_offsets<'a>(
+        &self,
+        number: usize,
+        extreme: Extreme,
+        partitions: impl IntoIterator<Item = &'a TopicPartition>,
+    ) {
+        let ask = match extreme {
+            Extreme::Low => Offset::Beginning,
+            Extreme::High => Offset::End,
+        };
+        let mut list = TopicPartitionList::new();
+        for one in partitions {
+            // Beginning and end are offsets that every list takes.
+            let _always = list.add_partition_offset(&one.topic, one.partition, ask);
+        }
+        let client = self.queue.client();
+        let options = Options::new(client, raw::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTOFFSETS, number);
+        // SAFETY: client, list and queue are alive; the client copies the list before it returns.
+        unsafe { raw::rd_kafka_ListOffsets(client, list.ptr(), options.0, self.queue.ptr()) }
+    }
+
+    /// Asks the coordinator for the session time-out of a group of KIP-848.
+    pub(crate) fn ask_session_timeout(&self, number: usize, group: &str) {
+        let Ok(group) = CString::new(group) else { return };
+        let client = self.queue.client();
+        let options =
+            Options::new(client, raw::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, number);
+        // SAFETY: client and queue are alive, the string is NUL-terminated; the client copies the resource.
+        unsafe {
+            let kind = raw::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_GROUP;
+            let mut resource = raw::rd_kafka_ConfigResource_new(kind, group.as_ptr());
+            if resource.is_null() {
+                return;
+            }
+            raw::rd_kafka_DescribeConfigs(client, &raw mut resource, 1, options.0, self.queue.ptr());
+            raw::rd_kafka_ConfigResource_destroy(resource);
+        }
+    }
+
+    /// The next answer, if there is one. Never blocks.
+    pub(crate) fn answer(&self) -> Option<Answer> {
+        let event = self.queue.poll(Duration::ZERO)?;
+        let number = event.number();
+        if event.kind() == raw::RD_KAFKA_EVENT_DESCRIBECONFIGS_RESULT {
+            return Some(Answer::SessionTimeout(session_timeout(&event)));
+        }
+        if let Some(code) = event.error() {
+            return Some(Answer::Failed { number, code });
+        }
+        match event.kind() {
+            raw::RD_KAFKA_EVENT_DESCRIBETOPICS_RESULT => {
+                Some(Answer::TopicIds { number, ids: topic_ids(&event) })
+            }
+            raw::RD_KAFKA_EVENT_LISTOFFSETS_RESULT => {
+                Some(Answer::Offsets { number, offsets: offsets(&event) })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// # Safety
+/// `first` names `count` pointers that live as long as the answer is used, or `count` is 0.
+unsafe fn pointers<'a, T>(first: *mut *const T, count: usize) -> &'a [*const T] {
+    if first.is_null() || count == 0 {
+        return &[];
+    }
+    // SAFETY: promised by the caller.
+    unsafe { std::slice::from_raw_parts(first, count) }
+}
+
+fn topic_ids(event: &QueueEvent) -> Vec<(String, Result<TopicId, Code>)> {
+    let mut count = 0;
+    // SAFETY: the event is alive and of this kind; everything read belongs to it.
+    unsafe {
+        let result = raw::rd_kafka_event_DescribeTopics_result(event.ptr());
+        let topics = raw::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
+        let told_of = |topic: &*const raw::rd_kafka_TopicDescription_t| {
+            let name = text_of(raw::rd_kafka_TopicDescription_name(*topic));
+            let error = raw::rd_kafka_TopicDescription_error(*topic);
+            if let Some(code) = told(raw::rd_kafka_error_code(error)) {
+                return (name, Err(code));
+            }
+            let id = raw::rd_kafka_TopicDescription_topic_id(*topic);
+            if id.is_null() {
+                return (name, Ok(TopicId::UNKNOWN));
+            }
+            let high = raw::rd_kafka_Uuid_most_significant_bits(id).cast_unsigned();
+            let low = raw::rd_kafka_Uuid_least_significant_bits(id).cast_unsigned();
+            let bytes = (u128::from(high) << 64 | u128::from(low)).to_be_bytes();
+            (name, Ok(TopicId::new(bytes)))
+        };
+        pointers(topics, count).iter().map(told_of).collect()
+    }
+}
+
+fn offsets(event: &QueueEvent) -> Vec<(TopicPartition, Result<i64, Code>)> {
+    let mut count = 0;
+    // SAFETY: the event is alive and of this kind; everything read belongs to it.
+    unsafe {
+        let result = raw::rd_kafka_event_ListOffsets_result(event.ptr());
+        let infos = raw::rd_kafka_ListOffsets_result_infos(result, &raw mut count);
+        let told_of = |info: &*const raw::rd_kafka_ListOffsetsResultInfo_t| {
+            let element = raw::rd_kafka_ListOffsetsResultInfo_topic_partition(*info).as_ref()?;
+            let topic = text_of(element.topic).into();
+            let partition = TopicPartition { topic, partition: element.partition };
+            Some((partition, told(element.err).map_or(Ok(element.offset), Err)))
+        };
+        pointers(infos, count).iter().filter_map(told_of).collect()
+    }
+}
+
+/// None where the coordinator does not tell, be it too old, too simple, or not allowed to us.
+fn session_timeout(event: &QueueEvent) -> Option<Duration> {
+    let mut count = 0;
+    // SAFETY: the event is alive and of this kind; everything read belongs to it.
+    unsafe {
+        let result = raw::rd_kafka_event_DescribeConfigs_result(event.ptr()).as_ref()?;
+        let resources = raw::rd_kafka_DescribeConfigs_result_resources(result, &raw mut count);
+        let resource = *pointers(resources, count).first()?;
+        if told(raw::rd_kafka_ConfigResource_error(resource)).is_some() {
+            return None;
+        }
+        let entries = raw::rd_kafka_ConfigResource_configs(resource, &raw mut count);
+        let is_wanted = |entry: &&*const raw::rd_kafka_ConfigEntry_t| {
+            text_of(raw::rd_kafka_ConfigEntry_name(**entry)) == SESSION_TIMEOUT
+        };
+        let entry = pointers(entries, count).iter().find(is_wanted)?;
+        let value_ms: u64 = text_of(raw::rd_kafka_ConfigEntry_value(*entry)).parse().ok()?;
+        Some(Duration::from_millis(value_ms))
+    }
+}

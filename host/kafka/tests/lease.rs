@@ -1,0 +1,120 @@
+//! The proof of life: without an acknowledged commit a host drops what it holds, and with one it keeps it.
+
+#![allow(clippy::unwrap_used, reason = "a failed expectation is to end the test")]
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use keylane_kafka::{ConsumerConfig, Intake, Start};
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+use support::clock::TurnedClock;
+use support::{Cluster, PATIENCE, Recorder, consumer, meters, unique, until, until_assigned};
+
+const LIMIT: Duration = Duration::from_secs(5);
+const SESSION: Duration = Duration::from_secs(60);
+
+fn mock(topic: &str) -> (MockCluster<'static, DefaultProducerContext>, Cluster) {
+    let mock = MockCluster::new(1).unwrap();
+    mock.create_topic(topic, 1, 1).unwrap();
+    let cluster = Cluster::at(&mock.bootstrap_servers());
+    (mock, cluster)
+}
+
+fn slow_session(group: &str, topic: &str) -> ConsumerConfig {
+    ConsumerConfig { session_timeout: SESSION, ..consumer(group, topic, Start::Earliest) }
+}
+
+fn start(cluster: &Cluster, config: ConsumerConfig, recorder: &Recorder, clock: &Arc<TurnedClock>) -> Intake {
+    Intake::start_with(&cluster.config(), config, recorder.owners(), clock.clone()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_proof_of_life_everything_is_dropped_and_taken_anew() {
+    let (topic, group) = (unique("topic"), unique("group"));
+    let (mock, cluster) = mock(&topic);
+    cluster.produce(&topic, 0, 0..10);
+    let (recorder, clock) = (Recorder::new(), TurnedClock::new());
+    recorder.hold(0, 9);
+    let intake = start(&cluster, slow_session(&group, &topic), &recorder, &clock);
+    for _ in 0..100 { if recorder.count() == 9 { break } tokio::time::sleep(Duration::from_millis(100)).await; }
+    if recorder.count() != 9 { eprintln!("STUCK {:?} {:?} {:?}", recorder.count(), intake.looker().look().await, intake.health().borrow().to_string()); tokio::time::sleep(Duration::from_secs(12)).await;  eprintln!("STUCK2 {:?} {:?} {:?}", recorder.count(), intake.looker().look().await, intake.health().borrow().to_string());}
+    until("all but the last", || recorder.count() == 9).await;
+    until("their commit", || cluster.committed_offset(&group, &topic, 0) == Some(9)).await;
+
+    let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+    mock.request_errors(RDKafkaApiKey::OffsetCommit, &[refusal; 10_000]);
+    clock.turn_on(SESSION);
+    let looker = intake.looker();
+    let mut phase = String::new();
+    while phase != "waiting" {
+        phase = looker.look().await.first().unwrap().phase.clone();
+    }
+    recorder.release(0, 9);
+    // Time for the broken-off run to do what it must not do.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(recorder.count(), 9, "what ran was broken off");
+    assert_eq!(recorder.assignments(), 1, "and nothing begins without proof");
+
+    mock.clear_request_errors(RDKafkaApiKey::OffsetCommit);
+    until("the last event, at the new owner", || recorder.count() == 10).await;
+    let begun = recorder.all_begun();
+    let (first, second) = (begun.first().unwrap(), begun.last().unwrap());
+    assert_eq!(begun.len(), 2);
+    assert_ne!(first.token, second.token);
+    assert_eq!(second.restored.base, 9, "from what the group has");
+    assert!(intake.stop(LIMIT).await.committed);
+    assert_eq!(recorder.offsets(0), (0..10).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_host_keeps_its_partitions() {
+    meters::install();
+    let cluster = Cluster::start().await;
+    let (topic, group) = (cluster.topic(1).await, unique("group"));
+    let (recorder, clock) = (Recorder::new(), TurnedClock::new());
+    let intake = start(&cluster, slow_session(&group, &topic), &recorder, &clock);
+    until_assigned(&intake, 1).await;
+    let label = format!("group={group}");
+    let commits = || meters::count("keylane_kafka_commits_total", &[&label, "outcome=ok"]);
+    for _ in 0..6 {
+        let before = commits();
+        clock.turn_on(SESSION * 2 / 5);
+        until("another proof of life", || commits() > before).await;
+    }
+    assert_eq!(recorder.assignments(), 1, "six times two fifths of a session, and never given up");
+    assert_eq!(meters::count("keylane_kafka_leases_expired_total", &[&label]), 0);
+    let idle = commits();
+    // A hundred commit intervals pass at most, and a session's third does not: nothing is to be said.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(commits(), idle, "unchanged progress is not committed all the time");
+    assert!(intake.stop(LIMIT).await.committed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_drain_keeps_the_proof_of_life() {
+    meters::install();
+    let cluster = Cluster::start().await;
+    let (topic, group) = (cluster.topic(1).await, unique("group"));
+    let (recorder, clock) = (Recorder::new(), TurnedClock::new());
+    cluster.produce(&topic, 0, 0..1);
+    recorder.close(0);
+    let intake = start(&cluster, slow_session(&group, &topic), &recorder, &clock);
+    until("the event at work", || recorder.begun() == 1).await;
+    let stopping = tokio::spawn(intake.stop(PATIENCE));
+    let label = format!("group={group}");
+    let commits = || meters::count("keylane_kafka_commits_total", &[&label, "outcome=ok"]);
+    for _ in 0..4 {
+        let before = commits();
+        clock.turn_on(SESSION * 2 / 5);
+        until("another proof of life", || commits() > before).await;
+    }
+    recorder.open(0);
+    let farewell = stopping.await.unwrap();
+    assert!(farewell.drained && farewell.committed, "{farewell:?}");
+    assert_eq!(recorder.count(), 1, "what ran was not broken off");
+    assert_eq!(cluster.committed_offset(&group, &topic, 0), Some(1));
+}

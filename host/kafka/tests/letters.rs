@@ -1,0 +1,152 @@
+//! Dead letters, from their burial to what an operator sees of them.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed expectation is to end the test")]
+
+mod support;
+
+use bytes::Bytes;
+use keylane_devbroker::{Broker, BrokerOptions};
+use keylane_engine::{DeadLetters, FailureClass, OutgoingRecord, Publisher};
+use keylane_kafka::{
+    DeadLetterOptions, KafkaDeadLetters, KafkaError, KafkaPublisher, LetterFilter, RedriveOptions,
+};
+use rdkafka::Message;
+use support::letters::{Graveyard, HANDLER, everything, header, headers_of, letter, noise};
+use support::{Cluster, unique};
+
+fn record(topic: &str, value: Bytes) -> OutgoingRecord {
+    let key = Some(Bytes::from_static(b"k"));
+    OutgoingRecord { topic: topic.to_owned(), key, value: Some(value), headers: Vec::new() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_largest_record_of_a_topic_fits_into_its_dead_letters() {
+    let cluster = Cluster::start().await;
+    let yard = Graveyard::new(&cluster).await;
+    let publisher = KafkaPublisher::new(&cluster.config()).unwrap();
+    // As large as a topic with Kafka's own limit takes it, and nothing that compression makes smaller.
+    let value = noise(1_048_000);
+    publisher.publish(record(&yard.topic, value.clone())).await.unwrap().await.unwrap();
+    publisher.publish(record(&yard.topic, noise(1_049_000))).await.unwrap().await.unwrap_err();
+    yard.dead_letters.bury(letter(&yard.topic, 41, Some(b"k"), Some(&value))).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_lies_beside_its_topic() {
+    let cluster = Cluster::start().await;
+    let yard = Graveyard::new(&cluster).await;
+    let sources = std::slice::from_ref(&yard.topic);
+    let again = cluster.admin().ensure_dead_letter_topics(sources, &yard.options).await.unwrap();
+    assert_eq!(again, vec![yard.dlq_topic()], "a topic that is there stays as it is");
+    let retries = cluster.admin().ensure_retry_topics(sources, HANDLER).await.unwrap();
+    assert_eq!(retries, [yard.retry_topic()]);
+    for name in again.iter().chain(&retries) {
+        let found = cluster.admin().check_topics(std::slice::from_ref(name)).await.unwrap();
+        assert_eq!(found.first().unwrap().partitions, 3);
+    }
+    yard.dead_letters.bury(letter(&yard.topic, 41, Some(b"\xff\x00"), Some(b"{broken"))).await.unwrap();
+    let messages = everything(&cluster, &yard.dlq_topic(), 3);
+    assert_eq!(messages.len(), 1);
+    let message = messages.first().unwrap();
+    assert_eq!((message.key(), message.payload()), (Some(&b"\xff\x00"[..]), Some(&b"{broken"[..])));
+    let headers = headers_of(message);
+    assert_eq!(headers.first().unwrap(), &header("ce_type", Some(b"\xfe")));
+    for (name, value) in [
+        ("keylane-origin-topic", yard.topic.as_str()),
+        ("keylane-origin-partition", "2"),
+        ("keylane-origin-offset", "41"),
+        ("keylane-error-class", "reject"),
+        ("keylane-error", "broken JSON"),
+    ] {
+        assert!(headers.contains(&header(name, Some(value.as_bytes()))), "{name}: {headers:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_topic_takes_the_letters_of_all() {
+    let cluster = Cluster::start().await;
+    let (small, large) = (cluster.topic(1).await, cluster.topic(5).await);
+    let graveyard = unique("graveyard");
+    let options = DeadLetterOptions {
+        topic: Some(graveyard.clone()),
+        ..DeadLetterOptions::new(HANDLER, "shop.accounting", "r1")
+    };
+    let sources = [small.clone(), large.clone()];
+    let names = cluster.admin().ensure_dead_letter_topics(&sources, &options).await.unwrap();
+    assert_eq!(names, vec![graveyard.clone()]);
+    let found = cluster.admin().check_topics(&names).await.unwrap();
+    assert_eq!(found.first().unwrap().partitions, 5, "as many as the largest source");
+    let dead_letters = KafkaDeadLetters::new(KafkaPublisher::new(&cluster.config()).unwrap(), options);
+    for topic in [&small, &large] {
+        dead_letters.bury(letter(topic, 0, Some(b"k"), None)).await.unwrap();
+    }
+    assert_eq!(everything(&cluster, &graveyard, 5).len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn letters_are_counted_and_shown() {
+    let cluster = Cluster::start().await;
+    let yard = Graveyard::new(&cluster).await;
+    yard.bury(0..20).await;
+    let mut trapped = letter(&yard.topic, 99, Some(b"special"), Some(b"\xff"));
+    trapped.class = FailureClass::Trap;
+    yard.dead_letters.bury(trapped).await.unwrap();
+    let dlq = yard.dlq(&cluster);
+    let lists = dlq.list().await.unwrap();
+    assert_eq!(lists.len(), 3);
+    let sum = |of: fn(&keylane_kafka::PartitionLetters) -> u64| lists.iter().map(of).sum::<u64>();
+    assert_eq!((sum(|list| list.letters), sum(|list| list.waiting), sum(|list| list.redriven)), (21, 21, 0));
+    let of_class = |class: &str| lists.iter().filter_map(|list| list.classes.get(class)).sum::<u64>();
+    assert_eq!((of_class("reject"), of_class("trap")), (20, 1));
+
+    let newest = dlq.show(LetterFilter::default(), 1).await.unwrap();
+    let newest = newest.first().unwrap();
+    assert_eq!(newest.key.as_deref(), Some(&b"special"[..]));
+    let at = LetterFilter { offsets: vec![(newest.partition, newest.offset)], ..LetterFilter::default() };
+    assert_eq!(dlq.show(at, 10).await.unwrap(), vec![newest.clone()]);
+    let nowhere = LetterFilter { offsets: vec![(newest.partition, 1_000)], ..LetterFilter::default() };
+    assert_eq!(dlq.show(nowhere, 10).await.unwrap(), []);
+    assert_eq!(dlq.show(LetterFilter::default(), 5).await.unwrap().len(), 5);
+    let dry = RedriveOptions { dry_run: true, ..RedriveOptions::default() };
+    assert_eq!(dlq.redrive(dry).await.unwrap().sent(), 21);
+    assert!(everything(&cluster, &yard.retry_topic(), 3).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_development_broker_is_no_place_for_a_redrive() {
+    let broker = Broker::start(BrokerOptions::default()).await.unwrap();
+    let cluster = Cluster::at(&broker.bootstrap());
+    let yard = Graveyard::new(&cluster).await;
+    let dlq = yard.dlq(&cluster);
+    assert_eq!(dlq.redrive(RedriveOptions::default()).await.unwrap().sent(), 0, "nothing needs nothing");
+    yard.bury(0..3).await;
+    let error = dlq.redrive(RedriveOptions::default()).await.unwrap_err();
+    assert!(matches!(error, KafkaError::NoTransactions { .. }), "{error}");
+    let told = error.to_string();
+    assert!(
+        told.contains("development broker") && told.contains("keylane.shop.accounting.redrive"),
+        "{told}"
+    );
+    assert!(!error.can_retry());
+    assert!(everything(&cluster, &yard.retry_topic(), 3).is_empty());
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn letters_that_are_nowhere_are_an_error() {
+    let cluster = Cluster::start().await;
+    let topic = cluster.topic(1).await;
+    let options = DeadLetterOptions::new(HANDLER, "shop.accounting", "r1");
+    let dlq = keylane_kafka::Dlq::new(cluster.config(), "shop", &options, std::slice::from_ref(&topic));
+    let error = dlq.list().await.unwrap_err();
+    assert!(matches!(&error, KafkaError::MissingTopics { topics, .. } if topics.len() == 1), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn brokers_that_are_away_are_an_error_worth_another_try() {
+    let options = DeadLetterOptions::new(HANDLER, "shop.accounting", "r1");
+    let nobody = Cluster::at("127.0.0.1:1");
+    let dlq = keylane_kafka::Dlq::new(nobody.config(), "shop", &options, &["tasks".to_owned()]);
+    let error = dlq.redrive(RedriveOptions::default()).await.unwrap_err();
+    assert!(matches!(error, KafkaError::Unreachable { .. }) && error.can_retry(), "{error}");
+}

@@ -1,0 +1,185 @@
+//! Topics that change: made anew under their name, cut by retention, ended by what is no record.
+
+#![allow(clippy::unwrap_used, reason = "a failed expectation is to end the test")]
+
+mod support;
+
+use std::time::Duration;
+
+use keylane_kafka::{ConsumerConfig, Health, Lost, NewTopic, Start};
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use support::{Cluster, PATIENCE, Recorder, consumer, meters, unique, until, until_assigned, until_health};
+
+const LIMIT: Duration = Duration::from_secs(5);
+
+fn admin(cluster: &Cluster) -> AdminClient<DefaultClientContext> {
+    ClientConfig::new().set("bootstrap.servers", &cluster.bootstrap).create().unwrap()
+}
+
+/// Deletes the topic and makes it again under its name.
+async fn make_anew(cluster: &Cluster, topic: &str) {
+    let deleted = admin(cluster).delete_topics(&[topic], &AdminOptions::new()).await.unwrap();
+    deleted.into_iter().next().unwrap().unwrap();
+    let give_up = tokio::time::Instant::now() + PATIENCE;
+    // A broker may take a while to forget a name.
+    while let Err(error) = cluster.admin().create_topics(&[NewTopic::new(topic, 1)]).await {
+        assert!(tokio::time::Instant::now() < give_up, "{error}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Removes what lies below the offset, as retention would.
+async fn cut(cluster: &Cluster, topic: &str, below: i64) {
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, 0, Offset::Offset(below)).unwrap();
+    let done = admin(cluster).delete_records(&list, &AdminOptions::new()).await.unwrap();
+    done.elements().first().unwrap().error().unwrap();
+}
+
+fn values(recorder: &Recorder) -> Vec<u32> {
+    let text = |event: &std::sync::Arc<keylane_engine::Event>| {
+        String::from_utf8(event.value.clone().unwrap().to_vec()).unwrap().parse().unwrap()
+    };
+    let mut values: Vec<u32> = recorder.events().iter().map(text).collect();
+    values.sort_unstable();
+    values
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_made_anew_is_read_from_its_beginning() {
+    let cluster = Cluster::start().await;
+    let (topic, group, recorder) = (cluster.topic(1).await, unique("group"), Recorder::new());
+    cluster.produce(&topic, 0, 0..10);
+    let intake = cluster.intake(consumer(&group, &topic, Start::Earliest), &recorder);
+    until("the first topic's records", || recorder.count() == 10).await;
+    make_anew(&cluster, &topic).await;
+    cluster.produce(&topic, 0, 100..104);
+    until("the second topic's records", || recorder.count() >= 14).await;
+    until("their commit", || cluster.committed_offset(&group, &topic, 0) == Some(4)).await;
+    assert!(intake.stop(LIMIT).await.committed);
+    assert_eq!(values(&recorder), (0..10).chain(100..104).collect::<Vec<_>>());
+    let begun = recorder.all_begun();
+    assert_ne!(begun.first().unwrap().topic_id, begun.last().unwrap().topic_id);
+    assert_eq!(begun.last().unwrap().restored.base, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_made_anew_while_nobody_read_is_not_taken_for_the_former_one() {
+    let cluster = Cluster::start().await;
+    let (topic, group) = (cluster.topic(1).await, unique("group"));
+    cluster.produce(&topic, 0, 0..10);
+    let first = Recorder::new();
+    let intake = cluster.intake(consumer(&group, &topic, Start::Earliest), &first);
+    until("the first topic's records", || first.count() == 10).await;
+    assert!(intake.stop(LIMIT).await.committed);
+    make_anew(&cluster, &topic).await;
+    // Longer than the former one: nothing but the id tells that offset 10 is not where it was.
+    cluster.produce(&topic, 0, 100..120);
+    let second = Recorder::new();
+    let intake = cluster.intake(consumer(&group, &topic, Start::Earliest), &second);
+    until("all of the second topic", || second.count() == 20).await;
+    assert_eq!(values(&second), (100..120).collect::<Vec<_>>());
+    assert!(intake.stop(LIMIT).await.committed);
+    assert_eq!(cluster.committed_offset(&group, &topic, 0), Some(20));
+}
+
+/// A commit at 2, and nothing left of the records below 6.
+async fn cut_before_it_was_read(cluster: &Cluster, lost: Lost) -> (String, ConsumerConfig) {
+    let (topic, group) = (cluster.topic(1).await, unique("group"));
+    cluster.produce(&topic, 0, 0..10);
+    cluster.commit(&group, &topic, 0, 2, "");
+    cut(cluster, &topic, 6).await;
+    let config = ConsumerConfig { lost, ..consumer(&group, &topic, Start::Earliest) };
+    (topic, config)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_lost_to_retention_stop_the_partition_with_their_number() {
+    meters::install();
+    let cluster = Cluster::start().await;
+    let (topic, config) = cut_before_it_was_read(&cluster, Lost::Stop).await;
+    let (group, recorder) = (config.group.clone(), Recorder::new());
+    let intake = cluster.intake(config, &recorder);
+    let told = until_health(
+        &mut intake.health(),
+        "the fault",
+        |told| matches!(told, Health::Assigned { faulted, .. } if faulted.len() == 1),
+    )
+    .await
+    .to_string();
+    assert!(told.contains("offset 2") && told.contains("4 records"), "{told}");
+    assert_eq!(meters::count("keylane_records_lost_total", &[&format!("topic={topic}")]), 4);
+    intake.stop(LIMIT).await;
+    assert_eq!(recorder.count(), 0);
+    assert_eq!(cluster.committed_offset(&group, &topic, 0), Some(2), "left for the operator");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_lost_to_retention_are_counted_and_passed_where_policy_says_so() {
+    meters::install();
+    let cluster = Cluster::start().await;
+    let (topic, config) = cut_before_it_was_read(&cluster, Lost::GoOn).await;
+    let (group, recorder) = (config.group.clone(), Recorder::new());
+    let intake = cluster.intake(config, &recorder);
+    until("what is left", || recorder.count() == 4).await;
+    cluster.produce(&topic, 0, 10..12);
+    until("what came later", || recorder.count() == 6).await;
+    until("no lag", || intake.lag() == Some(0)).await;
+    assert!(intake.stop(LIMIT).await.committed);
+    assert_eq!(recorder.offsets(0), (6..12).collect::<Vec<_>>());
+    assert_eq!(meters::count("keylane_records_lost_total", &[&format!("topic={topic}")]), 4);
+    assert_eq!(cluster.committed_offset(&group, &topic, 0), Some(12));
+    assert_eq!(recorder.assignments(), 1, "the same owner went on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn markers_and_aborted_records_hold_nothing_up() {
+    let Some(cluster) = Cluster::real_or_say("a transaction") else { return };
+    let (topic, group, recorder) = (cluster.topic(1).await, unique("group"), Recorder::new());
+    let mut client = ClientConfig::new();
+    client.set("bootstrap.servers", &cluster.bootstrap).set("transactional.id", unique("transactional"));
+    let producer: BaseProducer = client.create().unwrap();
+    producer.init_transactions(PATIENCE).unwrap();
+    let transaction = |records: u32| {
+        producer.begin_transaction().unwrap();
+        for number in 0..records {
+            let key = format!("key-{number}");
+            producer
+                .send(BaseRecord::to(&topic).partition(0).key(&key).payload("v"))
+                .map_err(|(e, _)| e)
+                .unwrap();
+        }
+        producer.flush(PATIENCE).unwrap();
+    };
+    transaction(5);
+    producer.commit_transaction(PATIENCE).unwrap();
+    let intake = cluster.intake(consumer(&group, &topic, Start::Earliest), &recorder);
+    // Five records and the marker.
+    until("the marker passed", || cluster.committed_offset(&group, &topic, 0) == Some(6)).await;
+    until("no lag", || intake.lag() == Some(0)).await;
+    transaction(3);
+    producer.abort_transaction(PATIENCE).unwrap();
+    until("the aborted ones passed", || cluster.committed_offset(&group, &topic, 0) == Some(10)).await;
+    until("no lag", || intake.lag() == Some(0)).await;
+    assert_eq!(recorder.offsets(0), (0..5).collect::<Vec<_>>());
+    assert!(intake.stop(LIMIT).await.committed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_topic_is_read_beside_its_source_and_from_its_beginning() {
+    let cluster = Cluster::start().await;
+    let (topic, retry, recorder) = (cluster.topic(1).await, cluster.topic(1).await, Recorder::new());
+    cluster.produce(&topic, 0, 0..5);
+    cluster.produce(&retry, 0, 100..103);
+    let mut config = consumer(&unique("group"), &topic, Start::Latest);
+    config.retry_topics.push(retry);
+    let intake = cluster.intake(config, &recorder);
+    until_assigned(&intake, 2).await;
+    cluster.produce(&topic, 0, 5..7);
+    until("both", || recorder.count() == 5).await;
+    assert_eq!(values(&recorder), [5, 6, 100, 101, 102]);
+    assert!(intake.stop(LIMIT).await.committed);
+}

@@ -1,0 +1,58 @@
+//! The operator's commands: they ask a running host through its admin port. `keylane status` shows how it
+//! stands, `keylane lanes` decides about an event that waits.
+
+mod client;
+mod text;
+
+use std::process::ExitCode;
+
+pub(crate) use client::OperatorError;
+
+use crate::api::{HostStatus, LaneCommand, path};
+use crate::cli::{LanesCommand, StatusArgs};
+use crate::print::say;
+use client::Client;
+
+/// `keylane status`
+///
+/// # Errors
+/// When the host cannot be asked, or does not answer what was asked.
+pub(crate) async fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
+    let answer = Client::of(&args.config)?.get(path::STATUS).await?;
+    let unexpected = |error: serde_json::Error| OperatorError::unexpected(&error);
+    if args.json {
+        let status: serde_json::Value = serde_json::from_str(&answer).map_err(unexpected)?;
+        say(&format!("{status:#}"))?;
+    } else {
+        let status: HostStatus = serde_json::from_str(&answer).map_err(unexpected)?;
+        say(&text::status(&status))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `keylane lanes`
+///
+/// # Errors
+/// As [`status`].
+pub(crate) async fn lanes(command: &LanesCommand) -> anyhow::Result<ExitCode> {
+    let (path, lane, offset) = match command {
+        LanesCommand::Resume(args) => (path::RESUME, &args.lane, args.offset),
+        LanesCommand::Skip(args) => (path::SKIP, &args.lane, Some(args.offset)),
+    };
+    let wish = LaneCommand {
+        handler: lane.handler.clone(),
+        topic: lane.topic.clone(),
+        partition: lane.partition,
+        offset,
+    };
+    Client::of(&lane.config)?.post(path, &wish).await?;
+    let place = format!("{}[{}] of {}", lane.topic, lane.partition, lane.handler);
+    say(&match (command, offset) {
+        (LanesCommand::Resume(_), Some(offset)) => format!("{place}: offset {offset} is tried again"),
+        (LanesCommand::Resume(_), None) => format!("{place}: everything that was paused is tried again"),
+        (LanesCommand::Skip(_), offset) => {
+            format!("{place}: offset {} is skipped", offset.unwrap_or_default())
+        }
+    })?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,101 @@
+//! The checker: judges what a round left behind, and nothing else. Each rule names what breaks it.
+//!
+//! What a handler told is at least once: a repeat is right where a fault explains it, and wrong elsewhere.
+//! What was not repeated has no excuse: every event ends, and the first endings of a key are in order.
+
+mod case;
+mod commits;
+mod endings;
+mod excuses;
+mod input;
+mod letters;
+mod losses;
+mod order;
+mod repeats;
+
+use serde::Serialize;
+
+use crate::evidence::Evidence;
+use case::Case;
+use excuses::Excuses;
+
+/// How many findings of one rule are written out.
+const SHOWN: usize = 20;
+
+/// What was counted. Sums of rounds are sums of these.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Tally {
+    /// Events of the input.
+    pub events: usize,
+    /// Events whose handler was done.
+    pub done: usize,
+    /// Events in the dead letters.
+    pub dead: usize,
+    /// Endings of an event that had one, because the first one's host was killed.
+    pub repeats_killed: usize,
+    /// The same, because a host stood still.
+    pub repeats_stopped: usize,
+    /// The same, because the first one's host lost the partition in the wake of a fault.
+    pub repeats_lost: usize,
+    /// The same, because a broker was killed.
+    pub repeats_broker: usize,
+    /// Partitions that hosts say they lost.
+    pub losses: usize,
+    /// Events of one key at once in two hosts, around a host that stood still or a broker that was killed.
+    pub overlaps: usize,
+    /// Attempts of events that do not fail by themselves.
+    pub innocent: usize,
+    /// Commits that were looked at while the round ran.
+    pub commits: usize,
+    /// Commits that went back, around a fault.
+    pub commits_back: usize,
+    /// The longest time from a record's writing to its first ending, in milliseconds.
+    pub longest_ms: u64,
+}
+
+impl Tally {
+    /// All repeats.
+    #[must_use]
+    pub fn repeats(&self) -> usize {
+        self.repeats_killed + self.repeats_stopped + self.repeats_lost + self.repeats_broker
+    }
+}
+
+/// What the checker found.
+#[derive(Debug, Default)]
+pub struct Verdict {
+    /// What is wrong; nothing if all is right.
+    pub findings: Vec<String>,
+    /// What was counted.
+    pub tally: Tally,
+}
+
+type Rule = fn(&Case<'_>, &Excuses, &mut Verdict);
+
+/// Judges the evidence.
+#[must_use]
+pub fn judge(evidence: &Evidence) -> Verdict {
+    let mut verdict = Verdict::default();
+    let case = Case::of(evidence, &mut verdict);
+    let excuses = Excuses::of(evidence);
+    let rules: [(&str, Rule); 7] = [
+        ("input", input::check),
+        ("endings", endings::check),
+        ("order", order::check),
+        ("repeats", repeats::check),
+        ("dead letters", letters::check),
+        ("commits", commits::check),
+        ("losses", losses::check),
+    ];
+    let mut findings = std::mem::take(&mut verdict.findings);
+    for (name, rule) in rules {
+        rule(&case, &excuses, &mut verdict);
+        let found = std::mem::take(&mut verdict.findings);
+        let more = found.len().saturating_sub(SHOWN);
+        findings.extend(found.into_iter().take(SHOWN).map(|finding| format!("{name}: {finding}")));
+        if more > 0 {
+            findings.push(format!("{name}: and {more} more"));
+        }
+    }
+    Verdict { findings, tally: verdict.tally }
+}

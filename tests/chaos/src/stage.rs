@@ -1,0 +1,199 @@
+//! The stage: brokers, hosts, topics, and what is known of them. It lives through all rounds.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+
+use crate::cluster::Cluster;
+use crate::evidence::{self, Evidence};
+use crate::faults::{Deed, FaultLog};
+use crate::fleet::{Fleet, INPUT, LETTERS, Protocol, SEEN};
+use crate::onlooker::Onlooker;
+use crate::plan::{GUEST_SLOT, HOSTS, Plan};
+use crate::play::{self, Played};
+use crate::report::say;
+use crate::samples::Sampler;
+use crate::waiting;
+
+/// Partitions of the input at first, and of the topic of the tellings for ever.
+const PARTITIONS: i32 = 24;
+/// Partitions of the dead letters.
+const LETTER_PARTITIONS: i32 = 6;
+/// A dead letter is the record and more.
+const LETTER_BYTES: (&str, &str) = ("max.message.bytes", "2097152");
+/// Partitions that one addition adds, and how many there may be.
+const ADDED: i32 = 2;
+const PARTITIONS_MAX: i32 = 48;
+/// How long everything may take to be as it was: hosts ready, replicas in sync.
+pub const HEAL_LIMIT: Duration = Duration::from_secs(180);
+/// How long the group may take to have handled everything, once nothing is wrong any more.
+const DRAIN_LIMIT: Duration = Duration::from_secs(240);
+
+/// Everything that runs. The fields are dropped in this order: hosts, then brokers, then the folder.
+pub struct Stage {
+    /// The hosts.
+    pub fleet: Fleet,
+    /// Asks the brokers.
+    pub onlooker: Onlooker,
+    /// The brokers.
+    pub cluster: Cluster,
+    /// What was done to them.
+    pub log: FaultLog,
+    partitions: i32,
+    next_id: u64,
+    folder: TempDir,
+}
+
+/// What a round left behind, and how long it took until all was handled.
+pub struct Outcome {
+    /// What lies in Kafka.
+    pub evidence: Evidence,
+    /// What went wrong on the stage itself.
+    pub findings: Vec<String>,
+    /// From the last record's acknowledgement until the group was at the end of every partition, in
+    /// milliseconds.
+    pub drain_ms: u64,
+}
+
+impl Stage {
+    /// Starts brokers and hosts, makes the topics, and waits until all hosts are ready.
+    ///
+    /// # Errors
+    /// When something does not start.
+    pub fn start(protocol: Protocol) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("keylane-chaos-").tempdir()?;
+        let cluster = Cluster::start(folder.path())?;
+        let onlooker = Onlooker::new(&cluster.bootstrap())?;
+        onlooker.make_topic(INPUT, PARTITIONS, &[])?;
+        // The checker needs to know when these were written, by a clock that is not the host's.
+        let by_broker = ("message.timestamp.type", "LogAppendTime");
+        onlooker.make_topic(SEEN, PARTITIONS, &[by_broker])?;
+        onlooker.make_topic(LETTERS, LETTER_PARTITIONS, &[by_broker, LETTER_BYTES])?;
+        Onlooker::until_known(&cluster.bootstrap(), &[INPUT, SEEN, LETTERS], HEAL_LIMIT)?;
+        let ports = (0..=GUEST_SLOT).map(|slot| cluster.admin_port(slot)).collect::<Result<_>>()?;
+        let fleet = Fleet::new(folder.path().to_owned(), cluster.bootstrap(), ports, protocol)?;
+        let log = FaultLog::default();
+        let mut stage = Self { fleet, onlooker, cluster, log, partitions: PARTITIONS, next_id: 0, folder };
+        let started = (0..HOSTS).try_for_each(|slot| stage.start_host(slot));
+        let ready = started.and_then(|()| stage.fleet.until_ready(HEAL_LIMIT));
+        match ready {
+            Ok(()) => Ok(stage),
+            Err(error) => Err(error.context(format!("what happened is in {}", stage.keep().display()))),
+        }
+    }
+
+    /// Where everything is written down.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Ends everything and leaves the folder where it is.
+    #[must_use]
+    pub fn keep(self) -> PathBuf {
+        let Self { fleet, mut cluster, folder, .. } = self;
+        cluster.keep();
+        drop(fleet);
+        drop(cluster);
+        folder.keep()
+    }
+
+    /// Starts a host in a slot.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_host(&mut self, slot: usize) -> Result<()> {
+        let number = self.fleet.start(slot)?;
+        self.log.happens(Deed::StartedHost(number));
+        Ok(())
+    }
+
+    /// Adds partitions to the input, unless it has very many already.
+    ///
+    /// # Errors
+    /// When the brokers refuse.
+    pub fn add_partitions(&mut self, sampler: &Sampler) -> Result<()> {
+        let partitions = (self.partitions + ADDED).min(PARTITIONS_MAX);
+        if partitions > self.partitions {
+            self.onlooker.add_partitions(INPUT, partitions)?;
+            self.partitions = partitions;
+            sampler.has_partitions(partitions);
+            self.log.happens(Deed::AddedPartitions(partitions));
+        }
+        Ok(())
+    }
+
+    /// Plays one round and gathers what it left behind.
+    ///
+    /// # Errors
+    /// When the stage itself does not work: a tool, a broker that does not come back, the producer.
+    pub fn round(&mut self, plan: &Plan) -> Result<Outcome> {
+        let began_at = self.onlooker.ends(INPUT)?;
+        let (seen_at, letters_at) = (self.onlooker.ends(SEEN)?, self.onlooker.ends(LETTERS)?);
+        let sampler = Sampler::start(&self.cluster.bootstrap(), self.partitions)?;
+        let Played { written, mut findings } = play::play(self, &sampler, plan, self.next_id)?;
+        self.next_id += u64::try_from(written.len())?;
+        let written_at = waiting::now_ms();
+        let ends = self.onlooker.ends(INPUT)?;
+        if let Err(error) = self.fleet.until_ready(HEAL_LIMIT) {
+            findings.push(format!("hosts: {error:#}"));
+        }
+        let committed = self.until_committed(&ends)?;
+        let drain_ms = waiting::now_ms().saturating_sub(written_at);
+        let bootstrap = self.cluster.bootstrap();
+        let samples = sampler.finish()?;
+        let letters = evidence::read(&bootstrap, LETTERS, &letters_at, &self.onlooker.ends(LETTERS)?)?;
+        let revision = |letter: &evidence::Stored| {
+            let revision = letter.header("keylane-revision")?;
+            Some((revision.to_owned(), self.fleet.host_of_revision(revision)?))
+        };
+        let evidence = Evidence {
+            input: evidence::read(&bootstrap, INPUT, &began_at, &ends)?,
+            seen: evidence::read(&bootstrap, SEEN, &seen_at, &self.onlooker.ends(SEEN)?)?,
+            revisions: letters.iter().filter_map(revision).collect(),
+            letters,
+            written,
+            began_at,
+            ends,
+            committed,
+            samples,
+            losses: self.fleet.losses()?,
+            faults: self.log.clone(),
+        };
+        Ok(Outcome { evidence, findings, drain_ms })
+    }
+
+    /// What is committed when the group is at the end of every partition, or when the limit has passed:
+    /// then the checker will say what is missing.
+    fn until_committed(&self, ends: &BTreeMap<i32, i64>) -> Result<BTreeMap<i32, i64>> {
+        let mut committed = BTreeMap::new();
+        let waited = waiting::until("the group is at all ends", DRAIN_LIMIT, || {
+            // A coordinator may be on its way; the limit holds for that too.
+            if let Ok(answer) = self.onlooker.committed(INPUT, self.partitions) {
+                committed = answer;
+            }
+            let is_there =
+                |(partition, end): (&i32, &i64)| *end == 0 || committed.get(partition) == Some(end);
+            Ok(ends.iter().all(is_there).then_some(()))
+        });
+        if let Err(error) = waited {
+            say(&format!("{error:#}"));
+        }
+        Ok(committed)
+    }
+}
+
+/// Saves what a failed round left, in a folder of its own.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn save(folder: &Path, plan: &Plan, outcome: &Outcome, findings: &[String]) -> Result<()> {
+    let folder = folder.join("failed-round");
+    std::fs::create_dir_all(&folder)?;
+    std::fs::write(folder.join("plan.json"), serde_json::to_string_pretty(plan)?)?;
+    std::fs::write(folder.join("findings.txt"), findings.join("\n") + "\n")?;
+    outcome.evidence.save(&folder).context("the evidence could not be written down")
+}

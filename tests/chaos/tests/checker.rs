@@ -1,0 +1,340 @@
+//! The checker bites: clean evidence is right, and each thing that is broken in it is found.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
+
+use keylane_chaos::check::judge;
+use keylane_chaos::evidence::{Evidence, Stored};
+use keylane_chaos::fate::{Fate, NEVER};
+use keylane_chaos::faults::{Deed, Entry, FaultLog};
+use keylane_chaos::fleet::{HANDLER, INPUT};
+use keylane_chaos::losses::Loss;
+use keylane_chaos::samples::Sample;
+use keylane_chaos::traffic::Written;
+
+/// Events of the partition 3, alternately of the keys `a` (even) and `b` (odd).
+const EVENTS: i64 = 12;
+/// This one is rejected, that one is never done.
+const REJECTED: i64 = 3;
+const HOPELESS: i64 = 6;
+/// The host that handles all of them, and one that has nothing to do with them.
+const HOST: u32 = 1;
+const OTHER: u32 = 2;
+
+fn written_ms(offset: i64) -> u64 {
+    10_000 + 100 * offset.unsigned_abs()
+}
+
+fn ended_ms(offset: i64) -> u64 {
+    written_ms(offset) + 50
+}
+
+fn fate(offset: i64) -> Fate {
+    match offset {
+        REJECTED => Fate::Reject,
+        HOPELESS => Fate::Retry(NEVER),
+        _ => Fate::Done,
+    }
+}
+
+fn input(offset: i64) -> Stored {
+    let mut value = fate(offset).line(offset.unsigned_abs()).into_bytes();
+    value.extend_from_slice(b"\xff\x00");
+    Stored {
+        partition: 3,
+        offset,
+        at_ms: written_ms(offset),
+        key: Some(if offset % 2 == 0 { b"a".to_vec() } else { b"b".to_vec() }),
+        value: Some(value),
+        headers: vec![("more".to_owned(), None), ("more".to_owned(), Some(vec![0xff]))],
+    }
+}
+
+/// What a host tells of an event; `at` is the offset of the telling.
+fn telling(offset: i64, host: u32, at: i64, at_ms: u64) -> Stored {
+    let value = format!("{host:08} 3 {offset} 1 {} {}", at_ms - 5, at_ms - 2);
+    Stored {
+        partition: i32::from(offset % 2 != 0),
+        offset: at,
+        at_ms,
+        key: input(offset).key,
+        value: Some(value.into_bytes()),
+        headers: vec![("keylane-origin".to_owned(), Some(format!("{INPUT}/3/{offset}").into_bytes()))],
+    }
+}
+
+fn letter(offset: i64, class: &str, at: i64) -> Stored {
+    let input = input(offset);
+    let mut headers = input.headers;
+    for (name, value) in [
+        ("origin-topic", INPUT.to_owned()),
+        ("origin-partition", "3".to_owned()),
+        ("origin-offset", offset.to_string()),
+        ("origin-timestamp", input.at_ms.to_string()),
+        ("handler", HANDLER.to_owned()),
+        ("revision", "abc".to_owned()),
+        ("attempts", "1".to_owned()),
+        ("error-class", class.to_owned()),
+    ] {
+        headers.push((format!("keylane-{name}"), Some(value.into_bytes())));
+    }
+    Stored { partition: 0, offset: at, at_ms: ended_ms(offset), headers, ..input }
+}
+
+fn clean() -> Evidence {
+    let written = |offset| {
+        let Stored { key, value, headers, .. } = input(offset);
+        ((3, offset), Written { key, value: value.unwrap(), headers })
+    };
+    let done = (0..EVENTS).filter(|offset| fate(*offset) == Fate::Done);
+    Evidence {
+        began_at: [(3, 0), (4, 7)].into(),
+        written: (0..EVENTS).map(written).collect(),
+        input: (0..EVENTS).map(input).collect(),
+        seen: done.map(|offset| telling(offset, HOST, 40 + offset, ended_ms(offset))).collect(),
+        letters: vec![letter(REJECTED, "reject", 9), letter(HOPELESS, "retry", 10)],
+        revisions: [(b"abc".to_vec(), HOST)].into(),
+        ends: [(3, EVENTS), (4, 7), (5, 0)].into(),
+        committed: [(3, EVENTS), (4, 7)].into(),
+        samples: vec![
+            Sample { partition: 3, committed: 5, at_ms: ended_ms(4) },
+            Sample { partition: 3, committed: EVENTS, at_ms: ended_ms(EVENTS) },
+        ],
+        losses: Vec::new(),
+        faults: FaultLog::default(),
+    }
+}
+
+/// Clean evidence with one thing changed; answers what is found.
+fn found(change: impl FnOnce(&mut Evidence)) -> Vec<String> {
+    let mut evidence = clean();
+    change(&mut evidence);
+    judge(&evidence).findings
+}
+
+/// Something of this rule is found, with these words.
+#[track_caller]
+fn bites(words: &str, change: impl FnOnce(&mut Evidence)) {
+    let found = found(change);
+    assert!(found.iter().any(|finding| finding.contains(words)), "{words:?} is not in {found:?}");
+}
+
+fn fault(evidence: &mut Evidence, deed: Deed, from_ms: u64, until_ms: u64) {
+    evidence.faults.entries.push(Entry { deed, from_ms, until_ms });
+}
+
+fn telling_of(evidence: &mut Evidence, offset: i64) -> &mut Stored {
+    evidence.seen.iter_mut().find(|telling| telling.offset == 40 + offset).unwrap()
+}
+
+#[test]
+fn clean_evidence_is_right() {
+    let verdict = judge(&clean());
+    assert_eq!(verdict.findings, Vec::<String>::new());
+    let tally = verdict.tally;
+    assert_eq!((tally.events, tally.done, tally.dead, tally.longest_ms, tally.commits), (12, 10, 2, 50, 2));
+}
+
+#[test]
+fn what_the_producer_wrote_must_be_in_the_topic() {
+    bites("is not there", |evidence| {
+        evidence.input.pop();
+    });
+    bites("was not acknowledged", |evidence| {
+        evidence.written.remove(&(3, 4));
+    });
+    bites("is not what was written", |evidence| evidence.input[4].value.as_mut().unwrap().push(1));
+    bites("is not what was written", |evidence| evidence.input[4].headers[0].1 = Some(Vec::new()));
+}
+
+#[test]
+fn a_lost_event_is_found() {
+    bites("(3, 4) is lost", |evidence| evidence.seen.retain(|telling| telling.offset != 44));
+    bites("(3, 6) is lost", |evidence| {
+        evidence.letters.pop();
+    });
+    bites("passes an event", |evidence| evidence.seen.retain(|telling| telling.offset != 44));
+}
+
+#[test]
+fn a_wrong_ending_is_found() {
+    bites("(3, 4) ended wrongly", |evidence| evidence.letters.push(letter(4, "trap", 11)));
+    bites("(3, 3) ended wrongly", |evidence| {
+        evidence.seen.push(telling(REJECTED, HOST, 43, ended_ms(REJECTED)));
+    });
+    bites("without an event", |evidence| evidence.seen.push(telling(99, HOST, 99, ended_ms(99))));
+    bites("another key", |evidence| telling_of(evidence, 4).key = Some(b"b".to_vec()));
+    bites("another origin", |evidence| telling_of(evidence, 4).headers.clear());
+    bites("no telling", |evidence| telling_of(evidence, 4).value = Some(b"4".to_vec()));
+}
+
+#[test]
+fn an_event_that_fails_once_is_not_done_by_its_first_attempt() {
+    let retried = |evidence: &mut Evidence| {
+        evidence.input[4].value = Some(Fate::Retry(1).line(4).into_bytes());
+        evidence.written.get_mut(&(3, 4)).unwrap().value = Fate::Retry(1).line(4).into_bytes();
+    };
+    bites("was done by attempt 1", retried);
+}
+
+#[test]
+fn an_earlier_rounds_ending_needs_a_host_that_stood_still() {
+    let late = |evidence: &mut Evidence| {
+        let mut telling = telling(4, OTHER, 60, 12_000);
+        telling.value = Some(b"00000002 4 6 1 11000 11500".to_vec());
+        evidence.seen.push(telling);
+    };
+    bites("without an event", late);
+    let excused = found(|evidence| {
+        late(evidence);
+        fault(evidence, Deed::StoppedHost(OTHER), 11_200, 11_900);
+    });
+    assert_eq!(excused, Vec::<String>::new());
+}
+
+#[test]
+fn swapped_order_is_found() {
+    let swap = |evidence: &mut Evidence| {
+        let (at, at_ms) = (telling_of(evidence, 8).offset, telling_of(evidence, 8).at_ms);
+        telling_of(evidence, 4).at_ms = at_ms + 1;
+        telling_of(evidence, 4).offset = at + 1;
+    };
+    bites("a swapped", swap);
+    // Nothing excuses it.
+    bites("a swapped", |evidence| {
+        swap(evidence);
+        fault(evidence, Deed::KilledBroker(1), 0, u64::MAX);
+        fault(evidence, Deed::StoppedHost(HOST), 0, u64::MAX);
+    });
+    // A dead letter that is later than what follows it.
+    bites("b swapped", |evidence| evidence.letters[0].at_ms = ended_ms(5) + 1);
+}
+
+#[test]
+fn a_host_that_goes_back_is_found() {
+    let again = |evidence: &mut Evidence| {
+        evidence.seen.push(telling(8, OTHER, 60, ended_ms(12)));
+        evidence.seen.push(telling(4, OTHER, 61, ended_ms(12) + 50));
+        fault(evidence, Deed::KilledHost(HOST), ended_ms(10), ended_ms(10));
+    };
+    bites("went back within a host", again);
+    let excused = found(|evidence| {
+        again(evidence);
+        fault(evidence, Deed::StoppedHost(OTHER), ended_ms(12) + 5, ended_ms(12) + 40);
+    });
+    assert_eq!(excused, Vec::<String>::new());
+}
+
+#[test]
+fn an_unexplained_repeat_is_found() {
+    let repeat = |evidence: &mut Evidence| evidence.seen.push(telling(8, OTHER, 60, ended_ms(12)));
+    bites("no fault explains it", repeat);
+    bites("no fault explains it", |evidence| {
+        evidence.letters.push(Stored { offset: 20, ..letter(HOPELESS, "retry", 11) });
+    });
+    let with = |deed: Deed, from_ms: u64| {
+        found(|evidence| {
+            repeat(evidence);
+            fault(evidence, deed, from_ms, from_ms);
+        })
+    };
+    let right = Vec::<String>::new();
+    assert_eq!(with(Deed::KilledHost(HOST), ended_ms(9)), right);
+    assert_eq!(with(Deed::StoppedHost(HOST), ended_ms(9)), right);
+    assert_eq!(with(Deed::KilledBroker(2), ended_ms(9)), right);
+    // Another host, long after, or a host that left in good order.
+    assert_ne!(with(Deed::KilledHost(7), ended_ms(9)), right);
+    assert_ne!(with(Deed::KilledHost(HOST), ended_ms(9) + 60_000), right);
+    assert_ne!(with(Deed::EndedHost(HOST), ended_ms(9)), right);
+    assert_ne!(with(Deed::StartedHost(OTHER), ended_ms(9)), right);
+    assert_ne!(with(Deed::KilledBroker(2), 0), right);
+}
+
+#[test]
+fn a_lost_partition_excuses_a_repeat_in_the_wake_of_a_fault() {
+    let repeat = |evidence: &mut Evidence, partition: i32, host: u32| {
+        evidence.seen.push(telling(8, OTHER, 60, ended_ms(12)));
+        evidence.losses.push(Loss { host, partition, at_ms: ended_ms(9) });
+    };
+    bites("Loss { host: 1", |evidence| repeat(evidence, 3, HOST));
+    bites("no fault explains it", |evidence| repeat(evidence, 3, HOST));
+    let with = |partition: i32, host: u32| {
+        found(|evidence| {
+            repeat(evidence, partition, host);
+            fault(evidence, Deed::StoppedHost(7), ended_ms(7), ended_ms(8));
+        })
+    };
+    assert_eq!(with(3, HOST), Vec::<String>::new());
+    // Another partition, or another host.
+    assert_ne!(with(4, HOST), Vec::<String>::new());
+    assert_ne!(with(3, 7), Vec::<String>::new());
+}
+
+#[test]
+fn repeats_are_counted_by_what_explains_them() {
+    let mut evidence = clean();
+    evidence.seen.push(telling(8, OTHER, 60, ended_ms(12)));
+    fault(&mut evidence, Deed::KilledBroker(1), ended_ms(9), ended_ms(10));
+    fault(&mut evidence, Deed::KilledHost(HOST), ended_ms(9), ended_ms(9));
+    let tally = judge(&evidence).tally;
+    assert_eq!((tally.repeats_killed, tally.repeats_stopped, tally.repeats_broker), (1, 0, 0));
+}
+
+#[test]
+fn two_events_of_a_key_at_once_are_found() {
+    let at_once = |evidence: &mut Evidence| {
+        telling_of(evidence, 8).value =
+            Some(format!("00000001 3 8 1 {} {}", ended_ms(2), ended_ms(8)).into_bytes());
+    };
+    bites("handled twice at once", at_once);
+    let mut evidence = clean();
+    at_once(&mut evidence);
+    fault(&mut evidence, Deed::StoppedHost(HOST), ended_ms(3), ended_ms(7));
+    let verdict = judge(&evidence);
+    // The one that took long covers the two before it.
+    assert_eq!((verdict.findings, verdict.tally.overlaps > 0), (Vec::new(), true));
+}
+
+#[test]
+fn an_altered_dead_letter_is_found() {
+    bites("not the input's", |evidence| evidence.letters[0].value.as_mut().unwrap().push(0));
+    bites("not the input's", |evidence| evidence.letters[0].key = None);
+    bites("a header is not the input's", |evidence| evidence.letters[0].headers[0].1 = Some(Vec::new()));
+    bites("neither", |evidence| evidence.letters[0].headers.push(("other".to_owned(), None)));
+    bites("error class", |evidence| evidence.letters[0] = letter(REJECTED, "trap", 9));
+    let set = |name: &'static str, value: &'static str| {
+        move |evidence: &mut Evidence| {
+            let letter = &mut evidence.letters[0];
+            letter.headers.iter_mut().find(|(header, _)| header == name).unwrap().1 = Some(value.into());
+        }
+    };
+    bites("origin-timestamp is not true", set("keylane-origin-timestamp", "1"));
+    bites("origin-topic is not true", set("keylane-origin-topic", "other"));
+    bites("keylane-attempts", set("keylane-attempts", "0"));
+    bites("keylane-revision", set("keylane-revision", "unknown"));
+    bites("(3, 3) is lost", set("keylane-origin-offset", "4"));
+    bites("without its origin", set("keylane-origin-offset", "none"));
+}
+
+#[test]
+fn a_wrong_commit_is_found() {
+    bites("committed is Some(13)", |evidence| {
+        evidence.committed.insert(3, EVENTS + 1);
+    });
+    bites("committed is Some(11)", |evidence| {
+        evidence.committed.insert(3, EVENTS - 1);
+    });
+    bites("committed is None", |evidence| {
+        evidence.committed.remove(&3);
+    });
+    bites("is beyond the end", |evidence| evidence.samples[1].committed = EVENTS + 1);
+    bites("passes an event", |evidence| evidence.samples[0].at_ms = ended_ms(4) - 1);
+    let back = |evidence: &mut Evidence| {
+        evidence.samples.push(Sample { partition: 3, committed: 9, at_ms: ended_ms(EVENTS) + 10 });
+    };
+    bites("went back", back);
+    let excused = found(|evidence| {
+        back(evidence);
+        fault(evidence, Deed::StoppedHost(OTHER), ended_ms(8), ended_ms(EVENTS));
+    });
+    assert_eq!(excused, Vec::<String>::new());
+}

@@ -1,0 +1,40 @@
+//! The checkers: one small one per promise. Each walks through a story and says where the promise breaks.
+
+mod budgets;
+mod charges;
+mod counters;
+mod duplicates;
+mod faults;
+mod lease;
+mod letters;
+mod liveness;
+mod lost;
+mod order;
+mod passing;
+mod retries;
+mod revoke;
+mod tokens;
+
+use crate::story::{Breach, Story};
+
+pub use order::overlaps;
+
+/// A checker.
+pub type Check = fn(&Story) -> Result<(), Breach>;
+
+/// All of them by name.
+pub const CHECKS: &[(&str, Check)] = &[
+    ("faults", faults::check),
+    ("order", order::check),
+    ("passing", passing::check),
+    ("tokens", tokens::check),
+    ("lease", lease::check),
+    ("revoke", revoke::check),
+    ("duplicates", duplicates::check),
+    ("retries", retries::check),
+    ("letters", letters::check),
+    ("budgets", budgets::check),
+    ("lost", lost::check),
+    ("liveness", liveness::check),
+    ("counters", counters::check),
+];

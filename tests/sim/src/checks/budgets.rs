@@ -1,0 +1,75 @@
+//! Every buffer keeps its bound: runs at once, events in a run, records of a partition, bytes of a host, and
+//! the length of a commit's payload.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::coordinator::METADATA_UNITS_MAX;
+use crate::story::{Breach, Story};
+use crate::trace::{How, Note};
+
+/// More than one event of the model weighs, in bytes.
+const EVENT_BYTES: usize = 500;
+
+pub fn check(story: &Story) -> Result<(), Breach> {
+    let plan = &story.plan;
+    let records_max = plan.limits.records + plan.batch;
+    let mut runs: BTreeMap<(u8, u8), usize> = BTreeMap::new();
+    let mut held: BTreeMap<u64, BTreeSet<i64>> = BTreeMap::new();
+    for (at, entry) in story.walk() {
+        match &entry.note {
+            Note::Crashed => runs.retain(|(host, _), _| *host != entry.host),
+            Note::RunBegan { place, events, .. } => {
+                let out = runs.entry((entry.host, place.handler)).or_default();
+                *out += 1;
+                if *out > plan.slots || *events > plan.policy.run_events_max {
+                    let what = format!("{place}: {out} runs of {} slots, {events} events in one", plan.slots);
+                    return Breach::at(at, what);
+                }
+            }
+            Note::RunGone { place, .. } => *runs.entry((entry.host, place.handler)).or_default() -= 1,
+            Note::Delivered { place, number, offsets, .. } => {
+                let held = held.entry(*number).or_default();
+                let wanted =
+                    |offset: &i64| story.record(*place, *offset).is_some_and(|one| story.is_handled(one));
+                held.extend(offsets.iter().copied().filter(wanted));
+                // The restored ones end when they are taken in: they are not seen here.
+                let restored_may_be_held = held.len() > records_max && !is_restored(story, *number);
+                if restored_may_be_held {
+                    return Breach::at(
+                        at,
+                        format!("{place}: {} records are held, at most {records_max}", held.len()),
+                    );
+                }
+            }
+            Note::Ended { number, offset, how: How::Done, .. }
+            | Note::LetterAcked { number, offset, .. }
+            | Note::SkipAsked { number, offset, .. } => {
+                held.entry(*number).or_default().remove(offset);
+            }
+            Note::Submitted { place, payload, .. } => {
+                let units = payload.encode_utf16().count();
+                if units > METADATA_UNITS_MAX {
+                    return Breach::at(at, format!("{place}: a payload of {units} units"));
+                }
+            }
+            _ => {}
+        }
+    }
+    bytes(story)
+}
+
+fn is_restored(story: &Story, assignment: u64) -> bool {
+    story.entries.iter().any(|entry| {
+        matches!(&entry.note, Note::Taken { number, ended, .. } if *number == assignment && !ended.is_empty())
+    })
+}
+
+fn bytes(story: &Story) -> Result<(), Breach> {
+    let plan = &story.plan;
+    let batches = plan.log.partitions as usize * usize::from(plan.handlers) * plan.batch;
+    let most = plan.host_bytes + batches * EVENT_BYTES;
+    match story.ending.remains.iter().find(|remains| remains.bytes_seen > most) {
+        None => Ok(()),
+        Some(remains) => Breach::in_the_end(format!("at most {most} bytes of events: {remains:?}")),
+    }
+}

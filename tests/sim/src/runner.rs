@@ -1,0 +1,170 @@
+//! The model of a component: slow keys, failures of each class, hangs up to a limit. It writes down what it
+//! handles, from the beginning to the end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use keylane_engine::{Attempt, Event, FailureClass, Outcome, RunControl, Runner};
+
+use crate::draw::Draw;
+use crate::process::Process;
+use crate::trace::{How, Note, Place};
+
+/// The classes of failures, in the order of the plan's weights.
+pub const CLASSES: [FailureClass; 7] = [
+    FailureClass::Retry,
+    FailureClass::Reject,
+    FailureClass::Trap,
+    FailureClass::Timeout,
+    FailureClass::Memory,
+    FailureClass::Effects,
+    FailureClass::Undeliverable,
+];
+
+/// What each class is seen as.
+const SEEN: [&str; 7] = [
+    "failure: retry",
+    "failure: reject",
+    "failure: trap",
+    "failure: timeout",
+    "failure: memory",
+    "failure: effects",
+    "failure: undeliverable",
+];
+
+/// The header in which the poller tells the assignment's number, for the trace.
+pub const NUMBER: &str = "number";
+
+/// The last byte of the value of a record that no attempt can handle.
+pub const POISON: u8 = 1;
+
+/// The number of the assignment that delivered an event.
+pub fn number_of(event: &Event) -> u64 {
+    let bytes = event.header(NUMBER).expect("the poller writes a number into each event");
+    u64::from_le_bytes(bytes.as_ref().try_into().unwrap())
+}
+
+/// One handler's component in one host.
+pub struct ModelRunner {
+    pub handler: u8,
+    pub process: Arc<Process>,
+}
+
+/// A run that is out. Dropping it writes down that it is gone, however it went.
+struct RunOut<'a> {
+    process: &'a Process,
+    place: Place,
+    number: u64,
+    run: u64,
+    /// The event that is being handled.
+    handling: Option<i64>,
+    answered: bool,
+}
+
+impl Drop for RunOut<'_> {
+    fn drop(&mut self) {
+        let Self { place, number, run, answered, .. } = *self;
+        if let Some(offset) = self.handling {
+            self.process.saw("event broken off");
+            self.process.note(Note::BrokenOff { place, number, run, offset });
+        }
+        self.process.note(Note::RunGone { place, number, run, answered });
+    }
+}
+
+impl Runner for ModelRunner {
+    async fn run(&self, attempts: Vec<Attempt>, control: RunControl) -> Vec<Outcome> {
+        let first = &attempts[0].event;
+        let place = Place { handler: self.handler, partition: first.source.partition };
+        let number = number_of(first);
+        let run = self.process.next_number();
+        self.process.note(Note::RunBegan { place, number, run, events: attempts.len() });
+        let mut out = RunOut { process: &self.process, place, number, run, handling: None, answered: false };
+        let mut outcomes = Vec::with_capacity(attempts.len());
+        let mut stopped: Vec<u64> = Vec::new();
+        let mut stopped_all = false;
+        for (at, attempt) in attempts.iter().enumerate() {
+            if at > 0 && !stopped_all && !control.may_begin_next() {
+                self.process.saw("run gave events back");
+                stopped_all = true;
+            }
+            if stopped_all || stopped.contains(&attempt.lane) {
+                outcomes.push(Outcome::NotStarted);
+                continue;
+            }
+            let outcome = self.handle(&mut out, attempt).await;
+            if outcome != Outcome::Done {
+                stopped.push(attempt.lane);
+                stopped_all |= self.process.plan.runner.stops_at_failure;
+            }
+            outcomes.push(outcome);
+        }
+        out.answered = true;
+        outcomes
+    }
+}
+
+impl ModelRunner {
+    async fn handle(&self, out: &mut RunOut<'_>, attempt: &Attempt) -> Outcome {
+        let event = &attempt.event;
+        let RunOut { place, number, run, .. } = *out;
+        let offset = event.offset;
+        let key = event.key.as_ref().map(|key| u32::from_le_bytes(key.as_ref().try_into().unwrap()));
+        let poison = event.value.as_ref().and_then(|value| value.last()) == Some(&POISON);
+        let identity = [self.process.plan.seed, 2, u64::from(self.handler), place.partition as u64];
+        let mut draw = Draw::of(&[identity[0], identity[1], identity[2], identity[3], offset as u64, number]);
+        let mut draw = Draw::of(&[draw.next(), u64::from(attempt.number)]);
+        let attempt = attempt.number;
+        self.process.note(Note::Began { place, number, run, offset, key, attempt });
+        out.handling = Some(offset);
+        let time_ms = self.time_ms(&mut draw, key);
+        if time_ms > 0 {
+            tokio::time::sleep(Duration::from_millis(time_ms)).await;
+        }
+        let failure = self.failure(&mut draw, offset, poison);
+        out.handling = None;
+        let how = failure.map_or(How::Done, How::Failed);
+        let after_ms = (failure.is_some() && draw.permille(100)).then(|| draw.below(2_000));
+        self.process.note(Note::Ended { place, number, run, offset, how, after_ms });
+        match failure {
+            None => Outcome::Done,
+            Some(class) => Outcome::Failed { class, reason: "the plan wants it".to_owned(), after_ms },
+        }
+    }
+
+    fn time_ms(&self, draw: &mut Draw, key: Option<u32>) -> u64 {
+        let plan = &self.process.plan.runner;
+        if !self.process.is_calm() && draw.permille(plan.hang_permille) {
+            self.process.saw("hang");
+            return plan.hang_ms;
+        }
+        if key.is_some_and(|key| key < plan.slow_keys) {
+            return draw.between(plan.slow_ms / 2, plan.slow_ms);
+        }
+        draw.below(plan.usual_ms + 1)
+    }
+
+    fn failure(&self, draw: &mut Draw, offset: i64, poison: bool) -> Option<FailureClass> {
+        if poison {
+            return Some(if draw.permille(500) { FailureClass::Reject } else { FailureClass::Trap });
+        }
+        let plan = &self.process.plan.runner;
+        if self.process.is_calm() {
+            return None;
+        }
+        // A hash of the offset: every second record, in no regular pattern.
+        let sieved = plan.sieve && Draw::of(&[offset as u64]).permille(500);
+        if !sieved && !draw.permille(plan.failing_permille) {
+            return None;
+        }
+        let mut at = draw.below(plan.class_weights.iter().sum());
+        for ((class, weight), seen) in CLASSES.iter().zip(plan.class_weights).zip(SEEN) {
+            if at < weight {
+                self.process.saw(seen);
+                return Some(*class);
+            }
+            at -= weight;
+        }
+        None
+    }
+}
