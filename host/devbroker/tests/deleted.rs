@@ -3,14 +3,14 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by panicking")]
 
-mod common;
+mod requests;
 
-use common::{
-    commit, committed, create, end_offset, in_folder, log_of_partition_0, produce, text, with_client,
-};
 use kafka_protocol::messages::*;
 use keylane_devbroker::{Broker, BrokerOptions, Limits};
 use keylane_test_support::{RawClient, raw_batch};
+use requests::{
+    commit, committed, create, end_offset, in_folder, log_of_partition_0, produce, text, with_client,
+};
 use uuid::Uuid;
 
 /// DeleteRecords of partition 0 of `t`: (error, low watermark).

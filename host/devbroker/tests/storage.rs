@@ -2,17 +2,17 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by panicking")]
 
-mod common;
+mod requests;
 
 use std::path::Path;
 
 use bytes::Bytes;
-use common::{
-    commit, committed, create, end_offset, in_folder, log_of_partition_0, produce, text, with_client,
-};
 use kafka_protocol::messages::*;
 use keylane_devbroker::{Broker, BrokerError, BrokerOptions, Limits};
 use keylane_test_support::{RawProducer, raw_batch};
+use requests::{
+    commit, committed, create, end_offset, in_folder, log_of_partition_0, produce, text, with_client,
+};
 
 /// One batch with these values; `producer` is (id, first sequence).
 fn batch(values: &[&str], producer: Option<(i64, i32)>) -> Bytes {

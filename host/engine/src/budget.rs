@@ -2,9 +2,10 @@
 //!
 //! Who owns: the host, one budget, shared by every inbox. Who waits: nobody; an inbox that is refused
 //! room puts its poller's wake down as hungry. Who wakes: whoever gives bytes back while some are hungry.
-//! What bounds: the budget in bytes, which one batch per partition may pass, because an inbox that holds
-//! nothing may always take a batch: else a host full of one partition's events would starve the others.
-//! The hungry are at most one per assignment.
+//! What bounds: the budget in bytes, and beside it the [`Floor`] of each partition and one batch: below its
+//! floor an inbox takes a batch whatever the host holds, else a handler that fills the host and does not
+//! get on would keep the partitions of all others from their events. So the host holds at most the budget
+//! and, for each of its partitions, a floor and a batch. The hungry are at most one per assignment.
 //!
 //! Every byte is charged to one assignment's [`Room`], and every hungry entry belongs to one
 //! [`Seat`]: both give back what is left when they are dropped, so that a partition that is taken away
@@ -18,9 +19,33 @@ use metrics::Gauge;
 
 use crate::inbox::Wake;
 
+/// What a partition may hold however full the host is. All of its records count, also those that wait for
+/// an operator or a later attempt: were they left out, the host's bound would be that of all inboxes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Floor {
+    /// Records delivered and not yet ended.
+    pub records: usize,
+    /// Their weight in bytes.
+    pub bytes: usize,
+}
+
+/// One usual batch of the intake.
+impl Default for Floor {
+    fn default() -> Self {
+        Self { records: 256, bytes: 256 * 1024 }
+    }
+}
+
+impl Floor {
+    fn is_above(&self, records: usize, bytes: usize) -> bool {
+        records < self.records && bytes < self.bytes
+    }
+}
+
 /// The bytes of events that the host may hold at once.
 pub struct HostBudget {
     bytes_max: usize,
+    floor: Floor,
     bytes: AtomicUsize,
     /// Those that were refused, by seat.
     hungry: Mutex<BTreeMap<u64, Wake>>,
@@ -36,11 +61,18 @@ impl HostBudget {
     /// the metrics is installed.
     #[must_use]
     pub fn new(bytes_max: usize) -> Arc<Self> {
+        Self::with_floor(bytes_max, Floor::default())
+    }
+
+    /// A budget beside which each partition has another floor than the usual one.
+    #[must_use]
+    pub fn with_floor(bytes_max: usize, floor: Floor) -> Arc<Self> {
         metrics::gauge!("keylane_host_buffered_bytes_max").set(bytes_max as f64);
         let held = metrics::gauge!("keylane_host_buffered_bytes");
         held.set(0.0);
         Arc::new(Self {
             bytes_max,
+            floor,
             bytes: AtomicUsize::new(0),
             hungry: Mutex::default(),
             any_hungry: AtomicBool::new(false),
@@ -161,20 +193,43 @@ impl Room {
         self.bytes.load(Ordering::Acquire)
     }
 
+    /// Whether less is held than what is always the partition's own.
+    pub(crate) fn is_below_floor(&self) -> bool {
+        self.budget.floor.is_above(self.records(), self.bytes())
+    }
+
+    /// Why the host keeps the partition from more, if it does.
+    pub(crate) fn why_refused(&self) -> Option<String> {
+        let HostBudget { bytes_max, floor, .. } = &*self.budget;
+        (!self.is_below_floor() && !self.budget.has_room()).then(|| {
+            format!(
+                "the host holds {} bytes of events, of at most {bytes_max}, and this partition no less than \
+                 the {} records or {} bytes that are always its own",
+                self.budget.held_bytes(),
+                floor.records,
+                floor.bytes
+            )
+        })
+    }
+
     pub(crate) fn charge(&self, records: usize, bytes: usize) {
         self.records.fetch_add(records, Ordering::AcqRel);
         self.bytes.fetch_add(bytes, Ordering::AcqRel);
         self.budget.charge(bytes);
     }
 
-    /// Gives back what has ended; answers what was held before.
-    pub(crate) fn release(&self, records: usize, bytes: usize) -> (usize, usize) {
+    /// Gives back what has ended; answers what was held before, and whether the floor was reached then and
+    /// is not any more.
+    pub(crate) fn release(&self, records: usize, bytes: usize) -> (usize, usize, bool) {
         let records_before = self.records.fetch_sub(records, Ordering::AcqRel);
         let bytes_before = self.bytes.fetch_sub(bytes, Ordering::AcqRel);
         assert!(records_before >= records, "more records released than were delivered");
         assert!(bytes_before >= bytes, "more bytes released than were delivered");
         self.budget.give_back(bytes);
-        (records_before, bytes_before)
+        let floor = self.budget.floor;
+        let sank = !floor.is_above(records_before, bytes_before)
+            && floor.is_above(records_before - records, bytes_before - bytes);
+        (records_before, bytes_before, sank)
     }
 
     /// Gives back everything: the assignment's events are gone from memory.

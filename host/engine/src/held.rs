@@ -35,6 +35,11 @@ impl HeldEvents {
         self.events.insert(offset, Held { event: Arc::new(event), weight_bytes, failure: None });
     }
 
+    /// How many are held.
+    pub(crate) fn len(&self) -> usize {
+        self.events.len()
+    }
+
     /// Forgets an event that has ended; answers its weight in bytes.
     pub(crate) fn remove(&mut self, offset: i64) -> usize {
         let held = self.events.remove(&offset);

@@ -133,13 +133,13 @@ impl Inbox {
     }
 
     /// Whether another batch may be delivered. The last batch may pass the limits by its own size, and an
-    /// inbox that holds nothing takes a batch even where the host is full. One who was refused is woken
-    /// when there may be room.
+    /// inbox below its floor ([`crate::Floor`]) takes a batch even where the host is full. One who was
+    /// refused is woken when there may be room.
     #[must_use]
     pub fn has_room(&self) -> bool {
         let open = !self.deliveries.is_closed() && self.deliveries.capacity() > 0;
         let own = self.room.records() < self.limits.records && self.room.bytes() < self.limits.bytes;
-        open && own && (self.room.records() == 0 || self.seat.has_room())
+        open && own && (self.room.is_below_floor() || self.seat.has_room())
     }
 
     /// Hands over records in offset order. Never blocks.
@@ -195,21 +195,6 @@ impl Inbox {
         }
     }
 
-    /// Ends the assignment: what still runs is broken off. Blocks this thread until it is gone, or the
-    /// limit has passed. Answers whether it is gone. Not for use inside the async runtime.
-    #[must_use]
-    pub fn close(self, limit: Duration) -> bool {
-        let parting = self.part();
-        let until = std::time::Instant::now() + limit;
-        while !parting.is_gone() {
-            if std::time::Instant::now() >= until {
-                return false;
-            }
-            std::thread::sleep(LOOK_AGAIN);
-        }
-        true
-    }
-
     /// Ends the assignment without waiting: what still runs is being broken off.
     #[must_use]
     pub fn part(self) -> Parting {
@@ -222,10 +207,24 @@ impl Inbox {
 impl Intake {
     /// Gives back the room of events that have ended, and wakes the poller if it may have been waiting.
     pub(crate) fn release(&self, records: usize, bytes: usize) {
-        let (records_before, bytes_before) = self.room.release(records, bytes);
-        if records_before >= self.limits.records || bytes_before >= self.limits.bytes {
+        let (records_before, bytes_before, sank_below_floor) = self.room.release(records, bytes);
+        let was_full = records_before >= self.limits.records || bytes_before >= self.limits.bytes;
+        if was_full || sank_below_floor {
             (self.wake)();
         }
+    }
+
+    /// Why the poller hands over nothing more, if so: the partition's own limits, or the host's budget.
+    pub(crate) fn why_full(&self) -> Option<String> {
+        let (records, bytes) = self.held();
+        let InboxLimits { records: records_max, bytes: bytes_max } = self.limits;
+        if records < records_max && bytes < bytes_max {
+            return self.room.why_refused();
+        }
+        Some(format!(
+            "{records} records of {bytes} bytes are in the host and have not ended; the most of a partition \
+             are {records_max} records and {bytes_max} bytes"
+        ))
     }
 
     /// Records and bytes now in the host for this partition.

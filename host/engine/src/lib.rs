@@ -36,7 +36,7 @@ mod testing;
 
 pub use admission::{Filter, LaneRule, Untyped};
 pub use assignment::{Assignment, Token, TopicId};
-pub use budget::HostBudget;
+pub use budget::{Floor, HostBudget};
 pub use control::{Control, ControlError};
 pub use ending::{Ownership, Parting};
 pub use event::{Event, Header, Timestamp, TimestampKind, TopicPartition};

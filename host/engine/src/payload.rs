@@ -38,6 +38,8 @@ pub const PAYLOAD_UNITS_HIGH: usize = PAYLOAD_UNITS_MAX / 4 * 3;
 
 /// The most bytes of a codec before deflating and after inflating: bounds memory and work on both ways.
 const CODED_BYTES_MAX: usize = 64 * 1024;
+/// A payload that was cut and is at least this long, fifteen sixteenths, need not tell more.
+const PAYLOAD_UNITS_ENOUGH: usize = PAYLOAD_UNITS_MAX / 16 * 15;
 /// Fewer bytes do not get shorter by deflating.
 const DEFLATE_FROM_BYTES: usize = 32;
 /// Compression against time: zlib's own middle.
@@ -97,23 +99,30 @@ pub fn payload_of(gap: &GapSet, topic_id: TopicId) -> (Arc<str>, bool) {
     (text.into(), truncated)
 }
 
-/// The shortest payload that tells of the gap set, or of as many of its first ranges as fit.
+/// The shortest payload that tells of the gap set, or of as many of its first ranges as fit: one more would
+/// not, or the payload is [`PAYLOAD_UNITS_ENOUGH`] long. Where to cut is searched by halving, since no
+/// proportion holds: the first ranges may deflate to nothing and the last ones not at all.
 fn encode(gap: &GapSet, topic_id: TopicId) -> Payload {
     assert!(gap.is_sound(), "a gap set is out of order: {gap:?}");
     let room = PAYLOAD_UNITS_MAX - 2 - TOPIC_ID_UNITS - CHECK_UNITS;
-    let mut told = runs::count_within(gap.base, &gap.ended, CODED_BYTES_MAX);
-    loop {
-        let ended = gap.ended.get(..told).unwrap_or_default();
-        let (codec, text) = shortest(gap.base, ended);
-        if text.len() <= room {
-            return Payload {
-                text: assemble(codec, topic_id, gap.base, &text),
-                truncated: told < gap.ended.len(),
-            };
-        }
-        // By proportion, and a little less, since a shorter text deflates worse.
-        told = (told * room / text.len()).min(told - 1) * 19 / 20;
+    let most = runs::count_within(gap.base, &gap.ended, CODED_BYTES_MAX);
+    let of_first = |told: usize| shortest(gap.base, gap.ended.get(..told).unwrap_or_default());
+    let (mut told, mut too_many) = (most, most + 1);
+    let (mut codec, mut text) = of_first(most);
+    if text.len() > room {
+        (told, too_many) = (0, most);
+        (codec, text) = of_first(0);
     }
+    while too_many - told > 1 && text.len() < PAYLOAD_UNITS_ENOUGH {
+        let middle = told + (too_many - told) / 2;
+        let tried = of_first(middle);
+        if tried.1.len() <= room {
+            (told, (codec, text)) = (middle, tried);
+        } else {
+            too_many = middle;
+        }
+    }
+    Payload { truncated: told < gap.ended.len(), text: assemble(codec, topic_id, gap.base, &text) }
 }
 
 /// Reads what was committed. Never fails: whatever the bytes are, the answer tells of nothing that was not

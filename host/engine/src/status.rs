@@ -23,7 +23,7 @@ pub struct PartitionStatus {
     pub gap_units: usize,
     /// Whether more records are taken in.
     pub admits: bool,
-    /// Why not.
+    /// Why not; and that the commit tells less than has ended, where it was cut.
     pub why_not: Option<String>,
     /// The event that holds the watermark.
     pub blocking: Option<Blocking>,

@@ -7,6 +7,7 @@ mod group;
 mod look;
 mod lookout;
 mod loss;
+mod parting;
 mod poller;
 mod reasons;
 mod start;

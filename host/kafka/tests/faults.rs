@@ -5,7 +5,6 @@
 
 mod support;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use keylane_kafka::{ConsumerConfig, Intake, Start};
@@ -13,7 +12,7 @@ use rdkafka::ClientConfig;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, DefaultProducerContext, Producer};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
-use support::clock::StandingClock;
+use support::clock::TurnedClock;
 use support::{Cluster, PATIENCE, Recorder, consumer, rude, unique, until, until_assigned};
 
 const LIMIT: Duration = Duration::from_secs(5);
@@ -100,7 +99,7 @@ fn quiet(cluster: &Cluster, group: &str, topic: &str, recorder: &Recorder) -> In
         commit_interval: Duration::from_secs(600),
         ..consumer(group, topic, Start::Earliest)
     };
-    Intake::start_with(&cluster.config(), config, recorder.owners(), Arc::new(StandingClock)).unwrap()
+    Intake::start_with(&cluster.config(), config, recorder.owners(), TurnedClock::new()).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -50,10 +50,22 @@ fn values(recorder: &Recorder) -> Vec<u32> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_made_anew_is_read_from_its_beginning() {
+    read_anew(Start::Earliest).await;
+}
+
+/// It was subscribed to before its first record came.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_made_anew_is_read_from_its_beginning_whatever_the_start() {
+    read_anew(Start::Latest).await;
+}
+
+async fn read_anew(start: Start) {
     let cluster = Cluster::start().await;
     let (topic, group, recorder) = (cluster.topic(1).await, unique("group"), Recorder::new());
+    let intake = cluster.intake(consumer(&group, &topic, start), &recorder);
+    until_assigned(&intake, 1).await;
+    until("the start is stored", || cluster.committed_offset(&group, &topic, 0) == Some(0)).await;
     cluster.produce(&topic, 0, 0..10);
-    let intake = cluster.intake(consumer(&group, &topic, Start::Earliest), &recorder);
     until("the first topic's records", || recorder.count() == 10).await;
     make_anew(&cluster, &topic).await;
     cluster.produce(&topic, 0, 100..104);

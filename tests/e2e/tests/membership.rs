@@ -1,17 +1,17 @@
 //! Hosts that come and go, in groups of the classic kind and of KIP-848, dynamic and static: nothing is
 //! lost, and a host without work says why.
 
-mod common;
+mod on_brokers;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use common::{Check, On, copies, until_done};
 use keylane_e2e::fleet::{Fleet, Host, LIMIT, check_copies, until_each_reads};
 use keylane_e2e::topics::{Topics, by_key, numbered};
 use keylane_e2e::waiting;
 use keylane_test_support::kafka_tool;
+use on_brokers::{Check, On, copies, until_done};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
@@ -36,7 +36,7 @@ const CHECKS: &[Check] = &[
 ];
 
 fn main() -> ExitCode {
-    common::run("how hosts share a group", PROPERTIES, CHECKS)
+    on_brokers::run("how hosts share a group", PROPERTIES, CHECKS)
 }
 
 /// Numbered records in every partition of a topic, and what has been written so far.
@@ -151,7 +151,7 @@ fn doubled(bootstrap: &str) -> Result<()> {
     let former = fleet.start(&kafka)?;
     until_each_reads(&[&former], &[12])?;
     let mut newcomer = fleet.start(&kafka)?;
-    newcomer.process.until_says("The instance ID is still used by another member", LIMIT)?;
+    newcomer.process.until_says("another live member has the same `instance`", LIMIT)?;
     traffic.write()?;
     traffic.check(bootstrap, &fleet)?;
     until_each_reads(&[&former], &[12])?;
@@ -220,7 +220,7 @@ fn too_old(bootstrap: &str) -> Result<()> {
     topics.create(topic, 1)?;
     let fleet = Fleet::new(bootstrap, topic, &[topic])?;
     let mut host = fleet.start(CONSUMER)?;
-    host.process.until_says("the group has given this host no partition", LIMIT)?;
+    host.process.until_says("needs Kafka 4.0", LIMIT)?;
     host.until_ready_is(503, "")?;
     host.stop()
 }

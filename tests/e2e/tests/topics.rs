@@ -1,16 +1,16 @@
 //! What becomes of a handler when its topics change under it: partitions added, records deleted before they
 //! were read, a topic deleted and made again; and what else a group's offsets may hold.
 
-mod common;
+mod on_brokers;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use common::{Check, On, copies, until_done};
 use keylane_e2e::fleet::{Fleet, Host, LIMIT, check_copies, until_each_reads};
 use keylane_e2e::topics::{Topics, by_key, numbered};
 use keylane_e2e::{foreign, waiting};
+use on_brokers::{Check, On, copies, until_done};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, TopicPartitionList};
@@ -29,7 +29,7 @@ const CHECKS: &[Check] = &[
 ];
 
 fn main() -> ExitCode {
-    common::run("what topics do to a handler", "", CHECKS)
+    on_brokers::run("what topics do to a handler", "", CHECKS)
 }
 
 /// With `start = "latest"`, which is about the partitions there were: the added ones are new in whole.

@@ -113,6 +113,11 @@ impl Topic {
         self.with(|logs| logs[partition].append(draw, plan));
     }
 
+    /// Ends each partition with the marker of a transaction: an offset that no record follows.
+    pub fn mark_ends(&self) {
+        self.with(|logs| logs.iter_mut().for_each(|log| log.end += 1));
+    }
+
     pub fn compact(&self, draw: &mut Draw) -> bool {
         self.with(|logs| logs.iter_mut().filter_map(|log| log.compact(draw).then_some(())).count() > 0)
     }

@@ -1,6 +1,6 @@
 //! The plan of a seed: what its world looks like and which faults come how often. Each seed draws its own.
 
-use keylane_engine::{InboxLimits, LaneRule, Untyped};
+use keylane_engine::{Floor, InboxLimits, LaneRule, Untyped};
 use keylane_lanes::{ClassCaps, Flood, Policy, Then};
 
 use crate::draw::Draw;
@@ -27,6 +27,7 @@ pub struct Plan {
     pub slots: usize,
     pub limits: InboxLimits,
     pub host_bytes: usize,
+    pub floor: Floor,
     /// The most records in one delivery.
     pub batch: usize,
     pub runner: RunnerPlan,
@@ -110,6 +111,8 @@ impl Plan {
             slots: if tight { 1 } else { draw.between(2, 10) as usize },
             limits: InboxLimits { records, bytes: if tight { 3_000 } else { 1 << 20 } },
             host_bytes: if tight { 6_000 } else { draw.between(20_000, 2_000_000) as usize },
+            // Small beside what a partition may hold, so that the host's budget is felt.
+            floor: Floor { records: 10, bytes: 1_000 },
             batch: if sieve { 1_500 } else { draw.between(1, 60) as usize },
             runner: runner(&mut draw, sieve),
             faults: FaultPlan::draw(&mut draw),

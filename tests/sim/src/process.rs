@@ -53,7 +53,7 @@ impl Process {
     ) -> Self {
         Self {
             host,
-            budget: HostBudget::new(plan.host_bytes),
+            budget: HostBudget::with_floor(plan.host_bytes, plan.floor),
             plan,
             topic,
             wire: Wire::new(host),

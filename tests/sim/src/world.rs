@@ -167,6 +167,9 @@ impl World {
     /// No fault comes any more, and at least one host runs.
     fn become_calm(&mut self) {
         self.write_up_to(self.plan.log.records);
+        if self.plan.log.holes_permille > 0 {
+            self.topic.mark_ends();
+        }
         self.trace.note(self.now_ms, WORLD, Note::Calm);
         self.calm.store(true, Ordering::Relaxed);
         self.network.calm = true;

@@ -64,7 +64,7 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
         let views = self.lanes.lane_views(WAITING_TOLD_MAX);
         let heads = counts.parked + counts.paused + counts.burying;
         let (buffered_records, buffered_bytes) = self.intake.held();
-        let admits = self.admits();
+        let why_not = self.why_not();
         PartitionStatus {
             phase: self.phase().to_owned(),
             halted: self.reporter.halted().map(|reason| reason.to_string()),
@@ -72,8 +72,8 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
             next: self.next.max(self.lanes.watermark()),
             gap_records: self.lanes.gap(),
             gap_units: self.reporter.units(),
-            admits,
-            why_not: (!admits).then(|| self.why_not()),
+            admits: why_not.is_none(),
+            why_not: joined([why_not, self.why_cut()]),
             blocking: self.lanes.blocking().map(|offset| Blocking { offset, key: self.held.key(offset) }),
             buffered_records,
             buffered_bytes,
@@ -100,14 +100,6 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
         }
     }
 
-    fn why_not(&self) -> String {
-        match (self.draining, self.reporter.full()) {
-            (true, _) => "the partition is being given up".to_owned(),
-            (false, Some(full)) => full.clone(),
-            (false, None) => "the partition is halted".to_owned(),
-        }
-    }
-
     fn lane_status(&self, view: LaneView) -> LaneStatus {
         let now_ms = self.now_ms();
         let (state, next_try_in_ms) = match view.state {
@@ -127,4 +119,9 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
             queued: view.queued,
         }
     }
+}
+
+/// All that is to be said, in one line; none if there is nothing.
+fn joined(reasons: [Option<String>; 2]) -> Option<String> {
+    reasons.into_iter().flatten().reduce(|before, more| format!("{before}; {more}"))
 }

@@ -10,6 +10,7 @@ mod control;
 mod events;
 mod reporting;
 mod runs;
+mod stopped;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -156,7 +157,8 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
         }
     }
 
-    /// Whether more records are taken in.
+    /// Whether what was delivered is taken in. What it is that keeps more from being delivered is no reason
+    /// here: a full inbox is full of what it holds back.
     fn admits(&self) -> bool {
         !self.draining && self.reporter.admits(self.next) && self.lanes.admits()
     }

@@ -1,5 +1,4 @@
-//! What the owner publishes: progress for the committer, how it stands for the poller, gauges, and why it
-//! takes in nothing more.
+//! What the owner publishes: progress for the committer, how it stands for the poller, and gauges.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +8,7 @@ use tokio::time::Instant;
 
 use super::Owner;
 use crate::ending::Ownership;
-use crate::payload::{PAYLOAD_UNITS_HIGH, PAYLOAD_UNITS_MAX};
+use crate::payload::PAYLOAD_UNITS_HIGH;
 use crate::ports::{DeadLetters, Runner};
 use crate::progress::{Progress, ProgressMaker};
 
@@ -25,26 +24,26 @@ pub(super) struct Reporter {
     made_at: Option<Instant>,
     /// The length of the last payload.
     units: usize,
+    /// Whether it tells less than has ended.
+    truncated: bool,
     /// Where the restored gap set ends: below, the gap may not be empty though no event is held.
     restored_end: i64,
-    /// Why nothing more is taken in.
-    full: Option<String>,
     /// The event that was last named as the one that blocks: said once.
-    told: Option<i64>,
+    pub(super) told: Option<i64>,
     /// Why nothing more begins.
     halted: Option<Arc<str>>,
 }
 
 impl Reporter {
     pub(super) fn new(maker: ProgressMaker, restored: &GapSet) -> Self {
-        let units = maker.of(restored).payload.len();
+        let Progress { payload, truncated, .. } = maker.of(restored);
         Self {
             maker,
             changed: false,
             made_at: None,
-            units,
+            units: payload.len(),
+            truncated,
             restored_end: restored.ended.last().map_or(restored.base, |range| range.end),
-            full: None,
             told: None,
             halted: None,
         }
@@ -62,19 +61,19 @@ impl Reporter {
     /// gap set is nothing new: were it kept out, a partition whose restored payload is long would never
     /// get the events that make it shorter.
     pub(super) fn admits(&self, next: i64) -> bool {
-        self.units <= PAYLOAD_UNITS_HIGH || next < self.restored_end
+        (self.units <= PAYLOAD_UNITS_HIGH && !self.truncated) || next < self.restored_end
     }
 
     pub(super) fn units(&self) -> usize {
         self.units
     }
 
-    pub(super) fn halted(&self) -> Option<&Arc<str>> {
-        self.halted.as_ref()
+    pub(super) fn truncated(&self) -> bool {
+        self.truncated
     }
 
-    pub(super) fn full(&self) -> Option<&String> {
-        self.full.as_ref()
+    pub(super) fn halted(&self) -> Option<&Arc<str>> {
+        self.halted.as_ref()
     }
 
     /// When the next progress is made, if there is one to make.
@@ -87,7 +86,7 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
     /// Progress comes first: who sees that the owner has drained reads the final one.
     pub(super) fn report(&mut self) {
         self.make_progress();
-        self.tell_if_full();
+        self.tell_if_stopped();
         self.publish_ownership();
         self.set_gauges();
     }
@@ -117,6 +116,7 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
 
     fn publish(&mut self, progress: Progress) {
         self.reporter.units = progress.payload.len();
+        self.reporter.truncated = progress.truncated;
         if progress.truncated {
             self.meters.payloads_truncated.increment(1);
         }
@@ -126,44 +126,6 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
             *published = progress;
             moved
         });
-    }
-
-    /// Says loudly, once for each event that is the cause, that nothing more is taken in, and which key it
-    /// waits for.
-    fn tell_if_full(&mut self) {
-        let full = self.why_full();
-        self.meters.admission_stopped.set(if full.is_some() { 1.0 } else { 0.0 });
-        if let Some(reason) = full.as_deref() {
-            let blocking = self.lanes.blocking();
-            if self.reporter.told != blocking {
-                self.reporter.told = blocking;
-                self.meters.admission_stops.increment(1);
-                tracing::error!(
-                    handler = self.shared.options.name,
-                    source = %self.partition,
-                    offset = blocking,
-                    key = blocking.and_then(|offset| self.held.key(offset)),
-                    reason,
-                    "the partition takes in nothing more until the key that blocks it gets on"
-                );
-            }
-        }
-        self.reporter.full = full;
-    }
-
-    fn why_full(&self) -> Option<String> {
-        let policy = &self.shared.options.policy;
-        if !self.reporter.admits(self.next) {
-            let units = self.reporter.units;
-            return Some(format!(
-                "what has ended above the watermark takes {units} of {PAYLOAD_UNITS_MAX} characters of the \
-                 commit; above {PAYLOAD_UNITS_HIGH} nothing new is taken in"
-            ));
-        }
-        let gap = self.lanes.gap();
-        (gap >= policy.gap_max).then(|| {
-            format!("{gap} records lie between the watermark and the newest; the most are {}", policy.gap_max)
-        })
     }
 
     fn publish_ownership(&mut self) {

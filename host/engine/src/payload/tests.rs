@@ -81,6 +81,28 @@ proptest! {
         prop_assert_eq!(payload.truncated, restored.gap.ended.len() < gap.ended.len());
     }
 
+    /// Dense below and sparse above, or the other way round, so that no proportion tells where to cut.
+    #[test]
+    fn what_does_not_fit_is_cut_no_shorter_than_need_be(
+        dense in 0_usize..8_000, sparse in 2_000_usize..6_000, dense_first in any::<bool>(), seed in any::<u64>(),
+    ) {
+        let draw = |n: usize, most: u64| 1 + (mixed(seed ^ n as u64) % most) as i64;
+        let dense = (0..dense).map(|_| (1, 1));
+        let sparse = (0..sparse).map(|n| (draw(2 * n, 200), draw(2 * n + 1, 200)));
+        let pairs: Vec<_> =
+            if dense_first { dense.chain(sparse).collect() } else { sparse.chain(dense).collect() };
+        let gap = gap_set(5, pairs);
+        let payload = encode(&gap, TOPIC);
+        let told = restore(gap.base, payload.text.as_bytes(), TOPIC).gap.ended.len();
+        let more = GapSet { base: gap.base, ended: gap.ended.iter().take(told + 1).cloned().collect() };
+        prop_assert!(
+            !payload.truncated
+                || payload.text.len() >= PAYLOAD_UNITS_MAX / 16 * 15
+                || encode(&more, TOPIC).truncated,
+            "{} units tell of {told} of {} ranges", payload.text.len(), gap.ended.len()
+        );
+    }
+
     #[test]
     fn arbitrary_bytes_tell_of_nothing(committed in any::<i64>(), bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let restored = restore(committed, &bytes, TOPIC);

@@ -7,6 +7,8 @@ mod bench;
 mod bounds;
 mod handover;
 mod leases;
+mod log;
 mod operator;
 mod order;
 mod revoked;
+mod stopped;

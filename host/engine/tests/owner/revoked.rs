@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use keylane_engine::{
-    GapSet, HandlerOptions, HostBudget, InboxLimits, Ownership, Policy, RestoredNote, restore,
+    Floor, GapSet, HandlerOptions, HostBudget, InboxLimits, Ownership, Policy, RestoredNote, restore,
 };
 
 use crate::bench::{Bench, TOPIC, a_while, deliver, event, in_partition, options, status};
@@ -102,7 +102,7 @@ fn counters_do_not_leak_on_a_revoke() {
 
 async fn fill_and_revoke() {
     let others = options();
-    let budget = HostBudget::new(1_500);
+    let budget = HostBudget::with_floor(1_500, Floor { records: 1, bytes: 1 });
     let bench = Bench::new(HandlerOptions { slots: 2, budget: budget.clone(), ..others });
     let (full, hungry) = (bench.assign(0), bench.assign(1));
     deliver(&hungry, [in_partition(1, event(0, "a", "wait"))]);
@@ -127,20 +127,22 @@ async fn fill_and_revoke() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_empty_partition_gets_a_batch_where_the_host_is_full() {
+async fn a_partition_gets_its_floor_where_the_host_is_full() {
     let budget = HostBudget::new(1_000);
     let bench = Bench::new(HandlerOptions { slots: 1, budget: budget.clone(), ..options() });
     let (hot, late) = (bench.assign(0), bench.assign(1));
-    deliver(&hot, (0..10).map(|offset| event(offset, "hot", "wait")));
+    deliver(&hot, (0..300).map(|offset| event(offset, "hot", "wait")));
     bench.until("a run", || bench.running() == 1).await;
     assert!(!hot.has_room(), "the host is full");
-    assert!(late.has_room(), "an empty inbox may always take a batch");
+    assert!(late.has_room(), "an inbox below its floor may always take a batch");
     deliver(&late, [in_partition(1, event(0, "late", "done"))]);
-    assert!(!late.has_room(), "and only one");
+    assert!(late.has_room(), "and more than one");
+    deliver(&late, (1..256).map(|offset| in_partition(1, event(offset, "late", "done"))));
+    assert!(!late.has_room(), "until its floor is used up");
     let wakes = bench.wakes.load(std::sync::atomic::Ordering::SeqCst);
-    bench.runner.gate.add_permits(10);
-    bench.until_watermark(&hot, 10).await;
-    bench.until_watermark(&late, 1).await;
+    bench.runner.gate.add_permits(300);
+    bench.until_watermark(&hot, 300).await;
+    bench.until_watermark(&late, 256).await;
     assert!(bench.wakes.load(std::sync::atomic::Ordering::SeqCst) > wakes, "who was refused is woken");
     assert!(hot.has_room() && late.has_room());
 }

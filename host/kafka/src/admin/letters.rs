@@ -149,8 +149,8 @@ fn check(topic: &Wanted<'_>, settings: &BTreeMap<String, Settings>) -> Result<()
     let (source, source_bytes) = topic.largest(settings);
     let needed = source_bytes.saturating_add(LETTER_HEADERS_BYTES);
     let bytes = bytes_of(settings, &topic.name);
-    // Where neither is told there is nothing to compare.
-    let told = settings.contains_key(&topic.name) || settings.contains_key(source);
+    // Brokers may not tell, or not yet: then there is nothing to compare.
+    let told = settings.contains_key(&topic.name) && settings.contains_key(source);
     if !told || bytes >= needed {
         return Ok(());
     }
@@ -196,6 +196,8 @@ mod tests {
         assert!(!error.can_retry());
         check(&wanted, &settings(&[("tasks", 100 * KIB), ("dlq", 108 * KIB)])).unwrap();
         check(&wanted, &BTreeMap::new()).unwrap();
+        check(&wanted, &settings(&[("tasks", 2 * 1024 * KIB)])).unwrap();
+        check(&wanted, &settings(&[("dlq", 100 * KIB)])).unwrap();
     }
 
     #[test]

@@ -107,7 +107,7 @@ impl Reader {
             let told = match inquiries.answer() {
                 Some(Answer::TopicIds { ids, .. }) => ids.into_iter().find(|(name, _)| name == topic),
                 Some(Answer::Failed { code, .. }) => Some((topic.to_owned(), Err(code))),
-                Some(Answer::Offsets { .. } | Answer::SessionTimeout(_)) | None => {
+                Some(Answer::Offsets { .. } | Answer::SessionTimes(_)) | None => {
                     std::thread::sleep(ANSWER_EVERY);
                     continue;
                 }

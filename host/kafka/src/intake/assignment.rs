@@ -20,19 +20,16 @@ use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError as ClientError;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::commits::Committer;
 use super::feed::{Feed, Parting};
 use super::group::{Change, Group};
+use super::parting::{drain, reap};
 use super::poller::{FINAL_COMMIT_LIMIT, Failure, Poller, keep_stray};
+use super::reasons::gave_up;
 use super::start::{Starter, Take};
 use crate::native::PartitionQueue;
 
 /// Time between two tries to settle where partitions start.
 const SETTLE_EVERY: Duration = Duration::from_millis(250);
-/// The longest wait until the runs of partitions that were given up are broken off.
-const REAP_LIMIT: Duration = Duration::from_secs(1);
-/// Time between two looks at what else is due while partitions drain.
-const DRAIN_LOOK: Duration = Duration::from_millis(20);
 /// Events of the client that are served at most before a change of the assignment that nobody asked for.
 const EVENTS_MAX: usize = 1_000;
 
@@ -169,7 +166,7 @@ impl Poller {
         let lost = lost || (!gone.is_empty() && !self.parts.commits.lease().holds());
         if !lost {
             let until = Instant::now() + self.parts.config.drain_limit;
-            drain(&gone, &self.feeds, &mut self.parts.commits, until);
+            drain(&gone, &self.feeds, &mut self.parts.commits, &self.parts.shared, until);
         }
         let partings = reap(gone);
         if !lost && self.parts.commits.lease().holds() {
@@ -179,12 +176,13 @@ impl Poller {
         list
     }
 
+    /// Takes feeds out, and lists those of them that the client fetches.
     fn take_out(&mut self, wanted: impl Fn(&Feed) -> bool) -> (Vec<Feed>, TopicPartitionList) {
         let (gone, kept): (Vec<Feed>, Vec<Feed>) =
             std::mem::take(&mut self.feeds).into_iter().partition(wanted);
         self.feeds = kept;
         let mut list = TopicPartitionList::with_capacity(gone.len());
-        for feed in &gone {
+        for feed in gone.iter().filter(|feed| feed.is_fetched()) {
             list.add_partition(&feed.partition.topic, feed.partition.partition);
         }
         (gone, list)
@@ -243,24 +241,33 @@ impl Poller {
 
     /// Drops partitions as if they were lost, and has them wait to be taken anew.
     fn drop_and_wait(&mut self, partitions: &BTreeSet<TopicPartition>) -> Result<(), Failure> {
+        self.hear_the_group_out()?;
+        // What the group has revoked meanwhile is neither dropped nor waited for.
         let (gone, list) = self.take_out(|feed| partitions.contains(&feed.partition));
+        self.waiting.extend(gone.iter().map(|feed| feed.partition.clone()));
         let partings = reap(gone);
         self.forget(&partings);
-        self.waiting.extend(partitions.iter().cloned());
         self.next_settle = Instant::now();
         self.unassign_unasked(&list)
     }
 
-    /// Stops fetching partitions that the group has not asked for. See the head of this file.
-    pub(super) fn unassign_unasked(&mut self, list: &TopicPartitionList) -> Result<(), Failure> {
+    /// Answers all that the group has said so far. Whoever puts partitions down unasked calls this first
+    /// and looks for them again after it: they may be gone, and to put them down twice is an error that
+    /// ends the intake.
+    pub(super) fn hear_the_group_out(&mut self) -> Result<(), Failure> {
         self.empty_client_queue(false)?;
-        // The group comes first: what it is told next may follow from the answer.
         while !self.changes.is_empty() {
             for change in std::mem::take(&mut self.changes) {
                 self.answer(change)?;
             }
             self.empty_client_queue(false)?;
         }
+        Ok(())
+    }
+
+    /// Stops fetching partitions that the group has not asked for, right after
+    /// [`Self::hear_the_group_out`]. See the head of this file.
+    pub(super) fn unassign_unasked(&mut self, list: &TopicPartitionList) -> Result<(), Failure> {
         self.parts
             .consumer
             .incremental_unassign(list)
@@ -292,7 +299,7 @@ impl Poller {
                 }
                 Some(Ok(message)) => keep_stray(&mut self.feeds, &message),
                 Some(Err(ClientError::MessageConsumptionFatal(code))) => {
-                    return Err(Failure(format!("the client gave up for good: {code}")));
+                    return Err(gave_up(code));
                 }
                 Some(Err(error)) => self.parts.lookout.heard(&error),
             }
@@ -301,43 +308,6 @@ impl Poller {
     }
 }
 
-fn names<'a>(partitions: impl IntoIterator<Item = &'a TopicPartition>) -> String {
+pub(super) fn names<'a>(partitions: impl IntoIterator<Item = &'a TopicPartition>) -> String {
     partitions.into_iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
-}
-
-/// Asks the owners of `gone` to finish what runs, and waits for them together. Commits go on meanwhile,
-/// for them and for those that are `kept`: a long drain must not cost the proof of life.
-pub(super) fn drain(gone: &[Feed], kept: &[Feed], commits: &mut Committer, until: Instant) -> bool {
-    for feed in gone {
-        feed.inbox.drain();
-    }
-    loop {
-        let runs = |feed: &&Feed| !feed.inbox.ownership().is_final();
-        let Some(next) = gone.iter().find(runs) else { return true };
-        let now = Instant::now();
-        if now >= until {
-            let late: Vec<&TopicPartition> = gone.iter().filter(runs).map(|feed| &feed.partition).collect();
-            let partitions = names(late);
-            tracing::warn!(partitions, "not drained in time; what runs is broken off and repeats");
-            return false;
-        }
-        let _ended = next.inbox.wait_drained(DRAIN_LOOK.min(until - now));
-        commits.turn(gone.iter().chain(kept), now);
-    }
-}
-
-/// Ends the owners, and waits until what was broken off is gone: nobody else may have the partitions
-/// before. Answers their last words.
-pub(super) fn reap(gone: Vec<Feed>) -> Vec<Parting> {
-    let until = Instant::now() + REAP_LIMIT;
-    let mut partings = Vec::with_capacity(gone.len());
-    for feed in gone {
-        let (parting, ended) = feed.close(until.saturating_duration_since(Instant::now()));
-        if !ended {
-            let partition = &parting.partition;
-            tracing::warn!(%partition, "what runs is not broken off in time; the partition is given up all the same");
-        }
-        partings.push(parting);
-    }
-    partings
 }

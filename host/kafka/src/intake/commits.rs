@@ -60,6 +60,8 @@ pub(super) struct Committer {
     lease: Arc<Lease>,
     /// When the last commit was sent, by the boot clock.
     last_sent: Option<Duration>,
+    /// Whether the last answer acknowledged nothing.
+    proof_failed: bool,
     number: usize,
     /// Not answered yet. At most one of the regular commits is, so it bounds the queue.
     sent: VecDeque<Sent>,
@@ -83,6 +85,7 @@ impl Committer {
             next_at: Instant::now() + interval,
             lease,
             last_sent: None,
+            proof_failed: false,
             number: 0,
             sent: VecDeque::new(),
             stands: BTreeMap::new(),
@@ -106,13 +109,17 @@ impl Committer {
     /// This assignment is over.
     pub(super) fn forget(&mut self, token: Token) {
         self.stands.remove(&token);
+        // A late answer would bring it back.
+        for sent in &mut self.sent {
+            sent.items.retain(|item| item.token != token);
+        }
     }
 
     /// Takes the answers that came, and commits what has moved if the time has come, or everything if
     /// another proof of life is due.
     pub(super) fn turn<'a>(&mut self, feeds: impl Iterator<Item = &'a Feed>, now: Instant) {
         self.take_answers(Duration::ZERO);
-        let due = self.proof_is_due();
+        let due = self.proof_is_due(now);
         if !self.sent.is_empty() || (now < self.next_at && !due) || self.is_lost() {
             return;
         }
@@ -126,9 +133,11 @@ impl Committer {
         }
     }
 
-    fn proof_is_due(&self) -> bool {
+    /// A proof that failed is tried again at the next interval.
+    fn proof_is_due(&self, now: Instant) -> bool {
         let pause = self.lease.term() / PROOFS_PER_SESSION;
-        self.last_sent.is_none_or(|at| self.lease.now().saturating_sub(at) >= pause)
+        (self.proof_failed && now >= self.next_at)
+            || self.last_sent.is_none_or(|at| self.lease.now().saturating_sub(at) >= pause)
     }
 
     /// Whether the group has given everything to others already, though the thread was not told yet.
@@ -270,6 +279,7 @@ impl Committer {
             let Handed { offset, payload, .. } = item.handed;
             self.stands.insert(item.token, Stand { offset, payload });
         }
+        self.proof_failed = !acknowledged;
         if acknowledged {
             self.lease.renew(sent.at);
         }
@@ -357,6 +367,7 @@ fn is_passing(answer: &CommitAnswer) -> bool {
         matches!(
             code,
             Code::RebalanceInProgress
+                | Code::IllegalGeneration
                 | Code::StaleMemberEpoch
                 | Code::CoordinatorLoadInProgress
                 | Code::CoordinatorNotAvailable

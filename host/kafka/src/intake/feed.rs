@@ -9,9 +9,11 @@
 //! of their own 3.2 s, 1.3 s of CPU and 280 MiB received; with `pause` 31 s for the slow partition, 1.9 s
 //! of CPU and 410 MiB received.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use keylane_engine::{Delivery, Event, Inbox, Ownership, Progress, Token, TopicId, TopicPartition};
+use keylane_engine::{
+    Delivery, Event, Inbox, Ownership, Parting as OwnerParting, Progress, Token, TopicId, TopicPartition,
+};
 use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::message::BorrowedMessage;
 
@@ -29,6 +31,8 @@ const BATCH_BYTES: usize = 512 * 1024;
 pub(super) struct Trouble {
     /// The client's own words.
     pub(super) reason: String,
+    /// The log was cut and may have been written on: where it ends says nothing any more.
+    pub(super) is_cut: bool,
     /// When it was asked about, if it was.
     pub(super) asked: Option<Instant>,
 }
@@ -59,6 +63,8 @@ pub(super) struct Parting {
     pub(super) partition: TopicPartition,
     pub(super) token: Token,
     pub(super) progress: Progress,
+    /// Tells when its owner, and all that ran, is gone.
+    pub(super) owner: OwnerParting,
 }
 
 impl Feed {
@@ -149,7 +155,10 @@ impl Feed {
 
     fn fail(&mut self, code: Code, reason: String) {
         match failure(code) {
-            Failure::Position => self.trouble = Some(Trouble { reason, asked: None }),
+            Failure::Position => {
+                let is_cut = tells_of_truncation(code, &reason);
+                self.trouble = Some(Trouble { reason, is_cut, asked: None });
+            }
             Failure::Unreadable => {
                 let at = self.next;
                 self.stop_reading(&format!(
@@ -176,13 +185,16 @@ impl Feed {
         self.trouble = None;
     }
 
-    /// Ends the partition's owner, and waits for that. Answers its last word, and whether it has ended in
-    /// time.
-    pub(super) fn close(self, limit: Duration) -> (Parting, bool) {
+    /// Whether the client fetches this partition.
+    pub(super) fn is_fetched(&self) -> bool {
+        self.queue.is_some()
+    }
+
+    /// Tells the partition's owner to end; what runs is being broken off. Answers its last word.
+    pub(super) fn part(self) -> Parting {
         let Self { partition, token, queue, inbox, .. } = self;
         drop(queue);
-        let parting = Parting { partition, token, progress: inbox.progress() };
-        (parting, inbox.close(limit))
+        Parting { partition, token, progress: inbox.progress(), owner: inbox.part() }
     }
 
     /// A record that came through the client's common queue. It stands before those in the own queue.
@@ -230,9 +242,26 @@ fn failure(code: Code) -> Failure {
     }
 }
 
+/// The client finds a truncated log by its leader epochs (KIP-320), and says so in words only when it has
+/// no offset to go back to.
+fn tells_of_truncation(code: Code, reason: &str) -> bool {
+    code == Code::LogTruncation || reason.contains("log truncation")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_truncated_log_is_told_from_a_position_outside_of_it() {
+        let words = "Partition log truncation detected at offset 100 (leader epoch 3)";
+        assert!(tells_of_truncation(Code::AutoOffsetReset, words));
+        assert!(tells_of_truncation(Code::LogTruncation, ""));
+        assert!(!tells_of_truncation(
+            Code::AutoOffsetReset,
+            "fetch failed due to requested offset not available"
+        ));
+    }
 
     #[test]
     fn what_would_be_skipped_stops_the_partition() {

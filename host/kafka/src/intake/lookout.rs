@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::feed::Feed;
 use super::group::Group;
 use super::reasons::{PROBE_LIMIT, Reasons};
-use crate::config::ConsumerConfig;
+use crate::config::{ConsumerConfig, GroupProtocol};
 use crate::health::{Health, PartitionFault};
 
 /// Time between two looks.
@@ -36,6 +36,7 @@ pub(super) struct Lookout {
     reasons: Reasons,
     group: String,
     topics: Vec<String>,
+    protocol: GroupProtocol,
     assignment_notice: Duration,
     phase: Phase,
     since: Instant,
@@ -65,6 +66,7 @@ impl Lookout {
             reasons: Reasons::default(),
             group: config.group.clone(),
             topics: config.all_topics().map(str::to_owned).collect(),
+            protocol: config.group_protocol,
             assignment_notice: config.assignment_notice,
             phase: Phase::Connecting,
             since: now,
@@ -162,7 +164,8 @@ impl Lookout {
                 self.next_word = now + SAY_UNREACHABLE_EVERY;
             }
             Phase::Unassigned => {
-                let reason = self.reasons.likely(consumer, group, &self.topics, holdings.joined);
+                let reason =
+                    self.reasons.likely(consumer, group, &self.topics, (holdings.joined, self.protocol));
                 tracing::warn!(group, for_s, reason, "the group has given this host no partition");
                 self.reason = Some(reason);
                 self.next_word = now + SAY_UNASSIGNED_EVERY;

@@ -7,7 +7,8 @@
 //! - another topic: seen to elsewhere, the partition is dropped and taken anew;
 //! - the log begins behind the position: records were removed before they were read. It is said and
 //!   counted, and policy decides whether the partition stops or goes on with the oldest record;
-//! - the log ends before the position: records that were read are gone. The partition stops;
+//! - the log ends before the position, or the client tells of a truncation: records that were read are
+//!   gone, and what stands there by now are others. The partition stops;
 //! - neither: the position is in the log after all, and is read from.
 
 use std::time::{Duration, Instant};
@@ -26,14 +27,16 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 enum Finding {
     /// So many records before `low` were never read.
     Lost { records: i64, low: i64 },
-    /// The log ends at `high`, before the position.
+    /// The log was cut before the position and ends at `high` now.
     Cut { high: i64 },
     /// It is in the log.
     Sound,
 }
 
-fn find(position: i64, (low, high): (i64, i64)) -> Finding {
-    if position < low {
+fn find(position: i64, is_cut: bool, (low, high): (i64, i64)) -> Finding {
+    if is_cut {
+        Finding::Cut { high }
+    } else if position < low {
         Finding::Lost { records: low - position, low }
     } else if position > high {
         Finding::Cut { high }
@@ -78,13 +81,13 @@ impl Poller {
             return None;
         }
         topics.forget_edges(partition);
-        let (position, reason) = (feed.next, trouble.reason.clone());
-        match find(position, edges) {
+        let (position, reason, is_cut) = (feed.next, trouble.reason.clone(), trouble.is_cut);
+        match find(position, is_cut, edges) {
             Finding::Sound => Some(position),
             Finding::Cut { high } => {
                 feed.stop_reading(&format!(
-                    "offset {position} is not in the log, which ends at {high}: records that were read are \
-                     gone. {MEND} ({reason})"
+                    "offset {position} is not in the log, which was cut and ends at {high} now: records \
+                     that were read are gone. {MEND} ({reason})"
                 ));
                 None
             }
@@ -108,23 +111,26 @@ impl Poller {
         }
     }
 
-    /// Reads a partition on from another place, under the same owner.
+    /// Reads a partition on from another place, under the same owner. What the group says meanwhile comes
+    /// first; the partition stays in trouble then, and is seen to again.
     fn read_on(&mut self, token: Token, next: i64) -> Result<(), Failure> {
+        self.hear_the_group_out()?;
         let Some(feed) = self.feeds.iter_mut().find(|feed| feed.token == token) else { return Ok(()) };
         let partition = feed.partition.clone();
-        feed.put_queue_down();
-        let (mut stop, mut begin) = (TopicPartitionList::new(), TopicPartitionList::new());
-        stop.add_partition(&partition.topic, partition.partition);
-        self.unassign_unasked(&stop)?;
-        // A revocation may have been answered meanwhile.
-        if !self.feeds.iter().any(|feed| feed.token == token) {
+        if feed.is_fetched() {
+            feed.put_queue_down();
+            let mut list = TopicPartitionList::new();
+            list.add_partition(&partition.topic, partition.partition);
+            self.unassign_unasked(&list)?;
+        }
+        if !self.changes.is_empty() {
             return Ok(());
         }
         let Some(queue) = self.queue_of(&partition) else { return Ok(()) };
-        begin
-            .add_partition_offset(&partition.topic, partition.partition, Offset::Offset(next))
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(next))
             .map_err(|error| Failure(format!("{partition}: {error}")))?;
-        self.assign_unasked(&begin)?;
+        self.assign_unasked(&list)?;
         if let Some(feed) = self.feeds.iter_mut().find(|feed| feed.token == token) {
             feed.read_on(queue, next);
         }
@@ -138,10 +144,12 @@ mod tests {
 
     #[test]
     fn a_position_is_judged_by_where_the_log_begins_and_ends() {
-        assert_eq!(find(5, (8, 20)), Finding::Lost { records: 3, low: 8 });
-        assert_eq!(find(21, (8, 20)), Finding::Cut { high: 20 });
+        assert_eq!(find(5, false, (8, 20)), Finding::Lost { records: 3, low: 8 });
+        assert_eq!(find(21, false, (8, 20)), Finding::Cut { high: 20 });
         for position in [8, 14, 20] {
-            assert_eq!(find(position, (8, 20)), Finding::Sound, "{position}");
+            assert_eq!(find(position, false, (8, 20)), Finding::Sound, "{position}");
+            let cut = Finding::Cut { high: 20 };
+            assert_eq!(find(position, true, (8, 20)), cut, "written on since: {position}");
         }
     }
 }

@@ -18,15 +18,17 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError as ClientError;
 use rdkafka::message::BorrowedMessage;
 
-use super::assignment::{drain, reap};
 use super::commits::Committer;
 use super::feed::Feed;
 use super::group::{Change, Group};
 use super::look::Looks;
 use super::lookout::{Holdings, Lookout, lag};
+use super::parting::{drain, reap};
+use super::reasons::gave_up;
 use super::topics::TopicWatch;
 use super::{Ended, LAG_UNKNOWN, Shared};
 use crate::config::{ConsumerConfig, GroupProtocol};
+use crate::native::SessionTimes;
 
 /// The longest sleep between two looks at everything.
 const RESCAN: Duration = Duration::from_millis(50);
@@ -37,7 +39,10 @@ pub(super) const FINAL_COMMIT_LIMIT: Duration = Duration::from_secs(2);
 /// Time between two measurements of the lag.
 const LAG_EVERY: Duration = Duration::from_millis(250);
 /// The longest wait for the coordinator to tell the group's session time-out.
-const SESSION_TIMEOUT_LIMIT: Duration = Duration::from_secs(6);
+const SESSION_TIMES_LIMIT: Duration = Duration::from_secs(6);
+
+/// Kafka's own time between two heartbeats of KIP-848, where the coordinator tells none.
+const HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// What the thread is made of. The order of the fields is the order of dropping: all but the last hold
 /// the consumer, which leaves its group when the last of them is gone.
@@ -66,7 +71,7 @@ pub(super) struct Poller {
     pub(super) next_settle: Instant,
     next_lag: Instant,
     /// Until when the group's session time-out is waited for, while it is.
-    session_timeout_until: Option<Instant>,
+    session_times_until: Option<Instant>,
     records: metrics::Counter,
     partitions: metrics::Gauge,
     pub(super) parts: Parts,
@@ -81,7 +86,7 @@ impl Poller {
         let group = parts.config.group.clone();
         let asks = parts.config.group_protocol == GroupProtocol::Consumer;
         if asks {
-            parts.topics.ask_session_timeout(&group);
+            parts.topics.ask_session_times(&group);
         }
         Self {
             feeds: Vec::new(),
@@ -91,7 +96,7 @@ impl Poller {
             changes: Vec::new(),
             next_settle: now,
             next_lag: now,
-            session_timeout_until: asks.then(|| now + SESSION_TIMEOUT_LIMIT),
+            session_times_until: asks.then(|| now + SESSION_TIMES_LIMIT),
             records: metrics::counter!("keylane_kafka_records_total", "group" => group.clone()),
             partitions: metrics::gauge!("keylane_kafka_partitions", "group" => group),
             parts,
@@ -117,6 +122,10 @@ impl Poller {
             if self.knows_its_term(now) {
                 self.settle_waiting()?;
             }
+            // What the group said meanwhile comes before any further record.
+            if !self.changes.is_empty() {
+                continue;
+            }
             let moved = self.serve_feeds();
             let now = Instant::now();
             self.parts.commits.turn(self.feeds.iter(), now);
@@ -135,7 +144,7 @@ impl Poller {
                 None => {}
                 Some(Ok(message)) => keep_stray(&mut self.feeds, &message),
                 Some(Err(ClientError::MessageConsumptionFatal(code))) => {
-                    return Err(Failure(format!("the client gave up for good: {code}")));
+                    return Err(gave_up(code));
                 }
                 Some(Err(error)) => self.parts.lookout.heard(&error),
             }
@@ -155,29 +164,28 @@ impl Poller {
     }
 
     /// With KIP-848 the session time-out is the group's; nothing is taken before it is known, or was not
-    /// told in time.
+    /// told in time. There a commit does not restart the session, only a heartbeat does, and the last one
+    /// may have been sent so much earlier: the lease is shorter by that.
     fn knows_its_term(&mut self, now: Instant) -> bool {
-        let Some(until) = self.session_timeout_until else { return true };
-        let told = self.parts.topics.session_timeout();
+        let Some(until) = self.session_times_until else { return true };
+        let told = self.parts.topics.session_times();
         if told.is_none() && now < until {
             return false;
         }
-        self.session_timeout_until = None;
+        self.session_times_until = None;
         let group = self.parts.config.group.as_str();
-        match told.flatten() {
-            Some(term) => {
-                tracing::info!(group, ?term, "the group's session time-out");
-                self.parts.commits.replace_lease(Arc::new(Lease::new(term, self.parts.clock.clone())));
-            }
-            None => {
-                let term = self.parts.config.session_timeout;
-                tracing::warn!(
-                    group,
-                    ?term,
-                    "the coordinator does not tell the group's session time-out; the configured one counts"
-                );
-            }
-        }
+        let times = told.flatten().unwrap_or_else(|| {
+            let timeout = self.parts.config.session_timeout;
+            tracing::warn!(
+                group,
+                ?timeout,
+                "the coordinator does not tell the group's session time-out; the configured one counts"
+            );
+            SessionTimes { timeout, heartbeat: HEARTBEAT }
+        });
+        let term = times.timeout.saturating_sub(times.heartbeat).max(times.timeout / 2);
+        tracing::info!(group, ?times, ?term, "the group's session, and the lease");
+        self.parts.commits.replace_lease(Arc::new(Lease::new(term, self.parts.clock.clone())));
         true
     }
 
@@ -216,13 +224,19 @@ impl Poller {
     /// Drains everything and commits. Owners whose lease ran out have not finished, they were stopped, and
     /// their progress may be another host's by now.
     fn put_down(&mut self, until: Instant) -> Ended {
+        // The client waits for the answer to what it has told, also while it closes.
+        if let Err(Failure(reason)) = self.hear_the_group_out() {
+            tracing::warn!(group = self.parts.config.group, reason, "the group could not be answered");
+        }
         let feeds = std::mem::take(&mut self.feeds);
         let commits = &mut self.parts.commits;
         let idle = feeds.is_empty();
-        let drained = drain(&feeds, &[], commits, until);
+        let drained = drain(&feeds, &[], commits, &self.parts.shared, until);
         let partings = reap(feeds);
         let holds = idle || commits.lease().holds();
-        Ended { drained: drained && holds, committed: holds && commits.finish(&partings, FINAL_COMMIT_LIMIT) }
+        // A group that changes answers no commit until the change is over: what is left of the time is used.
+        let limit = until.saturating_duration_since(Instant::now()).max(FINAL_COMMIT_LIMIT);
+        Ended { drained: drained && holds, committed: holds && commits.finish(&partings, limit) }
     }
 }
 

@@ -6,10 +6,16 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 
 use super::group::Group;
+use super::poller::Failure;
+use crate::config::GroupProtocol;
 
 /// The longest a question to the brokers may take; the polling thread waits for it, and has little else
 /// to do.
 pub(super) const PROBE_LIMIT: Duration = Duration::from_millis(700);
+
+/// The client does not say that a broker is too old for the group's protocol.
+const KIP_848_DOUBT: &str = "; or the brokers do not know this group protocol: `group-protocol = \"consumer\"` needs \
+                             Kafka 4.0";
 
 /// What the client has reported since partitions were last held.
 #[derive(Debug, Default)]
@@ -38,7 +44,7 @@ impl Reasons {
         consumer: &BaseConsumer<Group>,
         group: &str,
         topics: &[String],
-        joined: bool,
+        (joined, protocol): (bool, GroupProtocol),
     ) -> String {
         let partitions = match partitions(consumer, topics) {
             Ok(partitions) => partitions,
@@ -51,7 +57,8 @@ impl Reasons {
         let heard = heard.map(|error| format!(" (the client last said: {error})")).unwrap_or_default();
         let view = look_at(consumer, group);
         let likely = likely(view.as_ref(), joined);
-        format!("the topics have {partitions} partitions: {likely}{heard}")
+        let doubt = if protocol == GroupProtocol::Consumer && !joined { KIP_848_DOUBT } else { "" };
+        format!("the topics have {partitions} partitions: {likely}{doubt}{heard}")
     }
 }
 
@@ -98,6 +105,12 @@ fn likely(view: Option<&GroupView>, joined: bool) -> String {
                     session times out"
             .to_owned(),
     }
+}
+
+/// The client's last word, in an operator's words where there are any.
+pub(super) fn gave_up(code: Code) -> Failure {
+    let hint = in_words(code).map(|words| format!(": {words}")).unwrap_or_default();
+    Failure(format!("the client gave up for good: {code}{hint}"))
 }
 
 /// Refusals that last until somebody changes something.

@@ -188,7 +188,7 @@ impl Starter<'_> {
         let starts = lookup::offsets(self.consumer, asks)?;
         let mut plans = Vec::with_capacity(starts.len());
         for (partition, offset) in starts {
-            let start = self.config.start_of(&partition.topic);
+            let start = self.start_of(&partition.topic);
             tracing::info!(%partition, offset, ?start, "first start of the group here");
             if let Some(topic_id) = self.topics.id_of(&partition.topic) {
                 let gap = GapSet::at(offset);
@@ -199,11 +199,17 @@ impl Starter<'_> {
         Ok(plans)
     }
 
+    /// A topic that was made anew under a known name is read from its beginning, whatever `start` says: it
+    /// was subscribed to when its first record came.
+    fn start_of(&self, topic: &str) -> Start {
+        if self.topics.is_remade(topic) { Start::Earliest } else { self.config.start_of(topic) }
+    }
+
     /// What is to be looked at: with `earliest` the partitions themselves, else their whole topics.
     fn scope(&self, waiting: &BTreeSet<TopicPartition>) -> Result<BTreeSet<TopicPartition>, String> {
         let mut scope = waiting.clone();
         let topics: BTreeSet<_> = waiting.iter().map(|partition| partition.topic.clone()).collect();
-        for topic in topics.into_iter().filter(|topic| self.config.start_of(topic) != Start::Earliest) {
+        for topic in topics.into_iter().filter(|topic| self.start_of(topic) != Start::Earliest) {
             scope.extend(lookup::partitions(self.consumer, &topic)?);
         }
         Ok(scope)
@@ -225,7 +231,7 @@ impl Starter<'_> {
         let mut asks = Asks::new();
         for partition in waiting {
             let topic = &partition.topic;
-            let start = self.config.start_of(topic);
+            let start = self.start_of(topic);
             let known = Known {
                 committed: committed.contains_key(partition),
                 topic_has_commits: committed.keys().any(|other| other.topic == *topic),

@@ -10,7 +10,7 @@
 //! Who waits: nobody; answers come on a queue. What bounds: one regular question at a time, and one for
 //! each assignment and each partition in trouble, all answered within the client's limit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use keylane_engine::{TopicId, TopicPartition};
@@ -18,7 +18,7 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 
 use super::group::Group;
 use super::reasons::PROBE_LIMIT;
-use crate::native::{Answer, Extreme, Inquiries};
+use crate::native::{Answer, Extreme, Inquiries, SessionTimes};
 
 /// Time between two questions for the topics' ids.
 const ASK_EVERY: Duration = Duration::from_secs(5);
@@ -37,6 +37,8 @@ pub(super) struct TopicWatch {
     inquiries: Inquiries<Group>,
     topics: Vec<String>,
     ids: BTreeMap<String, TopicId>,
+    /// Topics that had another id before.
+    remade: BTreeSet<String>,
     /// Why there is no id, in the brokers' words.
     trouble: Option<String>,
     /// The number of the last question.
@@ -49,7 +51,7 @@ pub(super) struct TopicWatch {
     next_ask: Instant,
     edges_asked: BTreeMap<usize, (TopicPartition, Extreme)>,
     edges: BTreeMap<TopicPartition, Edges>,
-    session_timeout: Option<Option<Duration>>,
+    session_times: Option<Option<SessionTimes>>,
     /// Whom to ask for ids, if not the broker that the client chooses, which may be the one that is away.
     broker: Option<i32>,
     /// Whether the last question for ids found nobody.
@@ -65,6 +67,7 @@ impl TopicWatch {
             inquiries,
             topics,
             ids: BTreeMap::new(),
+            remade: BTreeSet::new(),
             trouble: None,
             number: 0,
             open: None,
@@ -73,7 +76,7 @@ impl TopicWatch {
             next_ask: Instant::now(),
             edges_asked: BTreeMap::new(),
             edges: BTreeMap::new(),
-            session_timeout: None,
+            session_times: None,
             broker: None,
             unheard: false,
         }
@@ -85,15 +88,15 @@ impl TopicWatch {
         self.fresh_from = self.number;
     }
 
-    /// Asks for the session time-out of a group of KIP-848.
-    pub(super) fn ask_session_timeout(&mut self, group: &str) {
+    /// Asks for the times of a group of KIP-848.
+    pub(super) fn ask_session_times(&mut self, group: &str) {
         self.number += 1;
-        self.inquiries.ask_session_timeout(self.number, group);
+        self.inquiries.ask_session_times(self.number, group);
     }
 
-    /// The group's session time-out, once the coordinator has answered; None inside where it tells none.
-    pub(super) fn session_timeout(&self) -> Option<Option<Duration>> {
-        self.session_timeout
+    /// The group's times, once the coordinator has answered; None inside where it tells none.
+    pub(super) fn session_times(&self) -> Option<Option<SessionTimes>> {
+        self.session_times
     }
 
     /// Asks where a partition's log begins and ends.
@@ -156,7 +159,7 @@ impl TopicWatch {
                 let mut trouble = None;
                 for (topic, told) in ids {
                     match told {
-                        Ok(id) => drop(self.ids.insert(topic, id)),
+                        Ok(id) => self.note_id(topic, id),
                         Err(code) => trouble = Some(self.missing(topic, code)),
                     }
                 }
@@ -173,7 +176,7 @@ impl TopicWatch {
                     Extreme::High => edges.high = told,
                 }
             }
-            Answer::SessionTimeout(told) => self.session_timeout = Some(told),
+            Answer::SessionTimes(told) => self.session_times = Some(told),
             Answer::Failed { number, code } => {
                 if self.edges_asked.remove(&number).is_none() {
                     self.trouble = Some(format!("the topics' ids are not told: {code}"));
@@ -187,6 +190,17 @@ impl TopicWatch {
                 }
             }
         }
+    }
+
+    fn note_id(&mut self, topic: String, id: TopicId) {
+        if self.ids.insert(topic.clone(), id).is_some_and(|former| former.contradicts(&id)) {
+            self.remade.insert(topic);
+        }
+    }
+
+    /// Whether the topic was deleted and made again while it was watched.
+    pub(super) fn is_remade(&self, topic: &str) -> bool {
+        self.remade.contains(topic)
     }
 
     fn missing(&mut self, topic: String, code: Code) -> String {

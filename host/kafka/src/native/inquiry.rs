@@ -20,6 +20,17 @@ const ANSWER_LIMIT_MS: i32 = 5_000;
 const FIRST_LIMIT_MS: i32 = 2_000;
 /// How the coordinator calls the session time-out of a group of KIP-848.
 const SESSION_TIMEOUT: &str = "consumer.session.timeout.ms";
+/// And the time between two heartbeats of its members.
+const HEARTBEAT_INTERVAL: &str = "consumer.heartbeat.interval.ms";
+
+/// The times of a group of KIP-848, which are the coordinator's and not the members'.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SessionTimes {
+    /// A member that was not heard for so long is out.
+    pub(crate) timeout: Duration,
+    /// How often a member is to be heard.
+    pub(crate) heartbeat: Duration,
+}
 
 /// One end of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,8 +48,8 @@ pub(crate) enum Answer {
     TopicIds { number: usize, ids: Vec<(String, Result<TopicId, Code>)> },
     /// One for each partition that was asked for.
     Offsets { number: usize, offsets: Vec<(TopicPartition, Result<i64, Code>)> },
-    /// The group's own session time-out, where the coordinator tells one.
-    SessionTimeout(Option<Duration>),
+    /// The group's own times, where the coordinator tells them.
+    SessionTimes(Option<SessionTimes>),
     /// No answer to this question.
     Failed { number: usize, code: Code },
 }
@@ -150,7 +161,7 @@ impl<C: ConsumerContext> Inquiries<C> {
     }
 
     /// Asks the coordinator for the session time-out of a group of KIP-848.
-    pub(crate) fn ask_session_timeout(&self, number: usize, group: &str) {
+    pub(crate) fn ask_session_times(&self, number: usize, group: &str) {
         let Ok(group) = CString::new(group) else { return };
         let client = self.queue.client();
         let options =
@@ -172,7 +183,7 @@ impl<C: ConsumerContext> Inquiries<C> {
         let event = self.queue.poll(Duration::ZERO)?;
         let number = event.number();
         if event.kind() == raw::RD_KAFKA_EVENT_DESCRIBECONFIGS_RESULT {
-            return Some(Answer::SessionTimeout(session_timeout(&event)));
+            return Some(Answer::SessionTimes(session_times(&event)));
         }
         if let Some(code) = event.error() {
             return Some(Answer::Failed { number, code });
@@ -241,7 +252,7 @@ fn offsets(event: &QueueEvent) -> Vec<(TopicPartition, Result<i64, Code>)> {
 }
 
 /// None where the coordinator does not tell, be it too old, too simple, or not allowed to us.
-fn session_timeout(event: &QueueEvent) -> Option<Duration> {
+fn session_times(event: &QueueEvent) -> Option<SessionTimes> {
     let mut count = 0;
     // SAFETY: the event is alive and of this kind; everything read belongs to it.
     unsafe {
@@ -252,11 +263,12 @@ fn session_timeout(event: &QueueEvent) -> Option<Duration> {
             return None;
         }
         let entries = raw::rd_kafka_ConfigResource_configs(resource, &raw mut count);
-        let is_wanted = |entry: &&*const raw::rd_kafka_ConfigEntry_t| {
-            text_of(raw::rd_kafka_ConfigEntry_name(**entry)) == SESSION_TIMEOUT
+        let entries = pointers(entries, count);
+        let time = |name: &str| {
+            let entry = entries.iter().find(|one| text_of(raw::rd_kafka_ConfigEntry_name(**one)) == name)?;
+            let value_ms = text_of(raw::rd_kafka_ConfigEntry_value(*entry)).parse().ok()?;
+            Some(Duration::from_millis(value_ms))
         };
-        let entry = pointers(entries, count).iter().find(is_wanted)?;
-        let value_ms: u64 = text_of(raw::rd_kafka_ConfigEntry_value(*entry)).parse().ok()?;
-        Some(Duration::from_millis(value_ms))
+        Some(SessionTimes { timeout: time(SESSION_TIMEOUT)?, heartbeat: time(HEARTBEAT_INTERVAL)? })
     }
 }

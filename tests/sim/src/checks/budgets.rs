@@ -66,8 +66,8 @@ fn is_restored(story: &Story, assignment: u64) -> bool {
 
 fn bytes(story: &Story) -> Result<(), Breach> {
     let plan = &story.plan;
-    let batches = plan.log.partitions as usize * usize::from(plan.handlers) * plan.batch;
-    let most = plan.host_bytes + batches * EVENT_BYTES;
+    let places = plan.log.partitions as usize * usize::from(plan.handlers);
+    let most = plan.host_bytes + places * (plan.floor.bytes + plan.batch * EVENT_BYTES);
     match story.ending.remains.iter().find(|remains| remains.bytes_seen > most) {
         None => Ok(()),
         Some(remains) => Breach::in_the_end(format!("at most {most} bytes of events: {remains:?}")),
