@@ -17,6 +17,8 @@ use crate::waiting;
 
 /// How long one answer may take.
 pub const ANSWER_LIMIT: Duration = Duration::from_secs(15);
+/// How long something is asked for again while brokers are away.
+const ASK_LIMIT: Duration = Duration::from_secs(60);
 /// Where groups keep their offsets.
 const OFFSETS: &str = "__consumer_offsets";
 
@@ -53,16 +55,24 @@ impl Onlooker {
         })
     }
 
-    /// Gives a topic more partitions: so many in all.
+    /// Gives a topic more partitions: so many in all. A broker that dies meanwhile may have done it without
+    /// an answer, so it is looked at before it is asked again.
     ///
     /// # Errors
-    /// When the brokers refuse.
+    /// When the topic has not got them within the limit, with the brokers' last word.
     pub fn add_partitions(&self, topic: &str, partitions: i32) -> Result<()> {
         let wanted = NewPartitions::new(topic, usize::try_from(partitions)?);
-        let made = self.runtime.block_on(self.admin.create_partitions([&wanted], &options()))?;
-        made.into_iter().try_for_each(|made| {
-            made.map(drop).map_err(|(topic, code)| anyhow::anyhow!("{topic} got no partitions: {code}"))
-        })
+        let mut last_word = String::new();
+        let got = waiting::until(&format!("{topic} has {partitions} partitions"), ASK_LIMIT, || {
+            let has = |leaders: BTreeMap<i32, i32>| leaders.len() >= wanted.new_partition_count;
+            if self.leaders(topic).is_ok_and(has) {
+                return Ok(Some(()));
+            }
+            last_word =
+                format!("{:?}", self.runtime.block_on(self.admin.create_partitions([&wanted], &options())));
+            Ok(None)
+        });
+        got.with_context(|| last_word)
     }
 
     /// Waits until each broker knows these topics: what one broker has made, another may learn later.
