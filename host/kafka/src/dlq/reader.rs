@@ -204,7 +204,11 @@ impl Reading<'_> {
                 Some(Err(ClientError::MessageConsumption(
                     code @ (Code::TopicAuthorizationFailed
                     | Code::UnknownTopicOrPartition
-                    | Code::UnknownTopic),
+                    | Code::UnknownTopic
+                    // The client would pass over a batch that it cannot read, and its letters with it.
+                    | Code::BadMessage
+                    | Code::BadCompression
+                    | Code::NotImplemented),
                 ))) => return Err(self.failed(code)),
                 // Broken connections mend themselves, or nothing comes until the limit.
                 Some(Err(_)) | None => {}

@@ -165,7 +165,8 @@ impl Poller {
         let (gone, list) = self.take_out(wanted);
         let lost = lost || (!gone.is_empty() && !self.parts.commits.lease().holds());
         if !lost {
-            let until = Instant::now() + self.parts.config.drain_limit;
+            let limit = Instant::now() + self.parts.config.drain_limit;
+            let until = self.parts.shared.stop_at().map_or(limit, |stop_at| limit.min(stop_at));
             drain(&gone, &self.feeds, &mut self.parts.commits, &self.parts.shared, until);
         }
         let partings = reap(gone);
@@ -245,10 +246,12 @@ impl Poller {
         // What the group has revoked meanwhile is neither dropped nor waited for.
         let (gone, list) = self.take_out(|feed| partitions.contains(&feed.partition));
         self.waiting.extend(gone.iter().map(|feed| feed.partition.clone()));
+        // At once: a revocation that comes in between would be taken as answered by this call.
+        self.unassign_unasked(&list)?;
         let partings = reap(gone);
         self.forget(&partings);
         self.next_settle = Instant::now();
-        self.unassign_unasked(&list)
+        Ok(())
     }
 
     /// Answers all that the group has said so far. Whoever puts partitions down unasked calls this first

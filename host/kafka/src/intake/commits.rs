@@ -272,7 +272,7 @@ impl Committer {
     fn note(&mut self, answer: &CommitAnswer) {
         self.count(answer);
         let Some(place) = self.sent.iter().position(|sent| sent.number == answer.number) else { return };
-        let Some(sent) = self.sent.remove(place) else { return };
+        let Some(sent) = self.sent.remove(place).filter(|sent| !sent.items.is_empty()) else { return };
         let mut acknowledged = false;
         for item in sent.items.into_iter().filter(|item| answer.has(&item.handed.partition)) {
             acknowledged = true;

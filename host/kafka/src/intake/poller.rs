@@ -44,6 +44,9 @@ const SESSION_TIMES_LIMIT: Duration = Duration::from_secs(6);
 /// Kafka's own time between two heartbeats of KIP-848, where the coordinator tells none.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
+/// A lease shorter than this could not be renewed in time; the coordinator's times must leave it.
+const SHORTEST_LEASE: Duration = Duration::from_secs(1);
+
 /// What the thread is made of. The order of the fields is the order of dropping: all but the last hold
 /// the consumer, which leaves its group when the last of them is gone.
 pub(super) struct Parts {
@@ -183,7 +186,7 @@ impl Poller {
             );
             SessionTimes { timeout, heartbeat: HEARTBEAT }
         });
-        let term = times.timeout.saturating_sub(times.heartbeat).max(times.timeout / 2);
+        let term = times.timeout.saturating_sub(times.heartbeat).max(SHORTEST_LEASE);
         tracing::info!(group, ?times, ?term, "the group's session, and the lease");
         self.parts.commits.replace_lease(Arc::new(Lease::new(term, self.parts.clock.clone())));
         true
@@ -224,6 +227,9 @@ impl Poller {
     /// Drains everything and commits. Owners whose lease ran out have not finished, they were stopped, and
     /// their progress may be another host's by now.
     fn put_down(&mut self, until: Instant) -> Ended {
+        for feed in &self.feeds {
+            feed.inbox.drain();
+        }
         // The client waits for the answer to what it has told, also while it closes.
         if let Err(Failure(reason)) = self.hear_the_group_out() {
             tracing::warn!(group = self.parts.config.group, reason, "the group could not be answered");

@@ -209,7 +209,7 @@ impl Starter<'_> {
     fn scope(&self, waiting: &BTreeSet<TopicPartition>) -> Result<BTreeSet<TopicPartition>, String> {
         let mut scope = waiting.clone();
         let topics: BTreeSet<_> = waiting.iter().map(|partition| partition.topic.clone()).collect();
-        for topic in topics.into_iter().filter(|topic| self.start_of(topic) != Start::Earliest) {
+        for topic in topics.into_iter().filter(|topic| self.config.start_of(topic) != Start::Earliest) {
             scope.extend(lookup::partitions(self.consumer, &topic)?);
         }
         Ok(scope)
@@ -231,7 +231,8 @@ impl Starter<'_> {
         let mut asks = Asks::new();
         for partition in waiting {
             let topic = &partition.topic;
-            let start = self.start_of(topic);
+            // The rule by which one member settles is the same for all; only what it asks for is not.
+            let start = self.config.start_of(topic);
             let known = Known {
                 committed: committed.contains_key(partition),
                 topic_has_commits: committed.keys().any(|other| other.topic == *topic),
@@ -244,7 +245,9 @@ impl Starter<'_> {
                 Origin::Beginning => drop(asks.insert(partition.clone(), rdkafka::Offset::Beginning)),
                 Origin::Start => {
                     let whole_topic = scope.iter().filter(|other| other.topic == *topic);
-                    asks.extend(whole_topic.map(|other| (other.clone(), lookup::asked(start))));
+                    asks.extend(
+                        whole_topic.map(|other| (other.clone(), lookup::asked(self.start_of(topic)))),
+                    );
                 }
             }
         }
