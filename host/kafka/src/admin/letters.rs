@@ -150,8 +150,8 @@ fn check(topic: &Wanted<'_>, settings: &BTreeMap<String, Settings>) -> Result<()
     let needed = source_bytes.saturating_add(LETTER_HEADERS_BYTES);
     let bytes = bytes_of(settings, &topic.name);
     // Brokers may not tell, or not yet: then there is nothing to compare.
-    let told = settings.contains_key(&topic.name) && settings.contains_key(source);
-    if !told || bytes >= needed {
+    let told = |name: &str| settings.get(name).is_some_and(|settings| settings.record_bytes.is_some());
+    if !told(&topic.name) || !told(source) || bytes >= needed {
         return Ok(());
     }
     let (topic, source) = (topic.name.clone(), source.to_owned());
@@ -198,6 +198,9 @@ mod tests {
         check(&wanted, &BTreeMap::new()).unwrap();
         check(&wanted, &settings(&[("tasks", 2 * 1024 * KIB)])).unwrap();
         check(&wanted, &settings(&[("dlq", 100 * KIB)])).unwrap();
+        let mut just_made = settings(&[("tasks", 100 * KIB)]);
+        just_made.insert("dlq".to_owned(), Settings { record_bytes: None, is_compacted: false });
+        check(&wanted, &just_made).unwrap();
     }
 
     #[test]
