@@ -246,6 +246,13 @@ impl KafkaConfig {
         config
     }
 
+    /// A client that also reads, partition by partition, and commits nothing.
+    pub(crate) fn reader(&self) -> ClientConfig {
+        let mut config = self.onlooker();
+        read_with_care(&mut config);
+        config
+    }
+
     pub(crate) fn consumer(&self, consumer: &ConsumerConfig) -> ClientConfig {
         let session_ms = consumer.session_timeout.as_millis();
         let mut config = self.base(&[]);
@@ -265,14 +272,8 @@ impl KafkaConfig {
         if let Some(instance) = &consumer.instance {
             config.set("group.instance.id", instance);
         }
-        config.set("enable.auto.commit", "false");
-        config.set("enable.auto.offset.store", "false");
-        config.set("auto.offset.reset", "error");
-        config.set("enable.partition.eof", "true");
-        config.set("isolation.level", "read_committed");
-        config.set("check.crcs", "true");
         config.set("allow.auto.create.topics", "false");
-        config.set("fetch.queue.backoff.ms", "10");
+        read_with_care(&mut config);
         config.set("queued.max.messages.kbytes", consumer.prefetch_kib.to_string());
         config.set("queued.min.messages", consumer.prefetch_records.to_string());
         config
@@ -289,6 +290,18 @@ impl KafkaConfig {
         config.set("queue.buffering.max.messages", PRODUCER_QUEUE_RECORDS.to_string());
         config
     }
+}
+
+/// Whoever reads for keylane reads every committed record once and in order, is told where the log ends,
+/// and is told of a position that is lost instead of being moved.
+fn read_with_care(config: &mut ClientConfig) {
+    config.set("enable.auto.commit", "false");
+    config.set("enable.auto.offset.store", "false");
+    config.set("auto.offset.reset", "error");
+    config.set("enable.partition.eof", "true");
+    config.set("isolation.level", "read_committed");
+    config.set("check.crcs", "true");
+    config.set("fetch.queue.backoff.ms", "10");
 }
 
 #[cfg(test)]

@@ -99,6 +99,26 @@ impl ClientContext for Listener {
     fn stats_raw(&self, _statistics: &[u8]) {}
 }
 
+/// Has a context pass on to its `listener` what the client tells on its own.
+macro_rules! tells_its_listener {
+    ($context:ty) => {
+        impl rdkafka::ClientContext for $context {
+            fn log(&self, level: rdkafka::config::RDKafkaLogLevel, facility: &str, line: &str) {
+                self.listener.log(level, facility, line);
+            }
+
+            fn error(&self, error: rdkafka::error::KafkaError, reason: &str) {
+                self.listener.error(error, reason);
+            }
+
+            fn stats_raw(&self, statistics: &[u8]) {
+                self.listener.stats_raw(statistics);
+            }
+        }
+    };
+}
+pub(crate) use tells_its_listener;
+
 /// A client that only looks needs no more than this.
 impl ConsumerContext for Listener {}
 

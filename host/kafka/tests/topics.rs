@@ -9,7 +9,6 @@ use std::time::Duration;
 use keylane_kafka::{ConsumerConfig, Health, Lost, NewTopic, Start};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use support::{Cluster, PATIENCE, Recorder, consumer, meters, unique, until, until_assigned, until_health};
 
@@ -145,39 +144,6 @@ async fn records_lost_to_retention_are_counted_and_passed_where_policy_says_so()
     assert_eq!(meters::count("keylane_records_lost_total", &[&format!("topic={topic}")]), 4);
     assert_eq!(cluster.committed_offset(&group, &topic, 0), Some(12));
     assert_eq!(recorder.assignments(), 1, "the same owner went on");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn markers_and_aborted_records_hold_nothing_up() {
-    let Some(cluster) = Cluster::real_or_say("a transaction") else { return };
-    let (topic, group, recorder) = (cluster.topic(1).await, unique("group"), Recorder::new());
-    let mut client = ClientConfig::new();
-    client.set("bootstrap.servers", &cluster.bootstrap).set("transactional.id", unique("transactional"));
-    let producer: BaseProducer = client.create().unwrap();
-    producer.init_transactions(PATIENCE).unwrap();
-    let transaction = |records: u32| {
-        producer.begin_transaction().unwrap();
-        for number in 0..records {
-            let key = format!("key-{number}");
-            producer
-                .send(BaseRecord::to(&topic).partition(0).key(&key).payload("v"))
-                .map_err(|(e, _)| e)
-                .unwrap();
-        }
-        producer.flush(PATIENCE).unwrap();
-    };
-    transaction(5);
-    producer.commit_transaction(PATIENCE).unwrap();
-    let intake = cluster.intake(consumer(&group, &topic, Start::Earliest), &recorder);
-    // Five records and the marker.
-    until("the marker passed", || cluster.committed_offset(&group, &topic, 0) == Some(6)).await;
-    until("no lag", || intake.lag() == Some(0)).await;
-    transaction(3);
-    producer.abort_transaction(PATIENCE).unwrap();
-    until("the aborted ones passed", || cluster.committed_offset(&group, &topic, 0) == Some(10)).await;
-    until("no lag", || intake.lag() == Some(0)).await;
-    assert_eq!(recorder.offsets(0), (0..5).collect::<Vec<_>>());
-    assert!(intake.stop(LIMIT).await.committed);
 }
 
 #[tokio::test(flavor = "multi_thread")]

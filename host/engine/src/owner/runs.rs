@@ -28,6 +28,7 @@ pub(super) struct EndedRun {
 /// The runs that are out.
 #[derive(Default)]
 pub(super) struct RunsOut {
+    /// Runs are counted as they begin, so the first is the oldest.
     runs: BTreeMap<RunId, RunOut>,
     looked_at: Option<Instant>,
 }
@@ -42,13 +43,13 @@ struct RunOut {
 impl RunsOut {
     /// When the watchdog looks next, if there is anything to look at.
     pub(super) fn look_at(&self) -> Option<Instant> {
-        let oldest = self.runs.values().map(|run| run.begun).min()?;
+        let oldest = self.runs.values().next()?.begun;
         Some(self.looked_at.map_or(oldest, |looked_at| looked_at.max(oldest)) + LOOK_EVERY)
     }
 
     /// How long the oldest run has been out.
     pub(super) fn oldest(&self) -> Option<Duration> {
-        self.runs.values().map(|run| run.begun.elapsed()).max()
+        self.runs.values().next().map(|run| run.begun.elapsed())
     }
 }
 

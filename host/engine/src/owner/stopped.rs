@@ -48,7 +48,8 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
         if let Some(reason) = self.why_commit_is_full() {
             return Some(Stopped { reason, offset: self.lanes.blocking(), lasting: true });
         }
-        let reason = self.intake.why_full().filter(|_| self.is_stalled())?;
+        // Asked first: a full inbox is ordinary, and its words are made at each turn of the owner.
+        let reason = if self.is_stalled() { self.intake.why_full()? } else { return None };
         let next_attempt_ms = self.lanes.next_deadline_ms();
         let soon_ms = self.now_ms().saturating_add(ORDINARY_WAIT_MS);
         Some(Stopped {

@@ -49,16 +49,9 @@ pub(crate) struct Reader {
 impl Reader {
     pub(crate) fn new(kafka: &KafkaConfig) -> Result<Self, KafkaError> {
         kafka.check()?;
-        let mut config = kafka.onlooker();
+        let mut config = kafka.reader();
         // The client does not assign without a name. Nothing is ever committed under it.
         config.set("group.id", "keylane-dlq");
-        config.set("enable.auto.commit", "false");
-        config.set("enable.auto.offset.store", "false");
-        config.set("auto.offset.reset", "error");
-        config.set("isolation.level", "read_committed");
-        config.set("enable.partition.eof", "true");
-        config.set("check.crcs", "true");
-        config.set("fetch.queue.backoff.ms", "10");
         config.set("fetch.wait.max.ms", FETCH_WAIT_MS);
         config.set("queued.max.messages.kbytes", PREFETCH_KIB);
         let consumer: BaseConsumer<Listener> = config

@@ -10,13 +10,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use keylane_engine::TopicPartition;
-use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError as ClientError;
 use rdkafka::types::RDKafkaRespErr;
-use rdkafka::{ClientContext, TopicPartitionList};
 
-use crate::context::Listener;
+use crate::context::{Listener, tells_its_listener};
 
 /// A change of this member's assignment. An empty one is normal with the cooperative protocol; it
 /// wants its answer as well.
@@ -76,19 +75,7 @@ fn assigned_of(
     Ok(answer)
 }
 
-impl ClientContext for Group {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        self.listener.log(level, facility, line);
-    }
-
-    fn error(&self, error: ClientError, reason: &str) {
-        self.listener.error(error, reason);
-    }
-
-    fn stats_raw(&self, statistics: &[u8]) {
-        self.listener.stats_raw(statistics);
-    }
-}
+tells_its_listener!(Group);
 
 impl ConsumerContext for Group {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, told: RDKafkaRespErr, list: &mut TopicPartitionList) {

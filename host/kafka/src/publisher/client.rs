@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use rdkafka::ClientContext;
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::config::ClientConfig;
 use rdkafka::error::KafkaError as ClientError;
 use rdkafka::producer::{DeliveryResult, ProducerContext, ThreadedProducer};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use crate::context::Listener;
+use crate::context::{Listener, tells_its_listener};
 
 /// What is handed over and not answered yet, in KiB; bounded by [`IN_FLIGHT_KIB`](crate::config::IN_FLIGHT_KIB).
 const IN_FLIGHT_GAUGE: &str = "keylane_kafka_producer_in_flight_kib";
@@ -40,19 +39,7 @@ pub(super) struct Deliveries {
     listener: Listener,
 }
 
-impl ClientContext for Deliveries {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        self.listener.log(level, facility, line);
-    }
-
-    fn error(&self, error: ClientError, reason: &str) {
-        self.listener.error(error, reason);
-    }
-
-    fn stats_raw(&self, statistics: &[u8]) {
-        self.listener.stats_raw(statistics);
-    }
-}
+tells_its_listener!(Deliveries);
 
 impl ProducerContext for Deliveries {
     type DeliveryOpaque = Box<InFlight>;

@@ -8,15 +8,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use keylane_engine::OutgoingRecord;
-use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::Message;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
-use rdkafka::{ClientContext, Message};
 
 use super::progress::PROGRESS_TOPIC;
 use crate::admin::LETTER_HEADERS_BYTES;
 use crate::config::KafkaConfig;
-use crate::context::Listener;
+use crate::context::{Listener, tells_its_listener};
 use crate::error::KafkaError;
 use crate::publisher::client_headers;
 
@@ -58,19 +57,7 @@ impl Reports {
     }
 }
 
-impl ClientContext for Reports {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        self.listener.log(level, facility, line);
-    }
-
-    fn error(&self, error: ClientError, reason: &str) {
-        self.listener.error(error, reason);
-    }
-
-    fn stats_raw(&self, statistics: &[u8]) {
-        self.listener.stats_raw(statistics);
-    }
-}
+tells_its_listener!(Reports);
 
 impl ProducerContext for Reports {
     type DeliveryOpaque = ();

@@ -8,11 +8,11 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    clippy::print_stderr,
     reason = "each test file uses its part, and a failed expectation is to end the test"
 )]
 
 pub mod clock;
+pub mod handover;
 pub mod letters;
 pub mod meters;
 mod recorder;
@@ -41,26 +41,11 @@ pub struct Cluster {
 
 impl Cluster {
     pub async fn start() -> Self {
-        if let Some(real) = Self::real() {
-            return real;
+        if let Ok(bootstrap) = std::env::var("KEYLANE_TEST_BOOTSTRAP") {
+            return Self { bootstrap, _broker: None };
         }
         let broker = Broker::start(BrokerOptions::default()).await.unwrap();
         Self { bootstrap: broker.bootstrap(), _broker: Some(broker) }
-    }
-
-    /// The cluster of real brokers, if one is named.
-    pub fn real() -> Option<Self> {
-        let bootstrap = std::env::var("KEYLANE_TEST_BOOTSTRAP").ok()?;
-        Some(Self { bootstrap, _broker: None })
-    }
-
-    /// For what the embedded broker cannot do: the real one, or a word on why the test does nothing.
-    pub fn real_or_say(what: &str) -> Option<Self> {
-        let real = Self::real();
-        if real.is_none() {
-            eprintln!("skipped: {what} needs Apache Kafka; name one in KEYLANE_TEST_BOOTSTRAP");
-        }
-        real
     }
 
     /// One that a test started by itself.

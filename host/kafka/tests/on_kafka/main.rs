@@ -1,4 +1,4 @@
-//! What only a real Apache Kafka shows of letters: limits on batches, settings of topics, transactions.
+//! What only a real Apache Kafka shows: limits on batches, settings of topics, transactions, KIP-848.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,6 +8,8 @@
 )]
 
 mod batches;
+mod groups;
+mod markers;
 mod redrives;
 mod rivals;
 #[path = "../support/mod.rs"]
@@ -36,11 +38,11 @@ impl Stage {
 
 fn main() -> ExitCode {
     let mut checks = Checks::from_args();
-    let kafka = match apache_kafka("letters_on_kafka") {
+    let kafka = match apache_kafka("on_kafka") {
         Ok(Some(kafka)) => kafka,
         Ok(None) => return checks.finish(),
         Err(error) => {
-            checks.run("letters_on_kafka", || Err(error));
+            checks.run("on_kafka", || Err(error));
             return checks.finish();
         }
     };
@@ -55,6 +57,13 @@ fn main() -> ExitCode {
         };
     }
     check!(
+        groups::a_revoke_waits_for_the_run_that_is_out,
+        groups::past_the_limit_the_run_is_broken_off_and_repeats_elsewhere,
+        groups::with_kip_848_a_revoke_waits_for_the_run_that_is_out,
+        groups::with_kip_848_past_the_limit_the_run_is_broken_off_and_repeats_elsewhere,
+        groups::with_kip_848_what_ended_above_the_watermark_moves_with_the_partition,
+        groups::a_static_member_finds_its_partitions_again,
+        markers::markers_and_aborted_records_hold_nothing_up,
         batches::small_records_fit_where_batches_do_not,
         batches::a_limit_made_smaller_later_harms_no_small_record,
         topics::topics_of_letters_take_what_their_source_takes,

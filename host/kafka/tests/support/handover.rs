@@ -1,0 +1,78 @@
+//! A partition that moves while its events are at work, whatever the protocol of the group.
+
+use std::time::Duration;
+
+use keylane_kafka::{ConsumerConfig, GroupProtocol, Intake, Start};
+
+use super::{Cluster, Recorder, consumer, unique, until, until_assigned};
+
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// One member with both partitions, and an event of each at work, which waits.
+async fn busy(cluster: &Cluster, config: ConsumerConfig, topic: &str) -> (Intake, Recorder) {
+    let recorder = Recorder::new();
+    for partition in 0..2 {
+        recorder.close(partition);
+        cluster.produce(topic, partition, 0..1);
+    }
+    let intake = cluster.intake(config, &recorder);
+    until("both events at work", || recorder.begun() == 2).await;
+    (intake, recorder)
+}
+
+/// A revocation is answered when the run that is out has ended and is committed.
+pub async fn a_revoke_waits_for_the_run_that_is_out(cluster: &Cluster, group_protocol: GroupProtocol) {
+    let (topic, group) = (cluster.topic(2).await, unique("group"));
+    let config = ConsumerConfig {
+        group_protocol,
+        drain_limit: Duration::from_secs(20),
+        ..consumer(&group, &topic, Start::Earliest)
+    };
+    let (one, first) = busy(cluster, config.clone(), &topic).await;
+    let second = Recorder::new();
+    let other = cluster.intake(config, &second);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(second.begun(), 0, "nobody else may have the partition while its run is out");
+    first.open(0);
+    first.open(1);
+    until_assigned(&other, 1).await;
+    until_assigned(&one, 1).await;
+    cluster.produce(&topic, 0, 1..2);
+    cluster.produce(&topic, 1, 1..2);
+    until("the later events", || first.count() + second.count() == 4).await;
+    assert_eq!(
+        (first.count(), second.count()),
+        (3, 1),
+        "the run that was out ended and was committed before"
+    );
+    let farewell = one.stop(LIMIT).await;
+    assert!(farewell.drained && farewell.committed);
+    until_assigned(&other, 2).await;
+    let farewell = other.stop(LIMIT).await;
+    assert!(farewell.drained && farewell.committed);
+}
+
+/// Past the drain limit the run is broken off, and only then has another member its partition.
+pub async fn past_the_limit_the_run_is_broken_off_and_repeats_elsewhere(
+    cluster: &Cluster,
+    group_protocol: GroupProtocol,
+) {
+    let (topic, group) = (cluster.topic(2).await, unique("group"));
+    let config = ConsumerConfig {
+        group_protocol,
+        drain_limit: Duration::from_millis(300),
+        ..consumer(&group, &topic, Start::Earliest)
+    };
+    let (one, first) = busy(cluster, config.clone(), &topic).await;
+    let second = Recorder::new();
+    let other = cluster.intake(config, &second);
+    until("the event at the new owner", || second.count() == 1).await;
+    assert_eq!(first.count(), 0, "the former owner's run is gone, the other one still waits");
+    first.open(0);
+    first.open(1);
+    until("the event that stayed", || first.count() == 1).await;
+    until_assigned(&one, 1).await;
+    let moved = second.events().first().unwrap().source.partition;
+    assert_eq!(first.offsets(moved), Vec::<i64>::new(), "the broken-off run did not go on");
+    assert!(one.stop(LIMIT).await.drained && other.stop(LIMIT).await.drained);
+}
