@@ -17,6 +17,7 @@ pub mod bindings;
 mod all;
 mod capability;
 mod clock;
+mod counted;
 mod error;
 mod limits;
 mod logging;

@@ -1,6 +1,11 @@
 //! The host's own limits on what one event may do through capabilities. Limits that belong to a grant
 //! (rows, records, mails) stand in the manifest.
 
+/// Counts the calls of a handler that a limit of this module or of a grant refused.
+pub(crate) fn reached(handler: &str, capability: &'static str) -> metrics::Counter {
+    metrics::counter!("keylane_limits_reached_total", "handler" => handler.to_owned(), "capability" => capability)
+}
+
 /// Bounds on one event and one call. A call beyond one of them answers the guest `limit`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CapabilityLimits {

@@ -12,7 +12,7 @@ use wasmtime::component::{HasSelf, Linker};
 use crate::bindings::keylane::handler::producer::{self, Error, Message};
 use crate::capability::{Boxed, Capability, Part, Pending, Preparation, Session};
 use crate::error::{CapabilityError, EffectsError};
-use crate::limits::CapabilityLimits;
+use crate::limits::{self, CapabilityLimits};
 use crate::scope::LogScope;
 use crate::state::GuestState;
 use crate::trace;
@@ -60,6 +60,8 @@ impl Capability for Producer {
                 limits: preparation.resources.limits,
                 publisher: preparation.resources.publisher.clone(),
                 held: metrics::gauge!("keylane_records_held", "handler" => handler.clone()),
+                held_bytes: metrics::gauge!("keylane_records_held_bytes", "handler" => handler.clone()),
+                limits_reached: limits::reached(&handler, "producer"),
                 published: metrics::counter!("keylane_records_published_total", "handler" => handler),
             }),
         });
@@ -75,6 +77,8 @@ struct Granted {
     limits: CapabilityLimits,
     publisher: Arc<dyn Publisher>,
     held: metrics::Gauge,
+    held_bytes: metrics::Gauge,
+    limits_reached: metrics::Counter,
     published: metrics::Counter,
 }
 
@@ -110,7 +114,10 @@ impl ProducerSession {
                 message.topic
             )));
         }
-        let limit = |said: String| Err(Error::Limit(said));
+        let limit = |said: String| {
+            granted.limits_reached.increment(1);
+            Err(Error::Limit(said))
+        };
         if self.records.len() >= granted.records_max {
             return limit(format!("one event may produce {} records (records-max)", granted.records_max));
         }
@@ -130,11 +137,12 @@ impl ProducerSession {
         self.held_bytes = self.held_bytes.saturating_add(size);
         self.records.push(outgoing(message, &granted.handler, self.event.as_deref()));
         granted.held.increment(1.0);
+        granted.held_bytes.increment(size as f64);
         Ok(())
     }
 
     fn drop_held(&mut self) -> Vec<OutgoingRecord> {
-        self.held_bytes = 0;
+        self.granted.held_bytes.decrement(std::mem::take(&mut self.held_bytes) as f64);
         let records = std::mem::take(&mut self.records);
         for _ in &records {
             self.granted.held.decrement(1.0);

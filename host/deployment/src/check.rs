@@ -28,7 +28,13 @@ pub(crate) fn manifest(document: &Document, raw: RawManifest) -> Checked<Manifes
     let subscribe = subscribe::subscribe(document, raw.subscribe, &name)?;
     let delivery = delivery::delivery(document, raw.delivery)?;
     Ok(Manifest {
-        dead_letters: dead_letters::dead_letters(document, raw.dead_letters, &subscribe, delivery.then)?,
+        dead_letters: dead_letters::dead_letters(
+            document,
+            raw.dead_letters,
+            &subscribe,
+            delivery.then,
+            &name,
+        )?,
         name,
         component: raw.component.into_inner(),
         subscribe,

@@ -1,7 +1,8 @@
 //! Where a new group begins to read: a word, a moment, or milliseconds since the Unix epoch.
 
+use jiff::Timestamp;
 use toml::Spanned;
-use toml::value::{Datetime, Offset, Value};
+use toml::value::{Datetime, Value};
 
 use crate::document::Document;
 use crate::error::DeploymentError;
@@ -42,30 +43,19 @@ pub fn moment_ms(text: &str) -> Result<i64, String> {
 /// Milliseconds since the Unix epoch. A moment without an offset is refused: hosts in two zones would
 /// start at two places.
 fn epoch_ms(moment: &Datetime) -> Result<i64, String> {
-    let (Some(date), Some(time)) = (moment.date, moment.time) else {
+    if moment.date.is_none() || moment.time.is_none() {
         return Err(format!("{moment} is not a full date and time"));
-    };
-    let offset_minutes = match moment.offset {
-        Some(Offset::Z) => 0,
-        Some(Offset::Custom { minutes }) => i64::from(minutes),
-        None => return Err(format!("{moment} does not say its offset from UTC")),
-    };
-    let days = days_since_epoch(i64::from(date.year), i64::from(date.month), i64::from(date.day));
-    let minutes = (days * 24 + i64::from(time.hour)) * 60 + i64::from(time.minute) - offset_minutes;
-    let seconds = minutes * 60 + i64::from(time.second.unwrap_or(0));
-    let ms = seconds * 1_000 + i64::from(time.nanosecond.unwrap_or(0) / 1_000_000);
-    if ms < 0 { Err(format!("{moment} lies before 1970")) } else { Ok(ms) }
-}
-
-/// Days from 1970-01-01 to a date of the Gregorian calendar. Years are counted from March, so that the
-/// leap day is the last of its year and months before it have the same lengths in every year.
-fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
-    const DAYS_TO_EPOCH: i64 = 719_468;
-    let year = if month <= 2 { year - 1 } else { year };
-    let month_from_march = (month + 9) % 12;
-    let day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
-    let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
-    year * 365 + leap_days + day_of_year - DAYS_TO_EPOCH
+    }
+    if moment.offset.is_none() {
+        return Err(format!("{moment} does not say its offset from UTC"));
+    }
+    // Both are RFC 3339.
+    let parsed = moment.to_string().parse::<Timestamp>();
+    let counted = parsed.map_err(|error| format!("{moment} is no moment: {error}"))?;
+    match counted < Timestamp::UNIX_EPOCH {
+        true => Err(format!("{moment} lies before 1970")),
+        false => Ok(counted.as_millisecond()),
+    }
 }
 
 #[cfg(test)]
@@ -92,17 +82,19 @@ mod tests {
 
     #[test]
     fn days_follow_one_another() {
-        let mut expected = 0;
+        let mut expected_ms = 0;
         for year in 1970..2110 {
             for month in 1..=12 {
-                assert_eq!(days_since_epoch(year, month, 1), expected, "{year}-{month}");
+                let first = moment_ms(&format!("{year}-{month:02}-01T00:00:00Z"));
+                assert_eq!(first, Ok(expected_ms), "{year}-{month}");
                 let leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-                expected += match month {
-                    2 if leap => 29,
-                    2 => 28,
-                    4 | 6 | 9 | 11 => 30,
-                    _ => 31,
-                };
+                expected_ms += 86_400_000
+                    * match month {
+                        2 if leap => 29,
+                        2 => 28,
+                        4 | 6 | 9 | 11 => 30,
+                        _ => 31,
+                    };
             }
         }
     }

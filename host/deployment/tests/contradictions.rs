@@ -90,6 +90,11 @@ fn topics_that_feed_a_handler_with_its_own_failures() {
         "6, `dead-letters.topic`: the handler reads \"tasks\" itself: what it gives up would come back",
         "name another topic",
     );
+    check(
+        "[dead-letters]\ntopic = \"tasks.audit.retry\"",
+        "6, `dead-letters.topic`: the handler reads \"tasks.audit.retry\" itself: what it gives up would come back",
+        "name another topic",
+    );
     for own in ["tasks.audit.dlq", "tasks.audit.retry"] {
         let (message, _) = refusal(&HEAD.replace("\"tasks\"", &format!("\"tasks\", \"{own}\"")));
         assert_eq!(

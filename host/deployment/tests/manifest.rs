@@ -233,20 +233,3 @@ fn what_a_manifest_names_on_disk_is_looked_for() {
     std::fs::create_dir(folder.path().join("up")).unwrap();
     assert_eq!(missing(&manifest), None);
 }
-
-#[test]
-fn the_sample_says_what_the_defaults_are() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/sample/handler.toml");
-    let text = std::fs::read_to_string(&file).unwrap();
-    let sample = read(&text).unwrap();
-    let smallest = read(&SMALLEST.replace("audit", "sample").replace("task-lifecycle", "tasks")).unwrap();
-    assert_eq!(sample, smallest);
-    // What is commented out is right as well.
-    let is_key = |line: &str| line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '));
-    let uncommented = text.lines().map(|line| match line.strip_prefix("# ") {
-        Some(key) if key.starts_with('[') || is_key(key) => key,
-        _ => line,
-    });
-    let everything = read(&uncommented.collect::<Vec<_>>().join("\n")).unwrap();
-    assert!(everything.grants.mail.is_some() && everything.delivery.max_age.is_some());
-}

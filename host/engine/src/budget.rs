@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use metrics::Gauge;
 
 use crate::inbox::Wake;
+use crate::meters::RoomMeters;
 
 /// What a partition may hold however full the host is. All of its records count, also those that wait for
 /// an operator or a later attempt: were they left out, the host's bound would be that of all inboxes.
@@ -68,6 +69,8 @@ impl HostBudget {
     #[must_use]
     pub fn with_floor(bytes_max: usize, floor: Floor) -> Arc<Self> {
         metrics::gauge!("keylane_host_buffered_bytes_max").set(bytes_max as f64);
+        metrics::gauge!("keylane_host_floor_records").set(floor.records as f64);
+        metrics::gauge!("keylane_host_floor_bytes").set(floor.bytes as f64);
         let held = metrics::gauge!("keylane_host_buffered_bytes");
         held.set(0.0);
         Arc::new(Self {
@@ -173,16 +176,21 @@ impl Drop for Seat {
     }
 }
 
-/// What one assignment holds: records and bytes delivered and not ended.
+/// What one assignment holds: records and bytes delivered and not ended. Each change is measured where it
+/// is made, because the owner sleeps while it takes nothing in.
 pub(crate) struct Room {
     records: AtomicUsize,
     bytes: AtomicUsize,
+    /// Handed over, and not taken in by the owner.
+    deliveries: AtomicUsize,
     budget: Arc<HostBudget>,
+    meters: RoomMeters,
 }
 
 impl Room {
-    pub(crate) fn new(budget: Arc<HostBudget>) -> Self {
-        Self { records: AtomicUsize::new(0), bytes: AtomicUsize::new(0), budget }
+    pub(crate) fn new(budget: Arc<HostBudget>, meters: RoomMeters) -> Self {
+        let (records, bytes, deliveries) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+        Self { records, bytes, deliveries, budget, meters }
     }
 
     pub(crate) fn records(&self) -> usize {
@@ -212,10 +220,23 @@ impl Room {
         })
     }
 
+    /// Notes a delivery of so many records and bytes, before it is handed over.
     pub(crate) fn charge(&self, records: usize, bytes: usize) {
+        self.deliveries.fetch_add(1, Ordering::AcqRel);
         self.records.fetch_add(records, Ordering::AcqRel);
         self.bytes.fetch_add(bytes, Ordering::AcqRel);
+        self.meters.deliveries.increment(1.0);
+        self.meters.records.increment(records as f64);
+        self.meters.bytes.increment(bytes as f64);
         self.budget.charge(bytes);
+    }
+
+    /// The owner has taken one delivery in. Answers how many waited until then.
+    pub(crate) fn take_in(&self) -> usize {
+        let waited = self.deliveries.fetch_sub(1, Ordering::AcqRel);
+        assert!(waited >= 1, "a delivery was taken in that nobody handed over");
+        self.meters.deliveries.decrement(1.0);
+        waited
     }
 
     /// Gives back what has ended; answers what was held before, and whether the floor was reached then and
@@ -225,6 +246,8 @@ impl Room {
         let bytes_before = self.bytes.fetch_sub(bytes, Ordering::AcqRel);
         assert!(records_before >= records, "more records released than were delivered");
         assert!(bytes_before >= bytes, "more bytes released than were delivered");
+        self.meters.records.decrement(records as f64);
+        self.meters.bytes.decrement(bytes as f64);
         self.budget.give_back(bytes);
         let floor = self.budget.floor;
         let sank = !floor.is_above(records_before, bytes_before)
@@ -234,8 +257,12 @@ impl Room {
 
     /// Gives back everything: the assignment's events are gone from memory.
     pub(crate) fn clear(&self) {
-        self.records.store(0, Ordering::Release);
-        self.budget.give_back(self.bytes.swap(0, Ordering::AcqRel));
+        let records = self.records.swap(0, Ordering::AcqRel);
+        let bytes = self.bytes.swap(0, Ordering::AcqRel);
+        self.meters.deliveries.decrement(self.deliveries.swap(0, Ordering::AcqRel) as f64);
+        self.meters.records.decrement(records as f64);
+        self.meters.bytes.decrement(bytes as f64);
+        self.budget.give_back(bytes);
     }
 }
 

@@ -49,6 +49,11 @@ impl Drop for Stop {
     }
 }
 
+/// Held by whatever the owner has out, for as long as it is: see [`Parting::is_gone`].
+pub(crate) struct Out(
+    #[expect(dead_code, reason = "held, and never looked at")] pub(crate) watch::Sender<Ownership>,
+);
+
 /// An assignment that is being ended.
 pub struct Parting(pub(crate) watch::Receiver<Ownership>);
 
@@ -56,7 +61,8 @@ impl Parting {
     /// Whether the owner has ended, and with it everything that it had out.
     #[must_use]
     pub fn is_gone(&self) -> bool {
-        // The owner's end of this channel goes with the owner's task.
+        // The owner and each of its runs and dead letters hold this channel's other end. It is not enough that
+        // the owner is gone: one that fell has waited for nobody.
         self.0.has_changed().is_err()
     }
 }

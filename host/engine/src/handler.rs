@@ -11,6 +11,7 @@ use crate::assignment::Assignment;
 use crate::budget::HostBudget;
 use crate::ending::Ownership;
 use crate::inbox::{Inbox, InboxLimits, Owners, inbox};
+use crate::meters;
 use crate::owner::Owner;
 use crate::ports::{DeadLetters, Runner};
 use crate::progress::ProgressMaker;
@@ -59,6 +60,7 @@ pub struct HandlerEngine<R, D> {
 impl<R: Runner, D: DeadLetters> HandlerEngine<R, D> {
     /// A handler that runs on `runtime`, where its owners' tasks will live.
     pub fn new(options: HandlerOptions, runner: Arc<R>, dead_letters: Arc<D>, runtime: Handle) -> Self {
+        meters::tell_limits(&options);
         let slots = Slots::new(&options.name, options.slots);
         let shared = Shared { options, runner, dead_letters, slots, tally: Arc::new(Tally::default()) };
         Self { shared: Arc::new(shared), runtime }
@@ -75,7 +77,7 @@ impl<R: Runner, D: DeadLetters> Owners for HandlerEngine<R, D> {
     fn assign(&self, assignment: Assignment) -> Inbox {
         let shared = self.shared.clone();
         let maker = ProgressMaker::new(assignment.token, assignment.topic_id);
-        let (poller, intake) = inbox(&assignment, &maker, shared.options.inbox, &shared.options.budget);
+        let (poller, intake) = inbox(&assignment, &maker, &shared.options);
         let (source, ownership) = (assignment.partition.clone(), intake.ownership.clone());
         let owner = self.runtime.spawn(Owner::new(shared.clone(), assignment, intake, maker).run());
         // A panic of an owner is a broken promise of the host itself: it is never swallowed. The

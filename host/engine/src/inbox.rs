@@ -4,7 +4,7 @@
 //! Who owns: the poller holds the [`Inbox`], the owner task the [`Intake`]. Who waits: nobody on the
 //! poller's side ([`Inbox::deliver`] never blocks; the poller asks [`Inbox::has_room`] first); the owner
 //! waits for batches. Who wakes: a batch wakes the owner, and freed room wakes the poller through the
-//! callback it gave. What bounds: [`InboxLimits`] for the partition and [`HostBudget`] for the whole host;
+//! callback it gave. What bounds: [`InboxLimits`] for the partition and [`crate::HostBudget`] for the whole host;
 //! a full inbox stops only its own partition.
 //!
 //! One inbox is one assignment. A partition that is taken away and comes back gets a new inbox, so
@@ -17,10 +17,12 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use crate::assignment::Assignment;
-use crate::budget::{HostBudget, Room, Seat};
+use crate::budget::{Room, Seat};
 use crate::control::{Control, Request, control};
-use crate::ending::{Ownership, Parting, Stop};
+use crate::ending::{Out, Ownership, Parting, Stop};
 use crate::event::{Event, TopicPartition};
+use crate::handler::HandlerOptions;
+use crate::meters::{LagMeter, RoomMeters};
 use crate::progress::{Progress, ProgressMaker};
 
 /// How much of a partition may be in the host at once, counted until an event has ended.
@@ -39,7 +41,7 @@ impl Default for InboxLimits {
 }
 
 /// Deliveries that may wait between the poller and the owner; the limits above bound their contents.
-const DELIVERIES_WAITING: usize = 64;
+pub(crate) const DELIVERIES_WAITING: usize = 64;
 
 /// How often a blocked poller looks whether the owner is done.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
@@ -69,6 +71,7 @@ pub struct Inbox {
     progress: watch::Receiver<Progress>,
     ownership: watch::Receiver<Ownership>,
     control: Control,
+    lag: LagMeter,
 }
 
 /// The owner's end.
@@ -89,27 +92,29 @@ pub(crate) struct Intake {
 pub(crate) fn inbox(
     assignment: &Assignment,
     maker: &ProgressMaker,
-    limits: InboxLimits,
-    budget: &Arc<HostBudget>,
+    options: &HandlerOptions,
 ) -> (Inbox, Intake) {
+    let HandlerOptions { inbox: limits, budget, .. } = options;
     let (delivery_sender, deliveries) = mpsc::channel(DELIVERIES_WAITING);
     let (drain_sender, drain) = watch::channel(false);
     let (progress_sender, progress) = watch::channel(maker.of(&assignment.restored));
     let (ownership_sender, ownership) = watch::channel(Ownership::Running);
     let (control, requests) = control();
-    let room = Arc::new(Room::new(budget.clone()));
+    let meters = RoomMeters::new(&options.name, &assignment.partition);
+    let room = Arc::new(Room::new(budget.clone(), meters));
     let stop = Arc::new(AtomicBool::new(false));
     let poller = Inbox {
         partition: assignment.partition.clone(),
         deliveries: delivery_sender,
         room: room.clone(),
         seat: Seat::new(budget.clone(), assignment.wake.clone()),
-        limits,
+        limits: *limits,
         drain: drain_sender,
         stop: Stop(stop.clone()),
         progress,
         ownership,
         control,
+        lag: LagMeter::new(&options.name, &assignment.partition),
     };
     let owner = Intake {
         deliveries,
@@ -119,7 +124,7 @@ pub(crate) fn inbox(
         progress: progress_sender,
         ownership: ownership_sender,
         room,
-        limits,
+        limits: *limits,
         wake: assignment.wake.clone(),
     };
     (poller, owner)
@@ -158,6 +163,16 @@ impl Inbox {
     #[must_use]
     pub fn progress(&self) -> Progress {
         self.progress.borrow().clone()
+    }
+
+    /// Records between the progress and the end of the log, as far as that is known: answered, and shown as
+    /// a metric. The poller asks every now and then, because it alone hears of the log's end.
+    #[must_use]
+    pub fn lag(&self, end: Option<i64>) -> Option<u64> {
+        // What had ended before may reach beyond the end that was heard of last.
+        let lag = u64::try_from(end? - self.progress.borrow().offset).unwrap_or(0);
+        self.lag.set(lag);
+        Some(lag)
     }
 
     /// How the owner's story stands.
@@ -210,6 +225,18 @@ impl Intake {
         let (records_before, bytes_before, sank_below_floor) = self.room.release(records, bytes);
         let was_full = records_before >= self.limits.records || bytes_before >= self.limits.bytes;
         if was_full || sank_below_floor {
+            (self.wake)();
+        }
+    }
+
+    /// What a run or a dead letter holds while it is out.
+    pub(crate) fn out(&self) -> Out {
+        Out(self.ownership.clone())
+    }
+
+    /// A delivery has been taken in: wakes the poller if it may have been waiting for a place.
+    pub(crate) fn made_room_for_a_delivery(&self) {
+        if self.room.take_in() >= DELIVERIES_WAITING {
             (self.wake)();
         }
     }

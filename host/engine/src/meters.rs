@@ -1,13 +1,89 @@
-//! The metrics of one partition: a gauge for each bound, and counters of what happened.
+//! The metrics: of a handler its limits, of a partition a gauge for each bound and counters of what happened.
+//!
+//! A limit is the same for all partitions of a handler and outlives each of them. The gauges of a partition
+//! go to zero with its assignment, so that nothing is told for ever of what another host owns by now.
+
+use std::sync::OnceLock;
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use crate::event::TopicPartition;
+use crate::handler::HandlerOptions;
+use crate::inbox::{DELIVERIES_WAITING, InboxLimits};
+use crate::payload::{PAYLOAD_UNITS_HIGH, PAYLOAD_UNITS_MAX};
+
+/// Tells what bounds each partition of a handler. Called once, after the recorder is installed.
+pub(crate) fn tell_limits(options: &HandlerOptions) {
+    let HandlerOptions { name, policy, inbox, .. } = options;
+    let InboxLimits { records, bytes } = *inbox;
+    for (limit, most) in [
+        ("keylane_buffered_records_max", records),
+        ("keylane_buffered_bytes_max", bytes),
+        ("keylane_deliveries_waiting_max", DELIVERIES_WAITING),
+        ("keylane_gap_records_max", policy.gap_max),
+        ("keylane_gap_units_high", PAYLOAD_UNITS_HIGH),
+        ("keylane_gap_units_max", PAYLOAD_UNITS_MAX),
+        ("keylane_run_events_max", policy.run_events_max),
+    ] {
+        gauge!(limit, "handler" => name.clone()).set(most as f64);
+    }
+}
+
+fn labels(handler: &str, source: &TopicPartition) -> [(&'static str, String); 3] {
+    [
+        ("handler", handler.to_owned()),
+        ("topic", source.topic.to_string()),
+        ("partition", source.partition.to_string()),
+    ]
+}
+
+/// What a partition's inbox holds. Whoever counts up counts down, so that an assignment takes off what it has
+/// put on and no more.
+pub(crate) struct RoomMeters {
+    pub(crate) records: Gauge,
+    pub(crate) bytes: Gauge,
+    pub(crate) deliveries: Gauge,
+}
+
+impl RoomMeters {
+    pub(crate) fn new(handler: &str, source: &TopicPartition) -> Self {
+        let labels = labels(handler, source);
+        Self {
+            records: gauge!("keylane_buffered_records", &labels),
+            bytes: gauge!("keylane_buffered_bytes", &labels),
+            deliveries: gauge!("keylane_deliveries_waiting", &labels),
+        }
+    }
+}
+
+/// How far the end of a partition's log is away. Shown from when that is known; held by the poller's end of
+/// the inbox, since a partition whose owner fell still falls behind.
+pub(crate) struct LagMeter {
+    labels: [(&'static str, String); 3],
+    records: OnceLock<Gauge>,
+}
+
+impl LagMeter {
+    pub(crate) fn new(handler: &str, source: &TopicPartition) -> Self {
+        Self { labels: labels(handler, source), records: OnceLock::new() }
+    }
+
+    pub(crate) fn set(&self, records: u64) {
+        self.records.get_or_init(|| gauge!("keylane_lag_records", &self.labels)).set(records as f64);
+    }
+}
+
+impl Drop for LagMeter {
+    fn drop(&mut self) {
+        if let Some(records) = self.records.get() {
+            records.set(0.0);
+        }
+    }
+}
 
 /// Handles registered once for a partition, so that a measurement costs no look-up.
 pub(crate) struct Meters {
-    pub(crate) buffered_records: Gauge,
-    pub(crate) buffered_bytes: Gauge,
+    pub(crate) watermark: Gauge,
     pub(crate) gap_records: Gauge,
     pub(crate) gap_units: Gauge,
     pub(crate) parked_lanes: Gauge,
@@ -36,8 +112,7 @@ pub(crate) struct Meters {
 impl Drop for Meters {
     fn drop(&mut self) {
         let gauges = [
-            &self.buffered_records,
-            &self.buffered_bytes,
+            &self.watermark,
             &self.gap_records,
             &self.gap_units,
             &self.parked_lanes,
@@ -56,14 +131,9 @@ impl Drop for Meters {
 
 impl Meters {
     pub(crate) fn new(handler: &str, source: &TopicPartition) -> Self {
-        let labels = [
-            ("handler", handler.to_owned()),
-            ("topic", source.topic.to_string()),
-            ("partition", source.partition.to_string()),
-        ];
+        let labels = labels(handler, source);
         Self {
-            buffered_records: gauge!("keylane_buffered_records", &labels),
-            buffered_bytes: gauge!("keylane_buffered_bytes", &labels),
+            watermark: gauge!("keylane_watermark_offset", &labels),
             gap_records: gauge!("keylane_gap_records", &labels),
             gap_units: gauge!("keylane_gap_units", &labels),
             parked_lanes: gauge!("keylane_parked_lanes", &labels),

@@ -14,6 +14,7 @@ use crate::census::{Census, End};
 use crate::engine::GuestOptions;
 use crate::failure::AttemptFailure;
 use crate::instance::{Blueprint, Instance};
+use crate::progress::DeliveryMeters;
 
 /// How much longer than its limit an idle instance may live, as a part of that limit.
 const REAPER_LOOKS_PER_IDLE: u32 = 4;
@@ -26,6 +27,7 @@ pub(crate) struct Pool {
     handler: Arc<str>,
     pub(crate) blueprint: Blueprint,
     pub(crate) census: Arc<Census>,
+    pub(crate) deliveries: DeliveryMeters,
     places: Arc<Semaphore>,
     /// The oldest stand first. The lock is held for a push, a pop or a cut, never across an await.
     idle: Mutex<Vec<Instance>>,
@@ -38,6 +40,7 @@ impl Pool {
     pub(crate) fn new(handler: Arc<str>, blueprint: Blueprint, options: &GuestOptions) -> Arc<Self> {
         let pool = Arc::new(Self {
             census: Census::new(handler.clone()),
+            deliveries: DeliveryMeters::of(&handler),
             places: Arc::new(Semaphore::new(blueprint.limits.concurrency.max(1))),
             idle: Mutex::new(Vec::new()),
             instance_events: options.instance_events,

@@ -14,11 +14,45 @@ use crate::failure::AttemptFailure;
 /// Deliveries that one run may leave unacknowledged; past it the run waits for the oldest.
 const UNACKNOWLEDGED_MAX: usize = 256;
 
+/// The deliveries that a handler's runs wait for, as they are shown.
+#[derive(Clone)]
+pub(crate) struct DeliveryMeters {
+    unacknowledged: metrics::Gauge,
+    full: metrics::Counter,
+}
+
+impl DeliveryMeters {
+    pub(crate) fn of(handler: &str) -> Self {
+        let handler = handler.to_owned();
+        Self {
+            unacknowledged: metrics::gauge!("keylane_run_deliveries_unacknowledged", "handler" => handler.clone()),
+            full: metrics::counter!("keylane_run_deliveries_full_total", "handler" => handler),
+        }
+    }
+}
+
+/// One delivery in the gauge; it leaves it however it ends.
+struct Counted(metrics::Gauge);
+
+impl Counted {
+    fn new(meters: &DeliveryMeters) -> Self {
+        meters.unacknowledged.increment(1.0);
+        Self(meters.unacknowledged.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}
+
 /// Effects under way.
 struct Unacknowledged {
     index: usize,
     lane: u64,
     delivery: Delivery,
+    counted: Counted,
 }
 
 /// The story of one run.
@@ -26,12 +60,14 @@ pub(crate) struct Progress {
     outcomes: Vec<Outcome>,
     unacknowledged: VecDeque<Unacknowledged>,
     stopped: HashSet<u64>,
+    meters: DeliveryMeters,
 }
 
 impl Progress {
     /// A run of so many attempts, none of them begun.
-    pub(crate) fn new(attempts: usize) -> Self {
+    pub(crate) fn new(attempts: usize, meters: &DeliveryMeters) -> Self {
         Self {
+            meters: meters.clone(),
             outcomes: vec![Outcome::NotStarted; attempts],
             unacknowledged: VecDeque::new(),
             stopped: HashSet::new(),
@@ -54,8 +90,10 @@ impl Progress {
         if delivery.is_empty() {
             return self.set(index, Outcome::Done);
         }
-        self.unacknowledged.push_back(Unacknowledged { index, lane, delivery });
+        let counted = Counted::new(&self.meters);
+        self.unacknowledged.push_back(Unacknowledged { index, lane, delivery, counted });
         while self.unacknowledged.len() > UNACKNOWLEDGED_MAX {
+            self.meters.full.increment(1);
             self.settle(0).await;
         }
     }
@@ -70,8 +108,8 @@ impl Progress {
     pub(crate) async fn end(mut self) -> Vec<Outcome> {
         let all = std::mem::take(&mut self.unacknowledged);
         let (ends, deliveries): (Vec<_>, Vec<_>) =
-            all.into_iter().map(|one| ((one.index, one.lane), one.delivery)).unzip();
-        for ((index, lane), answer) in ends.into_iter().zip(join_all(deliveries).await) {
+            all.into_iter().map(|one| ((one.index, one.lane, one.counted), one.delivery)).unzip();
+        for ((index, lane, _counted), answer) in ends.into_iter().zip(join_all(deliveries).await) {
             self.acknowledge(index, lane, answer);
         }
         self.outcomes

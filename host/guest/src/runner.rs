@@ -30,7 +30,7 @@ impl GuestRunner {
 
 impl Runner for GuestRunner {
     async fn run(&self, attempts: Vec<Attempt>, control: RunControl) -> Vec<Outcome> {
-        let mut progress = Progress::new(attempts.len());
+        let mut progress = Progress::new(attempts.len(), &self.pool.deliveries);
         let mut lease = self.pool.take().await;
         for (index, attempt) in attempts.iter().enumerate() {
             if !progress.may_start(attempt.lane).await {

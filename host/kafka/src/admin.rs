@@ -2,6 +2,7 @@
 
 mod letters;
 mod settings;
+mod width;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -89,7 +89,7 @@ pub struct ConsumerConfig {
     /// How long a revoked partition may take to finish what runs, before it is given up.
     pub drain_limit: Duration,
     /// Prefetched records of one partition, in KiB. Counted per partition: 100 partitions may hold
-    /// 100 times as much.
+    /// 100 times as much. How much it is the client tells in its statistics only, which nobody reads.
     pub prefetch_kib: u32,
     /// Prefetched records of one partition, in number: below it more is fetched.
     pub prefetch_records: u32,

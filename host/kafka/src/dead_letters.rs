@@ -5,6 +5,7 @@
 //! for that ([`HeaderProfile`]). A record that is buried again, after a redrive or through any other tool,
 //! gets one new story in the place of the old one, so its headers do not grow.
 
+mod meters;
 mod profile;
 mod story;
 #[cfg(test)]
@@ -12,6 +13,7 @@ mod tests;
 
 use keylane_engine::{DeadLetter, DeadLetters, Event, Header, OutgoingRecord, PublishError, Publisher};
 
+use self::meters::Meters;
 use crate::publisher::KafkaPublisher;
 
 pub use profile::HeaderProfile;
@@ -84,6 +86,7 @@ impl DeadLetterOptions {
 pub struct KafkaDeadLetters {
     publisher: KafkaPublisher,
     options: DeadLetterOptions,
+    meters: Meters,
 }
 
 impl KafkaDeadLetters {
@@ -91,14 +94,23 @@ impl KafkaDeadLetters {
     /// [`Admin::ensure_dead_letter_topics`](crate::Admin::ensure_dead_letter_topics).
     #[must_use]
     pub fn new(publisher: KafkaPublisher, options: DeadLetterOptions) -> Self {
-        Self { publisher, options }
+        let meters = Meters::new(&options.handler);
+        Self { publisher, options, meters }
     }
 }
 
 impl DeadLetters for KafkaDeadLetters {
     async fn bury(&self, letter: DeadLetter) -> Result<(), PublishError> {
+        let _waits = self.meters.waits();
+        if letter.reason.len() > ERROR_LIMIT_BYTES {
+            self.meters.cut.increment(1);
+        }
         let record = record_of(&letter, &self.options);
-        self.publisher.publish(record).await?.await
+        let buried = async { self.publisher.publish(record).await?.await }.await;
+        if buried.is_err() {
+            self.meters.refused.increment(1);
+        }
+        buried
     }
 }
 

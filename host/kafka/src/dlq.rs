@@ -10,7 +10,7 @@ mod reader;
 
 use std::collections::BTreeSet;
 
-pub use filter::LetterFilter;
+pub use filter::{LetterFilter, LetterPlace};
 pub use letter::Letter;
 pub use list::PartitionLetters;
 pub(crate) use reader::{Bounds, Reader, latest};
@@ -51,6 +51,12 @@ impl Dlq {
         }
     }
 
+    /// The topics that the letters lie in, sorted.
+    #[must_use]
+    pub fn topics(&self) -> &[String] {
+        &self.topics
+    }
+
     /// How many letters each partition holds.
     ///
     /// # Errors
@@ -59,7 +65,7 @@ impl Dlq {
         self.blocking(list::list).await
     }
 
-    /// The newest letters that a filter lets through, oldest first. With offsets in the filter, exactly
+    /// The newest letters that a filter lets through, oldest first. With places in the filter, exactly
     /// those.
     ///
     /// # Errors

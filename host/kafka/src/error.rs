@@ -75,6 +75,26 @@ pub enum KafkaError {
         /// The largest record of that topic, in bytes.
         source_bytes: usize,
     },
+    /// A retry topic has fewer partitions than its source and could not be given more.
+    #[error(
+        "the retry topic {topic:?} has {partitions} partitions, but {source_topic:?} has {needed}, and it \
+        could not be given as many ({reason}): events would lie in another partition than before; add them, \
+        or allow this user to Alter the topic"
+    )]
+    TooNarrow {
+        /// Its name.
+        topic: String,
+        /// How many partitions it has.
+        partitions: i32,
+        /// How many its source has.
+        needed: i32,
+        /// The topic whose events it is for.
+        source_topic: String,
+        /// What the broker said.
+        reason: String,
+        /// Whether the broker may say otherwise later.
+        can_retry: bool,
+    },
     /// A letter is not one of the handler whose letters were asked for.
     #[error(
         "the record at {topic}[{partition}] offset {offset} cannot be redriven for {handler:?}: {reason}; \
@@ -140,7 +160,9 @@ impl KafkaError {
     pub fn can_retry(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::Thread { .. } | Self::Superseded { .. } => true,
-            Self::Topic { can_retry, .. } | Self::Redrive { can_retry, .. } => *can_retry,
+            Self::Topic { can_retry, .. }
+            | Self::Redrive { can_retry, .. }
+            | Self::TooNarrow { can_retry, .. } => *can_retry,
             Self::RefusedProperty { .. }
             | Self::Property { .. }
             | Self::Client { .. }

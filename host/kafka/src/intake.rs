@@ -4,106 +4,42 @@ mod assignment;
 mod commits;
 mod feed;
 mod group;
+mod life;
 mod look;
 mod lookout;
 mod loss;
 mod parting;
 mod poller;
 mod reasons;
+mod shared;
 mod start;
 mod topics;
 mod watchdog;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::thread::Thread;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use keylane_engine::{BootClock, Lease, Owners};
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use keylane_engine::{BootClock, Owners};
 use tokio::sync::{oneshot, watch};
 
-use self::commits::Committer;
-use self::group::Group;
+use self::life::{Ended, Making, Signals};
+use self::look::looks;
 pub use self::look::{Looker, PartitionLook};
-use self::look::{Looks, looks};
-use self::lookout::Lookout;
-use self::poller::{FINAL_COMMIT_LIMIT, Failure, Parts, Poller};
-use self::topics::TopicWatch;
+use self::poller::FINAL_COMMIT_LIMIT;
+pub use self::shared::Pulse;
+use self::shared::{Doorbell, LAG_UNKNOWN, Shared};
+use self::watchdog::Times;
 use crate::boot_clock::BootTime;
 use crate::config::{ConsumerConfig, KafkaConfig};
 use crate::error::KafkaError;
 use crate::health::Health;
-use crate::native::{CommitQueue, Inquiries};
 
 /// The longest wait for the goodbye to the group. Without a coordinator it takes as long as the session:
 /// then the thread is left to itself, and the group notices when the session ends.
 const LEAVE_LIMIT: Duration = Duration::from_secs(3);
 /// What the polling thread may need beyond its own limits before it notices the wish to stop.
 const NOTICE_LIMIT: Duration = Duration::from_secs(5);
-/// What [`Shared::lag`] holds while the lag is not known.
-const LAG_UNKNOWN: i64 = -1;
-
-/// Wakes the polling thread. Ringing never blocks and may be done by anybody.
-#[derive(Debug, Default)]
-struct Doorbell {
-    thread: OnceLock<Thread>,
-}
-
-impl Doorbell {
-    fn ring(&self) {
-        if let Some(thread) = self.thread.get() {
-            thread.unpark();
-        }
-    }
-}
-
-/// What the handle and the polling thread share.
-#[derive(Debug)]
-struct Shared {
-    /// Set once: until when partitions may drain.
-    stop: OnceLock<Instant>,
-    doorbell: Arc<Doorbell>,
-    lag: AtomicI64,
-    /// When the thread began its latest turn.
-    turned_at: Mutex<Instant>,
-    /// Set when the thread has ended.
-    over: AtomicBool,
-}
-
-impl Shared {
-    fn new() -> Self {
-        Self {
-            stop: OnceLock::new(),
-            doorbell: Arc::new(Doorbell::default()),
-            lag: AtomicI64::new(LAG_UNKNOWN),
-            turned_at: Mutex::new(Instant::now()),
-            over: AtomicBool::new(false),
-        }
-    }
-
-    /// The thread begins a turn. The lock is held for one assignment, by the thread and the watchdog.
-    fn turned(&self) {
-        *self.turned_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-    }
-
-    /// How long the latest turn has taken. None when the thread has ended.
-    fn turn_age(&self) -> Option<Duration> {
-        let turned_at = *self.turned_at.lock().unwrap_or_else(PoisonError::into_inner);
-        (!self.over.load(Ordering::Acquire)).then(|| turned_at.elapsed())
-    }
-
-    fn stop_at(&self) -> Option<Instant> {
-        self.stop.get().copied()
-    }
-
-    fn ask_to_stop(&self, until: Instant) {
-        // The first wish counts.
-        let _already = self.stop.set(until);
-        self.doorbell.ring();
-    }
-}
 
 /// How an intake ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,19 +50,6 @@ pub struct Farewell {
     pub committed: bool,
     /// The group knows that this member is gone, so others get its partitions at once.
     pub left: bool,
-}
-
-/// What the polling thread says when everything is put down, before it leaves the group.
-#[derive(Debug, Clone, Copy, Default)]
-struct Ended {
-    drained: bool,
-    committed: bool,
-}
-
-/// Where the thread tells that it has put everything down, and that it has left.
-struct Signals {
-    ended: oneshot::Sender<Ended>,
-    left: oneshot::Sender<()>,
 }
 
 /// One handler's consumer. Dropping it without [`Intake::stop`] gives the partitions up at once and
@@ -167,11 +90,11 @@ impl Intake {
         let shared = Arc::new(Shared::new());
         let starting = Health::Connecting { since: Instant::now(), last_error: None };
         let (health_sender, health) = watch::channel(starting);
-        let lookout = Lookout::new(health_sender, &kafka.bootstrap, &config);
         let (looker, looks) = looks(shared.doorbell.clone());
-        let (group, drain_limit) = (config.group.clone(), config.drain_limit);
-        let making = Making { kafka, config, lookout, looks, owners, clock, shared: shared.clone() };
-        let poller = making.poller()?;
+        let (group, times) = (config.group.clone(), Times::of(config.drain_limit));
+        let kafka = kafka.clone();
+        let making = Making { kafka, config, health: health_sender, owners, clock, shared: shared.clone() };
+        let poller = making.poller(looks)?;
         let (ended_sender, ended) = oneshot::channel();
         let (left_sender, left) = oneshot::channel();
         let signals = Signals { ended: ended_sender, left: left_sender };
@@ -179,8 +102,8 @@ impl Intake {
             name: name.to_owned(),
             reason: error.to_string(),
         };
-        let (life, name) = (shared.clone(), "kafka-intake");
-        let body = move || live(poller, signals, &life);
+        let name = "kafka-intake";
+        let body = move || making.live(poller, signals);
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
             .spawn(body)
@@ -188,8 +111,7 @@ impl Intake {
         // Rings before this line are lost, which costs the thread one rescan.
         let _first = shared.doorbell.thread.set(thread.thread().clone());
         let intake = Self { shared, health, looker, ended: Some((ended, left)) };
-        watchdog::watch(&intake.shared, group, drain_limit)
-            .map_err(|error| refused("kafka-watchdog", error))?;
+        watchdog::watch(&intake.shared, group, times).map_err(|error| refused("kafka-watchdog", error))?;
         Ok(intake)
     }
 
@@ -204,6 +126,12 @@ impl Intake {
     #[must_use]
     pub fn lag(&self) -> Option<u64> {
         u64::try_from(self.shared.lag.load(Ordering::Relaxed)).ok()
+    }
+
+    /// Tells whether its polling thread turns, for as long as the intake lives and beyond.
+    #[must_use]
+    pub fn pulse(&self) -> Pulse {
+        Pulse::of(&self.shared)
     }
 
     /// Looks at the partitions, for as long as the intake lives and beyond.
@@ -234,64 +162,4 @@ impl Drop for Intake {
     fn drop(&mut self) {
         self.shared.ask_to_stop(Instant::now());
     }
-}
-
-/// What a polling thread is made from.
-struct Making<'a> {
-    kafka: &'a KafkaConfig,
-    config: ConsumerConfig,
-    lookout: Lookout,
-    looks: Looks,
-    owners: Arc<dyn Owners>,
-    clock: Arc<dyn BootClock>,
-    shared: Arc<Shared>,
-}
-
-impl Making<'_> {
-    fn poller(self) -> Result<(Poller, watch::Sender<Health>), KafkaError> {
-        let Self { kafka, config, lookout, looks, owners, clock, shared } = self;
-        let client = |reason: String| KafkaError::Client { bootstrap: kafka.bootstrap.clone(), reason };
-        let no_memory = || client("no memory for a queue".to_owned());
-        let ring = || {
-            let doorbell = shared.doorbell.clone();
-            move || doorbell.ring()
-        };
-        let mut consumer: BaseConsumer<Group> = kafka
-            .consumer(&config)
-            .create_with_context(Group::default())
-            .map_err(|error| KafkaError::from_creation(&kafka.bootstrap, error))?;
-        consumer.set_nonempty_callback(ring());
-        let consumer = Arc::new(consumer);
-        let commits = CommitQueue::new(consumer.clone(), Box::new(ring())).ok_or_else(no_memory)?;
-        let inquiries = Inquiries::new(consumer.clone(), Box::new(ring())).ok_or_else(no_memory)?;
-        let lease = Arc::new(Lease::new(config.session_timeout, clock.clone()));
-        let topics = TopicWatch::new(inquiries, config.all_topics());
-        let names: Vec<&str> = config.all_topics().collect();
-        consumer.subscribe(&names).map_err(|error| client(error.to_string()))?;
-        let (group, interval) = (config.group.clone(), config.commit_interval);
-        let commits = Committer::new(commits, consumer.clone(), group, interval, lease);
-        let health = lookout.health();
-        let parts = Parts { commits, topics, lookout, owners, config, shared, looks, clock, consumer };
-        Ok((Poller::new(parts), health))
-    }
-}
-
-/// The thread's life. A panic is a fault of the host: it is told, and the partitions are given up.
-fn live((mut poller, health): (Poller, watch::Sender<Health>), signals: Signals, shared: &Shared) {
-    let outcome = catch_unwind(AssertUnwindSafe(|| poller.run()));
-    shared.over.store(true, Ordering::Release);
-    let reason = match outcome {
-        Ok(Ok(ended)) => {
-            // Nobody listens after a drop without stop.
-            let _unheard = signals.ended.send(ended);
-            drop(poller);
-            health.send_replace(Health::Stopped);
-            let _unheard = signals.left.send(());
-            return;
-        }
-        Ok(Err(Failure(reason))) => reason,
-        Err(_) => "the polling thread panicked; see the log before this line".to_owned(),
-    };
-    tracing::error!(reason, "the consumer stopped");
-    health.send_replace(Health::Failed { reason });
 }

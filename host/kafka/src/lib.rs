@@ -21,6 +21,9 @@ mod dlq;
 mod error;
 mod health;
 mod intake;
+#[cfg(test)]
+#[path = "../tests/support/meters.rs"]
+mod meters;
 mod native;
 mod publisher;
 mod redrive;
@@ -31,9 +34,9 @@ pub use config::{ConsumerConfig, GroupProtocol, KafkaConfig, Lost, Start, refuse
 pub use dead_letters::{
     DeadLetterOptions, HeaderProfile, KafkaDeadLetters, Origin, Story, dead_letter_topic, retry_topic,
 };
-pub use dlq::{Dlq, Letter, LetterFilter, PartitionLetters};
+pub use dlq::{Dlq, Letter, LetterFilter, LetterPlace, PartitionLetters};
 pub use error::KafkaError;
 pub use health::{Health, PartitionFault};
-pub use intake::{Farewell, Intake, Looker, PartitionLook};
+pub use intake::{Farewell, Intake, Looker, PartitionLook, Pulse};
 pub use publisher::KafkaPublisher;
 pub use redrive::{PartitionRedrive, REDRIVES_MAX, RedriveOptions, RedriveReport};

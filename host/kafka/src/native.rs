@@ -9,18 +9,21 @@
 //!   offset of the end, without which what was compacted away could never be told from what is to come.
 //! - [`Inquiries`]: topic ids, offsets and settings of the group, asked without blocking.
 //! - [`event_of`]: a record's headers. The safe interface panics on a name that is not UTF-8.
+//! - [`is_member`]: the safe interface tells nobody of a membership without partitions in a group of KIP-848.
 //! - [`known_high_watermark`]: what the client already knows from its fetches.
 
 #![allow(unsafe_code, reason = "calls into librdkafka that its safe wrapper lacks or gets wrong")]
 
 mod commit;
 mod inquiry;
+mod member;
 mod partition_queue;
 mod queue;
 mod record;
 
 pub(crate) use commit::{CommitAnswer, CommitQueue, Committed, Handed, PartitionAnswer, committed};
 pub(crate) use inquiry::{Answer, Extreme, Inquiries, SessionTimes};
+pub(crate) use member::is_member;
 pub(crate) use partition_queue::{Fetched, PartitionQueue, known_high_watermark};
 pub(crate) use record::event_of;
 

@@ -15,6 +15,7 @@
 //! 100 ms, and it copies every record that failed.
 
 mod client;
+mod meters;
 mod topics;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,6 +29,7 @@ use rdkafka::producer::{BaseRecord, Producer};
 use tokio::sync::{Semaphore, oneshot};
 
 use self::client::{Client, InFlight, Room};
+use self::meters::{IN_FLIGHT_MAX, QUEUE_FULL, REFUSED, RESENT};
 use self::topics::Topics;
 use crate::config::{IN_FLIGHT_KIB, KafkaConfig};
 use crate::error::{KafkaError, publish_can_retry};
@@ -94,6 +96,7 @@ impl KafkaPublisher {
     /// A property that is refused, or a configuration that the client does not accept.
     pub fn new(kafka: &KafkaConfig) -> Result<Self, KafkaError> {
         kafka.check()?;
+        metrics::gauge!(IN_FLIGHT_MAX).set(f64::from(IN_FLIGHT_KIB));
         let together = kafka.producer();
         let mut alone = together.clone();
         alone.set("batch.num.messages", "1");
@@ -178,6 +181,7 @@ impl Shared {
                 Ok(()) => {}
                 Err((ClientError::MessageProduction(Code::QueueFull), back)) => {
                     pending = Some(back);
+                    metrics::counter!(QUEUE_FULL).increment(1);
                     tokio::time::sleep(QUEUE_FULL_PAUSE).await;
                 }
                 Err((error, _)) => {
@@ -195,6 +199,7 @@ impl Shared {
         record: &OutgoingRecord,
         first: &ClientError,
     ) -> Result<(), PublishError> {
+        metrics::counter!(RESENT, "topic" => record.topic.clone()).increment(1);
         let alone = async { self.hand_over(&self.alone, record).await?.answer(&self.alone).await };
         alone.await.map_err(|error| refused(&record.topic, &error))?;
         if first.rdkafka_error_code() == Some(Code::MessageSizeTooLarge) {
@@ -243,7 +248,10 @@ fn refused(topic: &str, error: &ClientError) -> PublishError {
         ClientError::Canceled => "the publisher was closed before the answer".to_owned(),
         error => code.map_or_else(|| error.to_string(), |code| code.to_string()),
     };
-    PublishError { topic: topic.to_owned(), reason, can_retry: publish_can_retry(code) }
+    let can_retry = publish_can_retry(code);
+    let is_final = if can_retry { "no" } else { "yes" };
+    metrics::counter!(REFUSED, "topic" => topic.to_owned(), "final" => is_final).increment(1);
+    PublishError { topic: topic.to_owned(), reason, can_retry }
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ mod survey;
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Instant;
 
 pub(crate) use progress::Progress;
 
@@ -112,13 +113,11 @@ pub(crate) async fn run(dlq: &Dlq, options: RedriveOptions) -> Result<RedriveRep
     dlq.blocking(move |dlq| Run::begin(dlq, &options, sender, retries)?.go(&survey.parts)).await
 }
 
-/// Answers how many partitions each retry topic has.
+/// Answers how many partitions each retry topic has: at least as many as its source.
 async fn ensure_topics(dlq: &Dlq) -> Result<BTreeMap<String, i32>, KafkaError> {
     let admin = Admin::new(&dlq.kafka)?;
     admin.ensure_progress_topic(PROGRESS_TOPIC).await?;
-    let retries = admin.ensure_retry_topics(&dlq.sources, &dlq.handler).await?;
-    let topics = admin.check_topics(&retries).await?;
-    Ok(topics.into_iter().map(|topic| (topic.name, topic.partitions)).collect())
+    admin.ensure_wide_retry_topics(&dlq.sources, &dlq.handler).await
 }
 
 /// A redrive that has taken its place.
@@ -191,25 +190,29 @@ impl<'a> Run<'a> {
                 }
             }
             if batch.letters.len() >= self.pace.batch_letters() || batch.bytes >= BATCH_BYTES {
-                self.commit(part, &id, &mut batch, &done)?;
+                self.commit(part, &mut batch, &done)?;
             }
         }
-        self.commit(part, &id, &mut batch, &done)?;
+        self.commit(part, &mut batch, &done)?;
         Ok(told)
     }
 
-    fn commit(&mut self, part: &Part, id: &str, batch: &mut Batch, done: &Done) -> Result<(), KafkaError> {
+    /// Sends what was read. Even where that is nothing the topic has to be the one that it was: what is told
+    /// of the partition, such as that all was redriven before, was told of that one.
+    fn commit(&mut self, part: &Part, batch: &mut Batch, done: &Done) -> Result<(), KafkaError> {
+        let id = part.known_id(&self.reader, &self.dlq.handler)?;
         let Batch { letters, .. } = std::mem::take(batch);
         if letters.is_empty() {
             return Ok(());
         }
-        self.pace.wait();
+        std::thread::sleep(self.pace.wait(letters.len(), Instant::now()));
         let whose = (self.dlq.fleet.as_str(), self.dlq.handler.as_str());
-        let note = progress::record(whose, (id, &part.topic, part.partition), done);
+        let note = progress::record(whose, (&id, &part.topic, part.partition), done);
         let note = note.ok_or_else(|| too_many_holes(self.dlq, part))?;
         self.sender.commit(&letters, &note)?;
-        let sent = self.pace.note(letters.len());
-        if self.pace.may_speak() {
+        let now = Instant::now();
+        let sent = self.pace.note(letters.len(), now);
+        if self.pace.may_speak(now) {
             let (handler, topic, partition) = (&self.dlq.handler, &part.topic, part.partition);
             tracing::info!(handler, topic, partition, sent, "letters are redriven");
         }

@@ -9,10 +9,27 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use keylane_engine::{Header, OutgoingRecord, Policy, Publisher, Then};
 use keylane_kafka::{Farewell, Health, Intake, KafkaPublisher, Start};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 use support::{Cluster, Recorder, consumer, unique, until, until_assigned, until_health};
 
 const LIMIT: Duration = Duration::from_secs(5);
 const WELL: Farewell = Farewell { drained: true, committed: true, left: true };
+
+/// Records with any bytes in any place, the same ones in each run.
+fn any_records(topic: &str) -> Vec<OutgoingRecord> {
+    let bytes = || proptest::option::of(vec(any::<u8>(), 0..40)).prop_map(|bytes| bytes.map(Bytes::from));
+    let header = ("[^\\x00]{0,12}", bytes()).prop_map(|(name, value)| Header { name, value });
+    let record = (bytes(), bytes(), vec(header, 0..5)).prop_map(|(key, value, headers)| OutgoingRecord {
+        topic: topic.to_owned(),
+        key,
+        value,
+        headers,
+    });
+    vec(record, 100).new_tree(&mut TestRunner::deterministic()).unwrap().current()
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_is_the_record_byte_for_byte() {
@@ -29,12 +46,13 @@ async fn an_event_is_the_record_byte_for_byte() {
         value: value.map(Bytes::from_static),
         headers,
     };
-    let sent = vec![
+    let mut sent = vec![
         record(Some(b"k"), Some(b"v"), vec![]),
         record(None, Some(b"no key"), vec![header("a", Some(b"1")), header("a", Some(b"2"))]),
         record(Some(b"tombstone"), None, vec![header("none", None), header("empty", Some(b""))]),
         record(Some(b""), Some(b""), vec![header("bin", Some(b"\xff\x00"))]),
     ];
+    sent.extend(any_records(&topic));
     for record in &sent {
         publisher.publish(record.clone()).await.unwrap().await.unwrap();
     }

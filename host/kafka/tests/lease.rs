@@ -4,29 +4,23 @@
 
 mod support;
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use keylane_kafka::{ConsumerConfig, Intake, Start};
+use keylane_kafka::Start;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use support::clock::TurnedClock;
-use support::{Cluster, PATIENCE, Recorder, consumer, meters, unique, until, until_assigned};
+use support::leases::{SESSION, start};
+use support::{Cluster, Recorder, consumer, unique, until};
 
 const LIMIT: Duration = Duration::from_secs(5);
-/// Of the tests' consumers.
-const SESSION: Duration = Duration::from_secs(6);
 
 fn mock(topic: &str) -> (MockCluster<'static, DefaultProducerContext>, Cluster) {
     let mock = MockCluster::new(1).unwrap();
     mock.create_topic(topic, 1, 1).unwrap();
     let cluster = Cluster::at(&mock.bootstrap_servers());
     (mock, cluster)
-}
-
-fn start(cluster: &Cluster, config: ConsumerConfig, recorder: &Recorder, clock: &Arc<TurnedClock>) -> Intake {
-    Intake::start_with(&cluster.config(), config, recorder.owners(), clock.clone()).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -65,51 +59,7 @@ async fn without_proof_of_life_everything_is_dropped_and_taken_anew() {
     assert_eq!(recorder.offsets(0), (0..10).collect::<Vec<_>>());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_idle_host_keeps_its_partitions() {
-    meters::install();
-    let cluster = Cluster::start().await;
-    let (topic, group) = (cluster.topic(1).await, unique("group"));
-    let (recorder, clock) = (Recorder::new(), TurnedClock::new());
-    let intake = start(&cluster, consumer(&group, &topic, Start::Earliest), &recorder, &clock);
-    until_assigned(&intake, 1).await;
-    let label = format!("group={group}");
-    let commits = || meters::count("keylane_kafka_commits_total", &[&label, "outcome=ok"]);
-    for _ in 0..6 {
-        let before = commits();
-        clock.turn_on(SESSION * 2 / 5);
-        until("another proof of life", || commits() > before).await;
-    }
-    assert_eq!(recorder.assignments(), 1, "six times two fifths of a session, and never given up");
-    assert_eq!(meters::count("keylane_kafka_leases_expired_total", &[&label]), 0);
-    let idle = commits();
-    // Many commit intervals pass, and by the clock no time at all: nothing is to be said.
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    assert_eq!(commits(), idle, "unchanged progress is not committed all the time");
-    assert!(intake.stop(LIMIT).await.committed);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_long_drain_keeps_the_proof_of_life() {
-    meters::install();
-    let cluster = Cluster::start().await;
-    let (topic, group) = (cluster.topic(1).await, unique("group"));
-    let (recorder, clock) = (Recorder::new(), TurnedClock::new());
-    cluster.produce(&topic, 0, 0..1);
-    recorder.close(0);
-    let intake = start(&cluster, consumer(&group, &topic, Start::Earliest), &recorder, &clock);
-    until("the event at work", || recorder.begun() == 1).await;
-    let stopping = tokio::spawn(intake.stop(PATIENCE));
-    let label = format!("group={group}");
-    let commits = || meters::count("keylane_kafka_commits_total", &[&label, "outcome=ok"]);
-    for _ in 0..4 {
-        let before = commits();
-        clock.turn_on(SESSION * 2 / 5);
-        until("another proof of life", || commits() > before).await;
-    }
-    recorder.open(0);
-    let farewell = stopping.await.unwrap();
-    assert!(farewell.drained && farewell.committed, "{farewell:?}");
-    assert_eq!(recorder.count(), 1, "what ran was not broken off");
-    assert_eq!(cluster.committed_offset(&group, &topic, 0), Some(1));
-}
+support::on_the_dev_broker!(leases:
+    an_idle_host_keeps_its_partitions,
+    a_long_drain_keeps_the_proof_of_life
+);

@@ -1,6 +1,11 @@
 //! Dead letters, from their burial to what an operator sees of them.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed expectation is to end the test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a failed expectation is to end the test"
+)]
 
 mod support;
 
@@ -8,11 +13,12 @@ use bytes::Bytes;
 use keylane_devbroker::{Broker, BrokerOptions};
 use keylane_engine::{DeadLetters, FailureClass, OutgoingRecord, Publisher};
 use keylane_kafka::{
-    DeadLetterOptions, KafkaDeadLetters, KafkaError, KafkaPublisher, LetterFilter, RedriveOptions,
+    DeadLetterOptions, Dlq, KafkaDeadLetters, KafkaError, KafkaPublisher, LetterFilter, LetterPlace,
+    RedriveOptions,
 };
 use rdkafka::Message;
 use support::letters::{Graveyard, HANDLER, everything, header, headers_of, letter, noise};
-use support::{Cluster, unique};
+use support::{Cluster, meters, unique, until};
 
 fn record(topic: &str, value: Bytes) -> OutgoingRecord {
     let key = Some(Bytes::from_static(b"k"));
@@ -102,14 +108,71 @@ async fn letters_are_counted_and_shown() {
     let newest = dlq.show(LetterFilter::default(), 1).await.unwrap();
     let newest = newest.first().unwrap();
     assert_eq!(newest.key.as_deref(), Some(&b"special"[..]));
-    let at = LetterFilter { offsets: vec![(newest.partition, newest.offset)], ..LetterFilter::default() };
-    assert_eq!(dlq.show(at, 10).await.unwrap(), vec![newest.clone()]);
-    let nowhere = LetterFilter { offsets: vec![(newest.partition, 1_000)], ..LetterFilter::default() };
-    assert_eq!(dlq.show(nowhere, 10).await.unwrap(), []);
+    let place =
+        LetterPlace { topic: newest.topic.clone(), partition: newest.partition, offset: newest.offset };
+    let at = |place: LetterPlace| LetterFilter { places: vec![place], ..LetterFilter::default() };
+    assert_eq!(dlq.show(at(place.clone()), 10).await.unwrap(), vec![newest.clone()]);
+    assert_eq!(dlq.show(at(LetterPlace { offset: 1_000, ..place }), 10).await.unwrap(), []);
     assert_eq!(dlq.show(LetterFilter::default(), 5).await.unwrap().len(), 5);
     let dry = RedriveOptions { dry_run: true, ..RedriveOptions::default() };
     assert_eq!(dlq.redrive(dry).await.unwrap().sent(), 21);
     assert!(everything(&cluster, &yard.retry_topic(), 3).is_empty());
+}
+
+/// Two topics of one handler, with a letter at the same offset of the same partition of each.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_place_is_of_one_topic() {
+    let cluster = Cluster::start().await;
+    let sources = [cluster.topic(1).await, cluster.topic(1).await];
+    let options = DeadLetterOptions::new(HANDLER, "shop.accounting", "r1");
+    cluster.admin().ensure_dead_letter_topics(&sources, &options).await.unwrap();
+    let publisher = KafkaPublisher::new(&cluster.config()).unwrap();
+    let dead_letters = KafkaDeadLetters::new(publisher, options.clone());
+    for source in &sources {
+        dead_letters.bury(letter(source, 0, Some(b"k"), Some(source.as_bytes()))).await.unwrap();
+    }
+    let dlq = Dlq::new(cluster.config(), "shop", &options, &sources);
+    let second = options.topic_of(&sources[1]);
+    let places = vec![LetterPlace { topic: second.clone(), partition: 0, offset: 0 }];
+    let filter = LetterFilter { places, ..LetterFilter::default() };
+    let shown = dlq.show(filter.clone(), 10).await.unwrap();
+    assert_eq!(shown.iter().map(|letter| &letter.topic).collect::<Vec<_>>(), [&second]);
+    let dry = RedriveOptions { dry_run: true, filter, ..RedriveOptions::default() };
+    assert_eq!(dlq.redrive(dry).await.unwrap().sent(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn burials_are_counted() {
+    meters::install();
+    let handler = unique("undertaker");
+    let label = format!("handler={handler}");
+    let options = DeadLetterOptions::new(&handler, "shop.accounting", "r1");
+    let cluster = Cluster::start().await;
+    let topic = cluster.topic(3).await;
+    cluster.admin().ensure_dead_letter_topics(std::slice::from_ref(&topic), &options).await.unwrap();
+    let graves = KafkaDeadLetters::new(KafkaPublisher::new(&cluster.config()).unwrap(), options.clone());
+    let mut long = letter(&topic, 1, Some(b"k"), None);
+    long.reason = "x".repeat(2_000);
+    graves.bury(long).await.unwrap();
+    graves.bury(letter(&topic, 2, Some(b"k"), Some(&noise(3 * 1024 * 1024)))).await.unwrap_err();
+    let counted = |name| meters::count(name, &[&label]);
+    assert_eq!(counted("keylane_dead_letter_reasons_cut_total"), 1);
+    assert_eq!(counted("keylane_dead_letters_refused_total"), 1);
+    let waiting = || meters::gauge("keylane_dead_letters_waiting", &[&label]);
+    assert_eq!(waiting(), Some(0.0));
+
+    let nobody = KafkaPublisher::new(&Cluster::at("127.0.0.1:1").config()).unwrap();
+    let graves = KafkaDeadLetters::new(nobody, options);
+    let burial = tokio::spawn(async move { graves.bury(letter(&topic, 3, Some(b"k"), None)).await });
+    let in_flight = || meters::gauge("keylane_kafka_producer_in_flight_kib", &[]);
+    until("a letter waits for the broker", || {
+        waiting() == Some(1.0) && in_flight().is_some_and(|kib| kib >= 1.0)
+    })
+    .await;
+    assert_eq!(meters::gauge("keylane_kafka_producer_in_flight_kib_max", &[]), Some(32.0 * 1024.0));
+    assert!(meters::count("keylane_kafka_topics_untold_total", &[]) >= 1);
+    burial.abort();
+    until("nothing waits any more", || waiting() == Some(0.0)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -137,7 +200,7 @@ async fn letters_that_are_nowhere_are_an_error() {
     let cluster = Cluster::start().await;
     let topic = cluster.topic(1).await;
     let options = DeadLetterOptions::new(HANDLER, "shop.accounting", "r1");
-    let dlq = keylane_kafka::Dlq::new(cluster.config(), "shop", &options, std::slice::from_ref(&topic));
+    let dlq = Dlq::new(cluster.config(), "shop", &options, std::slice::from_ref(&topic));
     let error = dlq.list().await.unwrap_err();
     assert!(matches!(&error, KafkaError::MissingTopics { topics, .. } if topics.len() == 1), "{error}");
 }
@@ -146,7 +209,7 @@ async fn letters_that_are_nowhere_are_an_error() {
 async fn brokers_that_are_away_are_an_error_worth_another_try() {
     let options = DeadLetterOptions::new(HANDLER, "shop.accounting", "r1");
     let nobody = Cluster::at("127.0.0.1:1");
-    let dlq = keylane_kafka::Dlq::new(nobody.config(), "shop", &options, &["tasks".to_owned()]);
+    let dlq = Dlq::new(nobody.config(), "shop", &options, &["tasks".to_owned()]);
     let error = dlq.redrive(RedriveOptions::default()).await.unwrap_err();
     assert!(matches!(error, KafkaError::Unreachable { .. }) && error.can_retry(), "{error}");
 }

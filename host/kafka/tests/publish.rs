@@ -13,7 +13,7 @@ use keylane_engine::{OutgoingRecord, Publisher};
 use keylane_kafka::{KafkaConfig, KafkaPublisher};
 use rdkafka::Message;
 use support::letters::noise;
-use support::{Cluster, unique};
+use support::{Cluster, meters, unique};
 
 fn record(topic: &str, key: &str, value: String) -> OutgoingRecord {
     OutgoingRecord {
@@ -76,6 +76,7 @@ async fn a_key_goes_where_kafkas_own_partitioner_puts_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_oversize_record_is_refused_for_good_and_harms_no_other() {
+    meters::install();
     let cluster = Cluster::start().await;
     let topic = cluster.topic(1).await;
     let publisher = KafkaPublisher::new(&cluster.config()).unwrap();
@@ -85,10 +86,15 @@ async fn an_oversize_record_is_refused_for_good_and_harms_no_other() {
     assert!(!error.can_retry, "{error}");
     assert!(error.to_string().contains(&topic), "{error}");
     publisher.publish(record(&topic, "k", "small".to_owned())).await.unwrap().await.unwrap();
+    let label = format!("topic={topic}");
+    assert_eq!(meters::count("keylane_kafka_records_resent_total", &[&label]), 1, "it was asked about alone");
+    assert_eq!(meters::count("keylane_kafka_records_refused_total", &[&label, "final=yes"]), 1);
+    assert_eq!(meters::count("keylane_kafka_records_refused_total", &[&label]), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_topic_is_an_error_worth_another_try() {
+    meters::install();
     let strict = BrokerOptions { auto_create_topics: false, ..BrokerOptions::default() };
     let broker = Broker::start(strict).await.unwrap();
     let mut config = KafkaConfig::new(broker.bootstrap());
@@ -101,6 +107,9 @@ async fn an_unknown_topic_is_an_error_worth_another_try() {
     };
     let error = answer.unwrap_err();
     assert!(error.can_retry && error.topic == topic, "{error}");
+    let labels = [format!("topic={topic}"), "final=no".to_owned()];
+    let labels = labels.each_ref().map(String::as_str);
+    assert_eq!(meters::count("keylane_kafka_records_refused_total", &labels), 1);
     broker.stop().await;
 }
 

@@ -15,3 +15,13 @@ async fn past_the_limit_the_run_is_broken_off_and_repeats_elsewhere() {
     let cluster = Cluster::start().await;
     handover::past_the_limit_the_run_is_broken_off_and_repeats_elsewhere(&cluster, Classic).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_heeds_no_interruption_holds_nobody_up() {
+    handover::a_run_that_heeds_no_interruption_holds_nobody_up(&Cluster::start().await, Classic).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_has_joined() {
+    handover::a_standby_has_joined(&Cluster::start().await, Classic).await;
+}

@@ -6,37 +6,11 @@ mod support;
 
 use std::time::Duration;
 
-use keylane_kafka::{ConsumerConfig, Health, Lost, NewTopic, Start};
-use rdkafka::admin::{AdminClient, AdminOptions};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use support::{Cluster, PATIENCE, Recorder, consumer, meters, unique, until, until_assigned, until_health};
+use keylane_kafka::{Health, Lost, Start};
+use support::topics::{cut_before_it_was_read, make_anew};
+use support::{Cluster, Recorder, consumer, meters, unique, until, until_assigned, until_health};
 
 const LIMIT: Duration = Duration::from_secs(5);
-
-fn admin(cluster: &Cluster) -> AdminClient<DefaultClientContext> {
-    ClientConfig::new().set("bootstrap.servers", &cluster.bootstrap).create().unwrap()
-}
-
-/// Deletes the topic and makes it again under its name.
-async fn make_anew(cluster: &Cluster, topic: &str) {
-    let deleted = admin(cluster).delete_topics(&[topic], &AdminOptions::new()).await.unwrap();
-    deleted.into_iter().next().unwrap().unwrap();
-    let give_up = tokio::time::Instant::now() + PATIENCE;
-    // A broker may take a while to forget a name.
-    while let Err(error) = cluster.admin().create_topics(&[NewTopic::new(topic, 1)]).await {
-        assert!(tokio::time::Instant::now() < give_up, "{error}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-}
-
-/// Removes what lies below the offset, as retention would.
-async fn cut(cluster: &Cluster, topic: &str, below: i64) {
-    let mut list = TopicPartitionList::new();
-    list.add_partition_offset(topic, 0, Offset::Offset(below)).unwrap();
-    let done = admin(cluster).delete_records(&list, &AdminOptions::new()).await.unwrap();
-    done.elements().first().unwrap().error().unwrap();
-}
 
 fn values(recorder: &Recorder) -> Vec<u32> {
     let text = |event: &std::sync::Arc<keylane_engine::Event>| {
@@ -95,16 +69,6 @@ async fn a_topic_made_anew_while_nobody_read_is_not_taken_for_the_former_one() {
     assert_eq!(values(&second), (100..120).collect::<Vec<_>>());
     assert!(intake.stop(LIMIT).await.committed);
     assert_eq!(cluster.committed_offset(&group, &topic, 0), Some(20));
-}
-
-/// A commit at 2, and nothing left of the records below 6.
-async fn cut_before_it_was_read(cluster: &Cluster, lost: Lost) -> (String, ConsumerConfig) {
-    let (topic, group) = (cluster.topic(1).await, unique("group"));
-    cluster.produce(&topic, 0, 0..10);
-    cluster.commit(&group, &topic, 0, 2, "");
-    cut(cluster, &topic, 6).await;
-    let config = ConsumerConfig { lost, ..consumer(&group, &topic, Start::Earliest) };
-    (topic, config)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -208,12 +208,4 @@ pub(crate) struct BrokerArgs {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_command_line_is_well_formed() {
-        use clap::CommandFactory as _;
-        Cli::command().debug_assert();
-    }
-}
+mod tests;

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use keylane_e2e::usage::{self, Usage};
 use rdkafka::Message;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use serde_json::{Value, json};
 
-use crate::process;
 use crate::records::TOPIC;
 use crate::report::Measurement;
 
@@ -64,7 +64,7 @@ pub(crate) fn run(args: &BareArgs) -> Result<()> {
     }
     let wall_s = first.map_or(0.0, |first| first.elapsed().as_secs_f64());
     consumer.commit_consumer_state(CommitMode::Sync)?;
-    let usage = process::usage(std::process::id())?;
+    let usage = usage::usage(std::process::id())?;
     let told = json!({
         "bytes": bytes, "wall_s": wall_s, "cpu_s": usage.cpu_s,
         "rss_mib": usage.rss_mib, "rss_max_mib": usage.rss_max_mib,
@@ -99,7 +99,7 @@ pub(crate) fn measure(broker: &str, records: u64, round: u32) -> Result<Measurem
         round,
         records,
         wall_s: number("wall_s")?,
-        usage: process::Usage {
+        usage: Usage {
             cpu_s: number("cpu_s")?,
             rss_mib: number("rss_mib")? as u64,
             rss_max_mib: number("rss_max_mib")? as u64,

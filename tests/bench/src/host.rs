@@ -6,9 +6,9 @@ use anyhow::{Context, Result, ensure};
 use keylane_e2e::deployment::{Deployment, Part};
 use keylane_e2e::host::{self, Process};
 use keylane_e2e::offsets::Onlooker;
-use keylane_e2e::waiting;
+use keylane_e2e::usage::{self, Usage};
+use keylane_test_support::waiting;
 
-use crate::process::{self, Usage};
 use crate::report::Measurement;
 
 /// How long anything may take.
@@ -24,7 +24,7 @@ fn ready(broker: &str, fleet: &str) -> Result<(Deployment, Process)> {
     let deployment = Deployment::new(broker, fleet, &NOOP)?;
     let host = host::start(&deployment, "host.log")?;
     waiting::until("the host is ready", LIMIT, || {
-        ensure!(process::usage(host.id()).is_ok(), "the host ended; {}", host.last_words());
+        ensure!(usage::usage(host.id()).is_ok(), "the host ended; {}", host.last_words());
         Ok(host::ask(&deployment, "/readyz").ok().filter(|(code, _)| *code == 200))
     })?;
     Ok((deployment, host))
@@ -37,7 +37,7 @@ fn ready(broker: &str, fleet: &str) -> Result<(Deployment, Process)> {
 pub(crate) fn at_rest(broker: &str) -> Result<Usage> {
     let (_deployment, mut host) = ready(broker, "rest")?;
     std::thread::sleep(REST);
-    let usage = process::usage(host.id())?;
+    let usage = usage::usage(host.id())?;
     end(&mut host)?;
     Ok(usage)
 }
@@ -58,7 +58,7 @@ pub(crate) fn measure(broker: &str, records: u64, round: u32) -> Result<Measurem
         Ok((u64::try_from(committed)? >= records).then_some(()))
     })
     .with_context(|| host.last_words())?;
-    let (wall_s, usage) = (began.elapsed().as_secs_f64(), process::usage(host.id())?);
+    let (wall_s, usage) = (began.elapsed().as_secs_f64(), usage::usage(host.id())?);
     let done = done(&host::ask(&deployment, "/metrics")?.1);
     ensure!(done == records, "the host says that {done} of {records} events are done");
     end(&mut host)?;

@@ -6,7 +6,6 @@
 
 mod bare;
 mod host;
-mod process;
 mod records;
 mod report;
 mod rounds;

@@ -7,7 +7,7 @@ use comfy_table::Table;
 use serde_json::json;
 
 use crate::Plan;
-use crate::process::Usage;
+use keylane_e2e::usage::Usage;
 
 /// One engine, one pass over the topic.
 #[derive(Debug, Clone, Copy)]

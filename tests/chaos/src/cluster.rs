@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::numbers::Numbers;
 use crate::plan::SESSION_MS;
-use crate::{place, report, waiting};
+use crate::{clock, place, report};
 
 /// Brokers, named 1, 2 and 3.
 pub const BROKERS: i32 = 3;
@@ -134,7 +134,7 @@ fn run(mut command: Command) -> Result<()> {
 
 /// The first port of a block that is free.
 fn free_block(seed: u64) -> Result<u16> {
-    let mut numbers = Numbers::new(seed, waiting::now_ms());
+    let mut numbers = Numbers::new(seed, clock::now_ms());
     for _ in 0..100 {
         let first = u16::try_from(numbers.between(PORTS.0, PORTS.1))?;
         let is_free = |further: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, first + further)).is_ok();

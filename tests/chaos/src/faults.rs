@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::waiting::now_ms;
+use crate::clock::now_ms;
 
 /// What was done to whom. A host is named by the number of its process: each start has a new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -12,11 +12,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
+use keylane_test_support::waiting;
 use sha2::{Digest, Sha256};
 
 use crate::losses::{self, Loss};
+use crate::place;
 use crate::plan::SESSION_MS;
-use crate::{place, waiting};
 
 /// The topic that the hosts read.
 pub const INPUT: &str = "chaos-input";

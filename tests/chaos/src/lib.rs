@@ -6,11 +6,12 @@
 //! - [`plan`] draws a round, [`fate`] is what a value makes its handler do, [`numbers`] draws everything.
 //! - [`cluster`] runs the brokers, [`fleet`] the hosts ([`place`] finds their parts), [`traffic`] writes.
 //! - [`stage`] holds all of them, [`play`] does to them what the plan says, [`faults`] is its log.
-//! - [`losses`] is what hosts say of partitions that they lost.
+//! - [`losses`] is what hosts say of partitions that they lost, [`clock`] the time of day.
 //! - [`onlooker`] asks the brokers, [`samples`] asks them all the time, [`evidence`] is all they answered.
 //! - [`check`] judges the evidence, [`rounds`] runs rounds, [`report`] tells.
 
 pub mod check;
+pub mod clock;
 pub mod cluster;
 pub mod evidence;
 pub mod fate;
@@ -27,4 +28,3 @@ pub mod rounds;
 pub mod samples;
 pub mod stage;
 pub mod traffic;
-pub mod waiting;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use keylane_chaos::fleet::Protocol;
 use keylane_chaos::report::say;
-use keylane_chaos::{rounds, waiting};
+use keylane_chaos::{clock, rounds};
 use keylane_test_support::kafka_missing_reason;
 
 /// Kills, stops and moves hosts and brokers under load, and judges what they leave behind
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         say(&format!("it needs Apache Kafka, and {reason}"));
         return ExitCode::FAILURE;
     }
-    let seed = cli.seed.unwrap_or_else(|| waiting::now_ms() / 1000);
+    let seed = cli.seed.unwrap_or_else(|| clock::now_ms() / 1000);
     match rounds::run(cli.rounds, seed, cli.protocol) {
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => {

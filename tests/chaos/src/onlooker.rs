@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use keylane_test_support::waiting;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
@@ -13,7 +14,6 @@ use rdkafka::{Offset, TopicPartitionList};
 use tokio::runtime::Runtime;
 
 use crate::fleet::GROUP;
-use crate::waiting;
 
 /// How long one answer may take.
 pub const ANSWER_LIMIT: Duration = Duration::from_secs(15);

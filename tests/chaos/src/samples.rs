@@ -10,9 +10,9 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use serde::Serialize;
 
+use crate::clock::now_ms;
 use crate::fleet::INPUT;
 use crate::onlooker::Onlooker;
-use crate::waiting::now_ms;
 
 /// Time between two questions.
 const PAUSE: Duration = Duration::from_millis(300);

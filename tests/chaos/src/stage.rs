@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use keylane_test_support::waiting;
 use tempfile::TempDir;
 
+use crate::clock;
 use crate::cluster::Cluster;
 use crate::evidence::{self, Evidence};
 use crate::faults::{Deed, FaultLog};
@@ -16,7 +18,6 @@ use crate::plan::{GUEST_SLOT, HOSTS, Plan};
 use crate::play::{self, Played};
 use crate::report::say;
 use crate::samples::Sampler;
-use crate::waiting;
 
 /// Partitions of the input at first, and of the topic of the tellings for ever.
 const PARTITIONS: i32 = 24;
@@ -136,13 +137,13 @@ impl Stage {
         let sampler = Sampler::start(&self.cluster.bootstrap(), self.partitions)?;
         let Played { written, mut findings } = play::play(self, &sampler, plan, self.next_id)?;
         self.next_id += u64::try_from(written.len())?;
-        let written_at = waiting::now_ms();
+        let written_at = clock::now_ms();
         let ends = self.onlooker.ends(INPUT)?;
         if let Err(error) = self.fleet.until_ready(HEAL_LIMIT) {
             findings.push(format!("hosts: {error:#}"));
         }
         let committed = self.until_committed(&ends)?;
-        let drain_ms = waiting::now_ms().saturating_sub(written_at);
+        let drain_ms = clock::now_ms().saturating_sub(written_at);
         let bootstrap = self.cluster.bootstrap();
         let samples = sampler.finish()?;
         let letters = evidence::read(&bootstrap, LETTERS, &letters_at, &self.onlooker.ends(LETTERS)?)?;

@@ -52,13 +52,17 @@ pub struct Settings {
     /// How long a broker waits for a member that is gone without a word, in seconds. By default the least
     /// that brokers allow by default, because each host that follows a killed one waits for it.
     pub session_s: u32,
+    /// Further lines in `[kafka]`; none by default.
+    pub kafka: String,
     /// The token of the admin port; none by default.
     pub token: Option<String>,
+    /// How long a host that stops may take, in seconds; the host's own default by default.
+    pub drain_s: Option<u32>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { session_s: 6, token: None }
+        Self { session_s: 6, kafka: String::new(), token: None, drain_s: None }
     }
 }
 
@@ -158,12 +162,13 @@ impl Deployment {
             .map(|handler| format!("{:?}", format!("{}/handler.toml", handler.name)))
             .collect();
         let databases: String = self.handlers.iter().flat_map(databases).collect();
-        let session_s = settings.session_s;
+        let Settings { session_s, kafka, .. } = settings;
+        let drain = settings.drain_s.map(|seconds| format!("drain = \"{seconds}s\"\n")).unwrap_or_default();
         let token = settings.token.as_ref().map(|_| format!("token-file = {TOKEN:?}\n")).unwrap_or_default();
         format!(
             "fleet = {:?}\nhandlers = [{}]\n\n\
-             [kafka]\nbrokers = [{bootstrap:?}]\nsession-timeout = \"{session_s}s\"\n\n{databases}\
-             [mail]\nfolder = \"mails\"\n\n[limits]\npartition-records = {PARTITION_RECORDS}\n\n\
+             [kafka]\nbrokers = [{bootstrap:?}]\nsession-timeout = \"{session_s}s\"\n{kafka}\n\n{databases}\
+             [mail]\nfolder = \"mails\"\n\n[limits]\npartition-records = {PARTITION_RECORDS}\n{drain}\n\
              [admin]\nlisten = \"127.0.0.1:{}\"\n{token}",
             self.fleet,
             manifests.join(", "),

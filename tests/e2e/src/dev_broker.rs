@@ -4,12 +4,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use keylane_test_support::waiting;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use crate::deployment::free_port;
 use crate::host::Process;
-use crate::waiting;
 
 /// How long it may take until it answers.
 const START_LIMIT: Duration = Duration::from_secs(20);

@@ -6,13 +6,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use serde::Deserialize;
+use keylane_test_support::waiting;
 use tempfile::TempDir;
 
 use crate::broker::{Stored, Subscription};
 use crate::deployment::free_port;
-use crate::host::{self, Process};
-use crate::{place, waiting};
+use crate::host::Process;
+use crate::member::Host;
+use crate::offsets::Onlooker;
+use crate::place;
 
 /// Where the handler copies to: the component has it fixed.
 pub const COPIES: &str = "echoes";
@@ -21,7 +23,17 @@ pub const LIMIT: Duration = Duration::from_secs(120);
 
 const HANDLER: &str = "echo";
 const COMPONENT: &str = "guest_echo.wasm";
-const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+/// The token of the admin ports.
+pub const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+/// What a host file says in `[kafka]` for a group of the classic kind.
+pub const CLASSIC: &str = "session-timeout = \"6s\"";
+/// The same for a group of KIP-848.
+pub const CONSUMER: &str = "group-protocol = \"consumer\"\nsession-timeout = \"6s\"";
+/// What Apache Kafka needs for both: a member of KIP-848 that dies is noticed as soon as a classic one.
+/// Kafka's default is 45 s, and no less.
+pub const BROKER_PROPERTIES: &str = "group.consumer.min.session.timeout.ms=6000\ngroup.consumer.session.timeout.ms=6000\n\
+     group.consumer.min.heartbeat.interval.ms=500\ngroup.consumer.heartbeat.interval.ms=1000\n";
 
 /// The manifest and the host files of a fleet.
 pub struct Fleet {
@@ -74,7 +86,7 @@ impl Fleet {
         Subscription { group: self.group(), topics: self.topics.clone() }
     }
 
-    /// Starts a host, with further lines in its `[kafka]`.
+    /// Starts a host, with further lines in its `[kafka]`, and perhaps further tables behind them.
     ///
     /// # Errors
     /// When the binary is not built or cannot be started.
@@ -94,114 +106,17 @@ impl Fleet {
         Ok(Host { process, port })
     }
 
+    /// Waits until the handler's group has committed all there is.
+    ///
+    /// # Errors
+    /// When it has not within the limit, with what is missing.
+    pub fn until_done(&self) -> Result<()> {
+        let done = Onlooker::new(&self.bootstrap).until_all_is_done(&[self.subscription()], LIMIT);
+        done.with_context(|| self.group())
+    }
+
     fn log(&self, number: usize) -> PathBuf {
         self.folder.path().join(format!("host-{number}.log"))
-    }
-}
-
-/// A running host of a fleet. It is killed when the test forgets it.
-pub struct Host {
-    /// The process.
-    pub process: Process,
-    port: u16,
-}
-
-#[derive(Deserialize)]
-struct HostStatus {
-    handlers: Vec<HandlerStatus>,
-}
-
-#[derive(Deserialize)]
-struct HandlerStatus {
-    partitions: Vec<PartitionStatus>,
-}
-
-/// A partition as a host tells of it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-pub struct PartitionStatus {
-    /// Its topic.
-    pub topic: String,
-    /// Its number.
-    pub partition: i32,
-    /// Where the consumer stands with it.
-    pub phase: String,
-    /// Why it is not read.
-    pub fault: Option<String>,
-    /// Records that are not ended yet, as far as the host knows.
-    pub lag: Option<u64>,
-}
-
-impl Host {
-    /// Its partitions, in order.
-    ///
-    /// # Errors
-    /// When the host does not answer.
-    pub fn partitions(&self) -> Result<Vec<PartitionStatus>> {
-        let (code, body) = host::tell_port(self.port, "GET", "/status", Some(TOKEN), "")?;
-        ensure!(code == 200, "/status answered {code}: {body}");
-        let status: HostStatus = serde_json::from_str(&body)?;
-        let mut partitions: Vec<_> = status.handlers.into_iter().flat_map(|h| h.partitions).collect();
-        partitions.sort();
-        Ok(partitions)
-    }
-
-    /// The partitions it reads, those of the handler's retry topics among them.
-    ///
-    /// # Errors
-    /// When the host does not answer.
-    pub fn reads(&self) -> Result<Vec<(String, i32)>> {
-        let reading = self.partitions()?.into_iter().filter(|one| one.phase == "reading");
-        Ok(reading.map(|one| (one.topic, one.partition)).collect())
-    }
-
-    /// Waits until `/readyz` answers with this code and these words.
-    ///
-    /// # Errors
-    /// When it does not, with what it answers.
-    pub fn until_ready_is(&self, code: u16, words: &str) -> Result<()> {
-        let mut last = None;
-        waiting::until(&format!("/readyz answers {code} and {words:?}"), LIMIT, || {
-            last = Some(self.readiness()?);
-            Ok(last.as_ref().is_some_and(|(c, w)| *c == code && w.contains(words)).then_some(()))
-        })
-        .with_context(|| format!("{last:?}; {}", self.process.last_words()))
-    }
-
-    /// What `/readyz` answers.
-    ///
-    /// # Errors
-    /// When the host does not answer.
-    pub fn readiness(&self) -> Result<(u16, String)> {
-        host::tell_port(self.port, "GET", "/readyz", None, "")
-    }
-
-    /// What `/metrics` says in the first line that begins so.
-    ///
-    /// # Errors
-    /// When the host does not answer.
-    pub fn metric(&self, start: &str) -> Result<Option<f64>> {
-        let (_, body) = host::tell_port(self.port, "GET", "/metrics", None, "")?;
-        let line = body.lines().find(|line| line.starts_with(start));
-        Ok(line.and_then(|line| line.rsplit(' ').next()?.parse().ok()))
-    }
-
-    /// SIGTERM, and the end of it.
-    ///
-    /// # Errors
-    /// When it does not end well in time.
-    pub fn stop(mut self) -> Result<()> {
-        self.process.terminate()?;
-        let status = self.process.wait(LIMIT)?;
-        ensure!(status.success(), "the host ended with {status}; {}", self.process.last_words());
-        Ok(())
-    }
-
-    /// How often its log says this.
-    ///
-    /// # Errors
-    /// When the log cannot be read.
-    pub fn says(&self, text: &str) -> Result<usize> {
-        Ok(self.process.log()?.matches(text).count())
     }
 }
 

@@ -6,8 +6,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-
-use crate::waiting;
+use keylane_test_support::waiting;
 
 /// OffsetCommit, in the oldest version that Kafka 4 takes: no leader epoch, no instance.
 const OFFSET_COMMIT: i16 = 8;

@@ -8,9 +8,10 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use keylane_test_support::waiting;
 
 use crate::deployment::Deployment;
-use crate::{place, waiting};
+use crate::place;
 
 /// How long an answer of the admin port may take.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
@@ -65,6 +66,14 @@ impl Process {
         let status = Command::new("kill").args(["-TERM", &self.id().to_string()]).status()?;
         ensure!(status.success(), "SIGTERM could not be sent: {status}");
         Ok(())
+    }
+
+    /// Whether it has not ended yet.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn is_running(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_none())
     }
 
     /// Waits until it has ended by itself.

@@ -1,7 +1,8 @@
 //! End to end: the `keylane` binary as a child process, on a real broker, with the handlers that ship.
 //! What it leaves behind is judged by arithmetic of its own; no code of the host or the handlers is used.
 //!
-//! - [`fleet`] is several hosts with one handler that copies what it gets, [`topics`] changes topics under
+//! - [`fleet`] is several hosts with one handler that copies what it gets, [`member`] is one running host
+//!   with its [`metrics`] and its [`usage`] of the machine, [`topics`] changes topics under
 //!   them, [`foreign`] is another program in their group.
 //! - [`place`] finds the binary and the components, [`deployment`] lays out a host file, [`host`] runs it.
 //! - [`broker`] is how the tests speak with a broker: through Apache Kafka's own tools ([`tools`]), or
@@ -18,6 +19,8 @@ pub mod expected;
 pub mod fleet;
 pub mod foreign;
 pub mod host;
+pub mod member;
+pub mod metrics;
 pub mod offsets;
 pub mod place;
 pub mod plain;
@@ -26,4 +29,4 @@ pub mod sqlite;
 pub mod story;
 pub mod tools;
 pub mod topics;
-pub mod waiting;
+pub mod usage;

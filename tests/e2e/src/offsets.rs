@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use keylane_test_support::waiting;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::broker::{Position, Subscription};
-use crate::waiting;
 
 /// How long one question to the broker may take.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use keylane_test_support::waiting;
 
 use crate::broker::{Broker, Stored, Subscription};
 use crate::check::books::Books;
@@ -15,7 +16,6 @@ use crate::host::{self, Process};
 use crate::offsets::Onlooker;
 use crate::sqlite::Database;
 use crate::story::{self, CLOSES_LAST, CLOSES_MIDWAY, DAYS, Scale, Story, TASKS};
-use crate::waiting;
 
 /// The topics of the exchange, all of which exist before a host starts.
 const TOPICS: [&str; 5] = [TASKS, DAYS, facts::ENTRIES, facts::PAYOUTS, "accounting-commands"];

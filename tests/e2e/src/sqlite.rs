@@ -40,6 +40,15 @@ impl Database {
         self.runtime.block_on(rows).with_context(|| query.to_owned())
     }
 
+    /// The numbers that a query answers, one in each row.
+    ///
+    /// # Errors
+    /// When the database refuses it, or it answers something else.
+    pub fn numbers(&mut self, query: &'static str) -> Result<Vec<i64>> {
+        let numbers = sqlx::query_scalar(query).fetch_all(&mut self.connection);
+        self.runtime.block_on(numbers).with_context(|| query.to_owned())
+    }
+
     /// The only number that a query answers.
     ///
     /// # Errors

@@ -3,8 +3,11 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use anyhow::{Context, Result, ensure};
+use keylane_test_support::waiting;
+use rdkafka::admin::{
+    AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -12,7 +15,6 @@ use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedPr
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::offsets::Onlooker;
-use crate::waiting;
 
 /// How long the broker may take for anything.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -47,7 +49,16 @@ impl Topics {
     /// # Errors
     /// When the broker does not make it.
     pub fn create(&self, topic: &str, partitions: i32) -> Result<()> {
-        let new = [NewTopic::new(topic, partitions, TopicReplication::Fixed(1))];
+        self.create_with(topic, partitions, &[])
+    }
+
+    /// The same with settings.
+    ///
+    /// # Errors
+    /// As [`Self::create`].
+    pub fn create_with(&self, topic: &str, partitions: i32, settings: &[(&str, &str)]) -> Result<()> {
+        let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+        let new = [settings.iter().fold(new, |new, (name, value)| new.set(name, value))];
         let mut refused = String::new();
         let made = waiting::until(&format!("the topic {topic} is made"), LIMIT, || {
             let made = self.runtime.block_on(self.admin.create_topics(&new, &Self::options()))?;
@@ -70,6 +81,19 @@ impl Topics {
             let answers = |partition| client.fetch_watermarks(topic, partition, ANSWER_LIMIT).is_ok();
             Ok((known == usize::try_from(partitions)? && (0..partitions).all(answers)).then_some(()))
         })
+    }
+
+    /// A setting of a topic.
+    ///
+    /// # Errors
+    /// When the broker does not say.
+    pub fn setting(&self, topic: &str, name: &str) -> Result<String> {
+        let wanted = ResourceSpecifier::Topic(topic);
+        let told = self.runtime.block_on(self.admin.describe_configs([&wanted], &Self::options()))?;
+        let told = told.into_iter().next().with_context(|| format!("{topic} is not described"))?;
+        let told = told.map_err(|code| anyhow::anyhow!("{topic} is not described: {code}"))?;
+        let value = told.get(name).and_then(|entry| entry.value.clone());
+        value.with_context(|| format!("{topic} has no {name}"))
     }
 
     /// Adds partitions up to a total.

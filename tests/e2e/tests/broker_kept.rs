@@ -12,7 +12,7 @@ use keylane_e2e::deployment::free_port;
 use keylane_e2e::dev_broker::DevBroker;
 use keylane_e2e::offsets::Onlooker;
 use keylane_e2e::plain::PlainClient;
-use keylane_e2e::waiting;
+use keylane_test_support::waiting;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};

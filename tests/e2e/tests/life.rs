@@ -7,10 +7,12 @@ use keylane_e2e::broker::{Broker, Record};
 use keylane_e2e::check::{facts, order};
 use keylane_e2e::deployment::{Deployment, Part, Settings, free_port};
 use keylane_e2e::dev_broker::DevBroker;
+use keylane_e2e::host;
+use keylane_e2e::metrics::Metrics;
 use keylane_e2e::offsets::Onlooker;
 use keylane_e2e::plain::PlainClient;
 use keylane_e2e::story::{self, Scale, TASKS};
-use keylane_e2e::{host, waiting};
+use keylane_test_support::waiting;
 
 /// How long a host may take for any step of its life.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -120,8 +122,7 @@ fn a_second_sigterm_means_now() -> Result<()> {
     let mut host = host::start(&deployment, "host.log")?;
     waiting::until("an event runs", LIMIT, || {
         let metrics = host::ask(&deployment, "/metrics").map(|(_, body)| body).unwrap_or_default();
-        let running = metrics.lines().any(|line| line.starts_with("keylane_runs{") && !line.ends_with(" 0"));
-        Ok(running.then_some(()))
+        Ok((Metrics::read(&metrics)?.sum("keylane_runs", &[]) > 0.0).then_some(()))
     })?;
     host.terminate()?;
     host.until_says("draining", LIMIT)?;

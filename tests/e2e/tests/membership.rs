@@ -7,11 +7,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use keylane_e2e::fleet::{Fleet, Host, LIMIT, check_copies, until_each_reads};
+use keylane_e2e::fleet::{
+    BROKER_PROPERTIES, CLASSIC, CONSUMER, Fleet, LIMIT, check_copies, until_each_reads,
+};
 use keylane_e2e::topics::{Topics, by_key, numbered};
-use keylane_e2e::waiting;
-use keylane_test_support::kafka_tool;
-use on_brokers::{Check, On, copies, until_done};
+use keylane_test_support::{kafka_tool, waiting};
+use on_brokers::{Check, On, copies};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
@@ -19,24 +20,21 @@ const PARTITIONS: i32 = 6;
 const KEYS: usize = 10;
 /// Records of a partition between two changes.
 const STEP: usize = 150;
-const CLASSIC: &str = "session-timeout = \"6s\"";
-const CONSUMER: &str = "group-protocol = \"consumer\"\nsession-timeout = \"6s\"";
-/// A member of KIP-848 that dies is noticed as soon as a classic one: Kafka's default is 45 s, and no less.
-const PROPERTIES: &str = "group.consumer.min.session.timeout.ms=6000\ngroup.consumer.session.timeout.ms=6000\n\
-                          group.consumer.min.heartbeat.interval.ms=500\ngroup.consumer.heartbeat.interval.ms=1000\n";
 
 const CHECKS: &[Check] = &[
     ("hosts_come_and_go_in_a_classic_group", On::Every, classic),
     ("hosts_come_and_go_in_a_kip_848_group", On::Kafka, consumer),
     ("a_static_host_comes_back_and_disturbs_nobody", On::Every, static_member),
+    ("a_static_host_of_a_kip_848_group_comes_back", On::Kafka, static_consumer),
     ("a_second_host_of_the_same_instance", On::Kafka, doubled),
-    ("more_hosts_than_partitions", On::Every, standby),
+    ("more_hosts_than_partitions", On::Every, standby_classic),
+    ("more_hosts_than_partitions_in_a_kip_848_group", On::Kafka, standby_consumer),
     ("a_group_of_another_program", On::Every, foreign_group),
     ("a_broker_without_kip_848", On::DevBroker, too_old),
 ];
 
 fn main() -> ExitCode {
-    on_brokers::run("how hosts share a group", PROPERTIES, CHECKS)
+    on_brokers::run("how hosts share a group", BROKER_PROPERTIES, CHECKS)
 }
 
 /// Numbered records in every partition of a topic, and what has been written so far.
@@ -66,7 +64,7 @@ impl Traffic {
     }
 
     fn check(&self, bootstrap: &str, fleet: &Fleet) -> Result<()> {
-        until_done(bootstrap, fleet)?;
+        fleet.until_done()?;
         check_copies(&copies(bootstrap)?, &by_key(&self.expected))
     }
 }
@@ -107,16 +105,6 @@ fn consumer(bootstrap: &str) -> Result<()> {
     Ok(())
 }
 
-/// Changes of the assignment that a host has logged.
-fn changes(host: &Host) -> Result<usize> {
-    Ok(["assigned", "revoked", "lost"]
-        .iter()
-        .map(|what| host.says(&format!("\"message\":\"{what}\"")))
-        .collect::<Result<Vec<_>>>()?
-        .iter()
-        .sum())
-}
-
 fn static_member(bootstrap: &str) -> Result<()> {
     let mut traffic = Traffic::new(bootstrap, "static")?;
     let fleet = Fleet::new(bootstrap, "static", &["static"])?;
@@ -124,7 +112,7 @@ fn static_member(bootstrap: &str) -> Result<()> {
     let stays = fleet.start(&kafka("host-1"))?;
     let goes = fleet.start(&kafka("host-2"))?;
     until_each_reads(&[&stays, &goes], &[6, 6])?;
-    let (before, owned) = (changes(&stays)?, goes.reads()?);
+    let (before, owned) = (stays.changes()?, goes.reads()?);
     ensure!(before > 0, "{}", stays.process.last_words());
     traffic.write()?;
     goes.stop()?;
@@ -138,7 +126,38 @@ fn static_member(bootstrap: &str) -> Result<()> {
     until_each_reads(&[&stays, &back], &[6, 6])?;
     ensure!(back.reads()? == owned, "other partitions after SIGKILL: {:?}, not {owned:?}", back.reads());
     traffic.check(bootstrap, &fleet)?;
-    ensure!(changes(&stays)? == before, "the other host was disturbed: {}", stays.process.last_words());
+    ensure!(stays.changes()? == before, "the other host was disturbed: {}", stays.process.last_words());
+    back.stop()?;
+    stays.stop()
+}
+
+/// A member of KIP-848 that stops in good order keeps its place for a session; one that was killed is alive
+/// to the group until its session ends: its host is turned away until then, and goes on asking.
+fn static_consumer(bootstrap: &str) -> Result<()> {
+    let topic = "static-consumer";
+    let mut traffic = Traffic::new(bootstrap, topic)?;
+    let fleet = Fleet::new(bootstrap, topic, &[topic])?;
+    let group = ["--entity-type", "groups", "--entity-name", &fleet.group()];
+    let session = ["--alter", "--add-config", "consumer.session.timeout.ms=20000"];
+    kafka_tool(bootstrap, "kafka-configs", &[&group[..], &session].concat(), None)?.expect_ok()?;
+    let kafka = |instance: &str| format!("{CONSUMER}\ninstance = {instance:?}");
+    let stays = fleet.start(&kafka("host-1"))?;
+    let goes = fleet.start(&kafka("host-2"))?;
+    until_each_reads(&[&stays, &goes], &[6, 6])?;
+    let (before, owned) = (stays.changes()?, goes.reads()?);
+    traffic.write()?;
+    goes.stop()?;
+    traffic.write()?;
+    let back = fleet.start(&kafka("host-2"))?;
+    until_each_reads(&[&stays, &back], &[6, 6])?;
+    ensure!(back.reads()? == owned, "other partitions after a restart: {:?}, not {owned:?}", back.reads());
+    ensure!(stays.changes()? == before, "the other host was disturbed: {}", stays.process.last_words());
+    traffic.write()?;
+    back.process.kill()?;
+    let mut back = fleet.start(&kafka("host-2"))?;
+    back.process.until_says("the group turned this member away", LIMIT)?;
+    until_each_reads(&[&stays, &back], &[6, 6])?;
+    traffic.check(bootstrap, &fleet)?;
     back.stop()?;
     stays.stop()
 }
@@ -158,17 +177,26 @@ fn doubled(bootstrap: &str) -> Result<()> {
     former.stop()
 }
 
+fn standby_classic(bootstrap: &str) -> Result<()> {
+    let reason = "the group has 3 members, more than there are partitions";
+    standby(bootstrap, "standby", CLASSIC, reason)
+}
+
+fn standby_consumer(bootstrap: &str) -> Result<()> {
+    standby(bootstrap, "standby-consumer", CONSUMER, "the group has given this host no partition")
+}
+
 /// One partition and that of the retry topic make work for two.
-fn standby(bootstrap: &str) -> Result<()> {
-    let (topics, topic) = (Topics::new(bootstrap)?, "standby");
+fn standby(bootstrap: &str, topic: &str, kafka: &str, reason: &str) -> Result<()> {
+    let topics = Topics::new(bootstrap)?;
     topics.create(topic, 1)?;
     let fleet = Fleet::new(bootstrap, topic, &[topic])?;
-    let first = fleet.start(CLASSIC)?;
+    let first = fleet.start(kafka)?;
     until_each_reads(&[&first], &[2])?;
-    let second = fleet.start(CLASSIC)?;
+    let second = fleet.start(kafka)?;
     until_each_reads(&[&first, &second], &[1, 1])?;
-    let mut third = fleet.start(CLASSIC)?;
-    third.process.until_says("the group has 3 members, more than there are partitions", LIMIT)?;
+    let mut third = fleet.start(kafka)?;
+    third.process.until_says(reason, LIMIT)?;
     third.until_ready_is(200, "")?;
     let all = numbered(topic, 0..200, KEYS);
     let (early, late) = all.split_at(100);
@@ -176,7 +204,7 @@ fn standby(bootstrap: &str) -> Result<()> {
     first.stop()?;
     topics.write(topic, 0, late)?;
     until_each_reads(&[&second, &third], &[1, 1])?;
-    until_done(bootstrap, &fleet)?;
+    fleet.until_done()?;
     check_copies(&copies(bootstrap)?, &by_key(&all))?;
     second.stop()?;
     third.stop()
@@ -209,7 +237,7 @@ fn foreign_group(bootstrap: &str) -> Result<()> {
     let records = numbered(topic, 0..50, KEYS);
     topics.write(topic, 0, &records)?;
     until_each_reads(&[&host], &[2])?;
-    until_done(bootstrap, &fleet)?;
+    fleet.until_done()?;
     check_copies(&copies(bootstrap)?, &by_key(&records))?;
     host.stop()
 }

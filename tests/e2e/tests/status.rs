@@ -8,9 +8,10 @@ use anyhow::{Context as _, Result, ensure};
 use keylane_e2e::broker::{Broker, Record};
 use keylane_e2e::deployment::{Deployment, Part, Settings, free_port};
 use keylane_e2e::dev_broker::DevBroker;
+use keylane_e2e::host;
 use keylane_e2e::plain::PlainClient;
 use keylane_e2e::story::TASKS;
-use keylane_e2e::{host, waiting};
+use keylane_test_support::waiting;
 use serde_json::Value;
 
 /// How long anything may take.

@@ -7,10 +7,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use keylane_e2e::fleet::{Fleet, Host, LIMIT, check_copies, until_each_reads};
+use keylane_e2e::fleet::{Fleet, LIMIT, check_copies, until_each_reads};
+use keylane_e2e::foreign;
+use keylane_e2e::member::Host;
+use keylane_e2e::offsets::Onlooker;
 use keylane_e2e::topics::{Topics, by_key, numbered};
-use keylane_e2e::{foreign, waiting};
-use on_brokers::{Check, On, copies, until_done};
+use keylane_test_support::waiting;
+use on_brokers::{Check, On, copies};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, TopicPartitionList};
@@ -24,6 +27,7 @@ const CHECKS: &[Check] = &[
     ("records_deleted_before_they_were_read_are_counted", On::Every, lost),
     ("a_topic_made_again_under_a_running_host", On::Every, again_while_running),
     ("a_topic_made_again_under_an_old_commit", On::Every, again_under_an_old_commit),
+    ("a_dead_letter_topic_that_is_too_small", On::Every, too_small),
     ("the_metadata_of_another_product", On::Every, foreign_metadata),
     ("lag_is_0_behind_transaction_markers", On::Kafka, markers),
 ];
@@ -32,6 +36,9 @@ fn main() -> ExitCode {
     on_brokers::run("what topics do to a handler", "", CHECKS)
 }
 
+/// Notices new partitions at once instead of within half a minute.
+const ATTENTIVE: &str = "properties = { \"topic.metadata.refresh.interval.ms\" = \"500\" }";
+
 /// With `start = "latest"`, which is about the partitions there were: the added ones are new in whole.
 fn added(bootstrap: &str) -> Result<()> {
     let (topics, topic) = (Topics::new(bootstrap)?, "added");
@@ -39,7 +46,7 @@ fn added(bootstrap: &str) -> Result<()> {
     topics.write(topic, 0, &numbered("added-before", 0..5, KEYS))?;
     let fleet = Fleet::new(bootstrap, topic, &[topic])?;
     fleet.subscribe("start = \"latest\"")?;
-    let host = fleet.start("")?;
+    let host = fleet.start(ATTENTIVE)?;
     until_each_reads(&[&host], &[4])?;
     let mut expected = Vec::new();
     let mut write = |partition: i32, range: std::ops::Range<usize>| -> Result<()> {
@@ -56,13 +63,18 @@ fn added(bootstrap: &str) -> Result<()> {
         write(partition, 40..90)?;
     }
     until_each_reads(&[&host], &[7])?;
-    until_done(bootstrap, &fleet)?;
+    fleet.until_done()?;
     let copies = copies(bootstrap)?;
     check_copies(&copies, &by_key(&expected))?;
     let before = |copy: &&keylane_e2e::broker::Stored| {
         copy.record.value.as_deref().is_some_and(|value| value.starts_with("added-before"))
     };
     ensure!(copies.iter().find(before).is_none(), "what lay there before the start was read");
+    // One that starts now gives the retry topic as many partitions, which the first one takes up as well.
+    let second = fleet.start(ATTENTIVE)?;
+    until_each_reads(&[&host, &second], &[5, 5])?;
+    second.stop()?;
+    until_each_reads(&[&host], &[10])?;
     host.stop()
 }
 
@@ -82,7 +94,7 @@ fn lost(bootstrap: &str) -> Result<()> {
     topics.write(topic, 0, early)?;
     let fleet = Fleet::new(bootstrap, topic, &[topic])?;
     let host = fleet.start("")?;
-    until_done(bootstrap, &fleet)?;
+    fleet.until_done()?;
     host.stop()?;
     topics.write(topic, 0, late)?;
     topics.delete_records(topic, 0, 120)?;
@@ -97,11 +109,11 @@ fn lost(bootstrap: &str) -> Result<()> {
 
     fleet.subscribe("lost = \"go-on\"")?;
     let host = fleet.start("")?;
-    until_done(bootstrap, &fleet)?;
+    fleet.until_done()?;
     let read = [early, late.get(20..).unwrap_or_default()].concat();
     check_copies(&copies(bootstrap)?, &by_key(&read))?;
-    let counted = host.metric("keylane_records_lost_total{")?;
-    ensure!(counted == Some(20.0), "counted as lost: {counted:?}");
+    let counted = host.metrics()?.sum("keylane_records_lost_total", &[]);
+    ensure!(counted == 20.0, "counted as lost: {counted}");
     host.stop()
 }
 
@@ -113,7 +125,7 @@ fn again_while_running(bootstrap: &str) -> Result<()> {
     for partition in 0..2 {
         topics.write(topic, partition, &numbered(&format!("{topic}-old-{partition}"), 0..50, KEYS))?;
     }
-    until_done(bootstrap, &fleet)?;
+    fleet.until_done()?;
     topics.delete(topic)?;
     topics.create(topic, 2)?;
     let mut new = Vec::new();
@@ -122,10 +134,34 @@ fn again_while_running(bootstrap: &str) -> Result<()> {
         topics.write(topic, partition, &records)?;
         new.extend(records);
     }
-    until_done(bootstrap, &fleet).with_context(|| host.process.last_words())?;
+    fleet.until_done().with_context(|| host.process.last_words())?;
     check_copies(&copies(bootstrap)?, &by_key(&new))?;
     ensure!(topics.ends(topic)? == [30, 30], "the topic is not the new one");
     host.stop()
+}
+
+/// A letter that its topic does not take would hold up its event for ever: the host does not even begin.
+fn too_small(bootstrap: &str) -> Result<()> {
+    const BYTES: &str = "100000";
+    let (topics, topic, letters) = (Topics::new(bootstrap)?, "too-small", "too-small.echo.dlq");
+    topics.create(topic, 2)?;
+    topics.write(topic, 0, &numbered(topic, 0..10, KEYS))?;
+    topics.create_with(letters, 1, &[("max.message.bytes", BYTES)])?;
+    let fleet = Fleet::new(bootstrap, topic, &[topic])?;
+    let mut host = fleet.start("")?;
+    let status = host.process.wait(LIMIT)?;
+    ensure!(status.code() == Some(2), "it ended with {status}; {}", host.process.last_words());
+    let log = host.process.log()?;
+    let said = log.lines().find(|line| line.starts_with("error: ")).unwrap_or_default();
+    let source_bytes = topics.setting(topic, "max.message.bytes")?;
+    for words in [letters, topic, BYTES, &source_bytes, "max.message.bytes"] {
+        ensure!(said.contains(words), "it does not name {words:?}: {said:?}; {log}");
+    }
+    let positions = Onlooker::new(bootstrap).positions(&[fleet.subscription()])?;
+    ensure!(positions.iter().all(|position| position.committed.is_none()), "committed: {positions:?}");
+    ensure!(topics.setting(letters, "max.message.bytes")? == BYTES, "the topic was changed");
+    ensure!(topics.ends(letters)? == [0], "partitions or records were added: {:?}", topics.ends(letters)?);
+    Ok(())
 }
 
 fn committed(bootstrap: &str, group: &str, topic: &str) -> Result<(i64, String)> {
@@ -145,7 +181,7 @@ fn again_under_an_old_commit(bootstrap: &str) -> Result<()> {
     let fleet = Fleet::new(bootstrap, topic, &[topic])?;
     topics.write(topic, 0, &numbered(&format!("{topic}-old"), 0..50, KEYS))?;
     let host = fleet.start("")?;
-    until_done(bootstrap, &fleet)?;
+    fleet.until_done()?;
     host.stop()?;
     let (offset, metadata) = committed(bootstrap, &fleet.group(), topic)?;
     ensure!(offset == 50, "{offset} is committed");
@@ -159,7 +195,7 @@ fn again_under_an_old_commit(bootstrap: &str) -> Result<()> {
         Ok(committed(bootstrap, &fleet.group(), topic).ok().filter(|(found, _)| *found == offset))
     })?;
     let host = fleet.start("")?;
-    until_done(bootstrap, &fleet).with_context(|| host.process.last_words())?;
+    fleet.until_done().with_context(|| host.process.last_words())?;
     check_copies(&copies(bootstrap)?, &by_key(&new))?;
     ensure!(host.says("the topic was deleted and made again")? > 0, "{}", host.process.last_words());
     host.stop()
@@ -183,7 +219,7 @@ fn foreign_metadata(bootstrap: &str) -> Result<()> {
         expected.extend(records.into_iter().skip(committed));
     }
     let host = fleet.start("")?;
-    until_done(bootstrap, &fleet).with_context(|| host.process.last_words())?;
+    fleet.until_done().with_context(|| host.process.last_words())?;
     check_copies(&copies(bootstrap)?, &by_key(&expected))?;
     ensure!(host.says("is not keylane's, or damaged")? == 2, "{}", host.process.last_words());
     host.stop()
@@ -216,7 +252,7 @@ fn markers(bootstrap: &str) -> Result<()> {
 
     let fleet = Fleet::new(bootstrap, topic, &[topic])?;
     let host = fleet.start("")?;
-    until_done(bootstrap, &fleet).with_context(|| host.process.last_words())?;
+    fleet.until_done().with_context(|| host.process.last_words())?;
     let copies = copies(bootstrap)?;
     check_copies(&copies, &by_key(&kept))?;
     let aborted = copies.iter().filter_map(|c| c.record.value.as_deref()).any(|v| v.starts_with("markers-a"));

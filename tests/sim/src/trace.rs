@@ -88,6 +88,8 @@ pub enum Note {
         place: Place,
         number: u64,
         offsets: Vec<i64>,
+        /// What each of them weighs, in bytes.
+        weights: Vec<usize>,
         next: i64,
     },
     /// The poller hands a commit of what it found to the client, to prove the membership before it takes

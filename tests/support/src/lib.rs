@@ -1,8 +1,9 @@
-//! What tests on a real Apache Kafka share.
+//! What tests of several rooms share, above all a real Apache Kafka.
 //!
 //! - [`ApacheKafka`]: one broker per test binary, started by `tests/kafka/kafka.sh`, ended on drop.
 //! - [`kafka_tool`]: Kafka's own command line tools, against any broker.
 //! - [`RawClient`] and [`raw_batch`]: single protocol requests, for what ordinary clients do not show.
+//! - [`waiting`]: until a condition holds.
 //! - [`Checks`]: a test binary without libtest, so that its named checks can share one broker.
 
 mod apache;
@@ -10,6 +11,7 @@ mod batch;
 mod checks;
 mod raw;
 mod tools;
+pub mod waiting;
 
 pub use apache::{
     ApacheKafka, apache_kafka, apache_kafka_or_reason, apache_kafka_with, kafka_is_required,

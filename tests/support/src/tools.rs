@@ -3,11 +3,12 @@
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 
 use crate::apache::script_path;
+use crate::waiting;
 
 /// A tool that takes longer is ended; starting its JVM alone can take seconds on a busy machine.
 const TOOL_TIMEOUT: Duration = Duration::from_secs(120);
@@ -60,17 +61,13 @@ pub fn kafka_tool(
         .stderr(Stdio::from(err.try_clone()?))
         .spawn()
         .with_context(|| format!("cannot run {name}"))?;
-    let until = Instant::now() + TOOL_TIMEOUT;
-    let status = loop {
-        if let Some(status) = child.try_wait()? {
-            break status;
-        }
-        if Instant::now() >= until {
+    let status = match waiting::until(name, TOOL_TIMEOUT, || Ok(child.try_wait()?)) {
+        Ok(status) => status,
+        Err(error) => {
             child.kill()?;
             child.wait()?;
-            bail!("{name} took longer than {TOOL_TIMEOUT:?}: {}", read(&mut err)?);
+            return Err(error.context(read(&mut err)?));
         }
-        std::thread::sleep(Duration::from_millis(20));
     };
     Ok(ToolOutput { ok: status.success(), stdout: read(&mut out)?, stderr: read(&mut err)? })
 }

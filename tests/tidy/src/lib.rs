@@ -9,6 +9,10 @@ mod architecture;
 #[cfg(test)]
 mod arrows;
 #[cfg(test)]
+mod bounds;
+#[cfg(test)]
+mod clocks;
+#[cfg(test)]
 mod crates;
 #[cfg(test)]
 mod headers;

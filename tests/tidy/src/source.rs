@@ -9,6 +9,11 @@ pub(crate) fn code_only(source: &str) -> String {
     scanner.code
 }
 
+/// The code of a file up to the tests that stand in it.
+pub(crate) fn production(code: &str) -> &str {
+    code.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default()
+}
+
 struct Scanner<'a> {
     rest: &'a str,
     code: String,

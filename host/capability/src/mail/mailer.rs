@@ -9,6 +9,7 @@ use lettre::transport::smtp::client::{Tls, TlsParameters};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
 use tokio::sync::Semaphore;
 
+use crate::counted::Counted;
 use crate::error::{CapabilityError, EffectsError};
 use crate::mail::message::Outgoing;
 
@@ -59,7 +60,9 @@ pub struct Mailer {
     way: Way,
     /// For messages: the server or the folder.
     place: String,
-    under_way: Semaphore,
+    turns: Semaphore,
+    waiting: metrics::Gauge,
+    under_way: metrics::Gauge,
 }
 
 enum Way {
@@ -106,13 +109,22 @@ impl Mailer {
     }
 
     fn new(way: Way, place: String) -> Self {
-        Self { way, place, under_way: Semaphore::new(UNDER_WAY_MAX) }
+        Self {
+            way,
+            place,
+            turns: Semaphore::new(UNDER_WAY_MAX),
+            waiting: metrics::gauge!("keylane_mails_waiting"),
+            under_way: metrics::gauge!("keylane_mails_under_way"),
+        }
     }
 
     /// Sends one mail; it is accepted when this answers ok.
     pub(crate) async fn send(&self, mail: Outgoing) -> Result<(), EffectsError> {
         // The semaphore is never closed; if it were, the bound would be missing, not the mail.
-        let _turn = self.under_way.acquire().await;
+        let waiting = Counted::new(&self.waiting);
+        let _turn = self.turns.acquire().await;
+        drop(waiting);
+        let _under_way = Counted::new(&self.under_way);
         let message_id = mail.message_id.clone();
         let sent = match &self.way {
             Way::Smtp { transport, timeout } => send_smtp(transport, *timeout, mail).await,

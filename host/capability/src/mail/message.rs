@@ -85,57 +85,5 @@ fn escape(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn build(identity: &str, to: &str, subject: &str) -> Result<Outgoing, Error> {
-        let from = "Payouts <payouts@exchange.example>".parse().unwrap();
-        let message =
-            Message { id: None, to: to.to_owned(), subject: subject.to_owned(), body: "Grüße".to_owned() };
-        Outgoing::build("email", &from, identity, &message)
-    }
-
-    #[test]
-    fn the_message_id_is_made_from_handler_and_identity() {
-        let mail = build("payout/2026-01-31/ann@x..y", "ann@example.org", "Paid").unwrap();
-        assert_eq!(mail.message_id, "<email.payout=2F2026-01-31=2Fann=40x=2E=2Ey@exchange.example>");
-        let text = String::from_utf8(mail.mail.formatted()).unwrap();
-        assert!(text.contains(&format!("Message-ID: {}\r\n", mail.message_id)), "{text}");
-        assert!(text.contains("From: Payouts <payouts@exchange.example>"), "{text}");
-        assert!(text.contains("To: ann@example.org"), "{text}");
-    }
-
-    #[test]
-    fn different_identities_stay_different() {
-        let texts = ["a.b", "a..b", ".a", "a.", "a=2Eb", "a/b", "a=2Fb", "ä", ""];
-        let escaped: std::collections::BTreeSet<_> = texts.iter().map(|text| escape(text)).collect();
-        assert_eq!(escaped.len(), texts.len());
-        assert_eq!(escape("a.b"), "a.b");
-    }
-
-    #[test]
-    fn a_long_identity_is_shortened_and_stays_itself() {
-        let long =
-            |end: &str| build(&format!("{}{end}", "w".repeat(900)), "ann@example.org", "Paid").unwrap();
-        assert!(
-            long("a").id.len() <= ID_BYTES_MAX && long("a").id.starts_with("email.www"),
-            "{}",
-            long("a").id
-        );
-        assert_eq!(long("a").id, long("a").id);
-        assert_ne!(long("a").id, long("b").id);
-    }
-
-    #[test]
-    fn what_is_no_address_or_would_break_a_header_is_refused() {
-        for (to, subject) in [
-            ("nobody", "s"),
-            ("", "s"),
-            ("a@b@c", "s"),
-            ("ann@example.org\r\nBcc: eve@example.org", "s"),
-            ("ann@example.org", "s\r\nBcc: eve@example.org"),
-        ] {
-            assert!(matches!(build("1", to, subject), Err(Error::Refused(_))), "{to:?} {subject:?}");
-        }
-    }
-}
+#[path = "message_tests.rs"]
+mod tests;

@@ -14,6 +14,7 @@ use wasmtime::component::{HasSelf, Linker};
 use crate::bindings::keylane::handler::mail::{self, Error, Message};
 use crate::capability::{Boxed, Capability, Part, Pending, Preparation, Session};
 use crate::error::{CapabilityError, EffectsError};
+use crate::limits;
 use crate::scope::LogScope;
 use crate::state::GuestState;
 use message::Outgoing;
@@ -76,6 +77,7 @@ fn prepare(preparation: &Preparation<'_>) -> Result<Box<dyn Part>, CapabilityErr
         mails_max: grant.mails_max,
         mail_bytes_max: preparation.resources.limits.mail_bytes,
         held: metrics::gauge!("keylane_mails_held", "handler" => handler.clone()),
+        limits_reached: limits::reached(&handler, "mail"),
         sent: metrics::counter!("keylane_mails_sent_total", "handler" => handler.clone()),
         handler,
     };
@@ -90,6 +92,7 @@ struct Granted {
     mails_max: usize,
     mail_bytes_max: usize,
     held: metrics::Gauge,
+    limits_reached: metrics::Counter,
     sent: metrics::Counter,
 }
 
@@ -113,15 +116,16 @@ struct MailSession {
 impl MailSession {
     fn hold(&mut self, message: &Message) -> Result<(), Error> {
         let granted = &self.granted;
+        let limit = |said: String| {
+            granted.limits_reached.increment(1);
+            Err(Error::Limit(said))
+        };
         if self.mails.len() >= granted.mails_max {
-            return Err(Error::Limit(format!("one event may send {} mails (mails-max)", granted.mails_max)));
+            return limit(format!("one event may send {} mails (mails-max)", granted.mails_max));
         }
         let size = message.subject.len().saturating_add(message.body.len());
         if size > granted.mail_bytes_max {
-            return Err(Error::Limit(format!(
-                "the mail has {size} bytes, {} are allowed",
-                granted.mail_bytes_max
-            )));
+            return limit(format!("the mail has {size} bytes, {} are allowed", granted.mail_bytes_max));
         }
         let identity = message.id.clone().unwrap_or_else(|| self.default_identity());
         let mail = Outgoing::build(&granted.handler, &granted.from, &identity, message)?;

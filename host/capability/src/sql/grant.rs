@@ -8,6 +8,7 @@ use wasmtime::component::{HasSelf, Linker};
 use crate::bindings::keylane::handler::sql;
 use crate::capability::{Boxed, Capability, Part, Preparation, Session};
 use crate::error::CapabilityError;
+use crate::limits;
 use crate::scope::LogScope;
 use crate::sql::database::{self, DatabaseConfig};
 use crate::sql::session::{Granted, SqlSession};
@@ -79,7 +80,8 @@ async fn prepare(preparation: &Preparation<'_>) -> Result<Arc<Granted>, Capabili
         host_call: manifest.limits.host_call,
         limits: preparation.resources.limits,
         statements: metrics::counter!("keylane_sql_statements_total", "handler" => handler.clone()),
-        doomed: metrics::counter!("keylane_sql_doomed_events_total", "handler" => handler),
+        doomed: metrics::counter!("keylane_sql_doomed_events_total", "handler" => handler.clone()),
+        limits_reached: limits::reached(&handler, "sql"),
     }))
 }
 

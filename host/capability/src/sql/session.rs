@@ -28,6 +28,8 @@ pub(crate) struct Granted {
     pub statements: metrics::Counter,
     /// Events of this handler that a failed statement doomed.
     pub doomed: metrics::Counter,
+    /// Statements of this handler that passed a limit.
+    pub limits_reached: metrics::Counter,
 }
 
 /// How the event stands with its database.
@@ -117,6 +119,9 @@ impl SqlSession {
     }
 
     fn doom(&mut self, error: Error) -> Error {
+        if matches!(error, Error::Limit(_)) {
+            self.granted.limits_reached.increment(1);
+        }
         self.stage = Stage::Doomed(said(&error));
         self.granted.doomed.increment(1);
         error

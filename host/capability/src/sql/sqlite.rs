@@ -21,6 +21,7 @@ use tokio::sync::Mutex;
 
 use crate::bindings::keylane::handler::sql::Error;
 use crate::capability::Boxed;
+use crate::counted::Counted;
 use crate::error::CapabilityError;
 use crate::sql::database::{Database, DatabaseConfig, Synchronous, Transaction};
 use crate::sql::migrations;
@@ -83,7 +84,7 @@ impl Sqlite {
 
     async fn begin_transaction(&self) -> Result<Box<dyn Transaction>, Error> {
         let asked = Instant::now();
-        let waiting = Waiting::new(&self.waiting);
+        let waiting = Counted::new(&self.waiting);
         let locked = tokio::time::timeout(self.writer_wait, self.writer.clone().lock_owned()).await;
         drop(waiting);
         self.wait_seconds.record(asked.elapsed().as_secs_f64());
@@ -108,22 +109,6 @@ impl Sqlite {
 impl Database for Sqlite {
     fn begin(&self) -> Boxed<'_, Result<Box<dyn Transaction>, Error>> {
         Box::pin(self.begin_transaction())
-    }
-}
-
-/// One event in the queue for the writer, for the gauge; cancelled ones leave it as well.
-struct Waiting(metrics::Gauge);
-
-impl Waiting {
-    fn new(gauge: &metrics::Gauge) -> Self {
-        gauge.increment(1.0);
-        Self(gauge.clone())
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.0.decrement(1.0);
     }
 }
 

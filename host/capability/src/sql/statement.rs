@@ -68,6 +68,10 @@ pub(crate) fn size_bytes(value: &Value) -> usize {
 
 /// Checks the text; answers whether the statement changes rows, or why it is refused.
 fn check_text(text: &str, given: usize) -> Result<bool, String> {
+    // SQLite reads no further than a NUL, and its driver asks it again and again for what is left.
+    if text.contains('\0') {
+        return Err("a NUL stands in the statement; if it is part of a value, make it a parameter".to_owned());
+    }
     let mut tokens = Vec::new();
     for token in Tokens::of(text) {
         tokens.push(token.map_err(|fault| format!("{fault} in the statement"))?);
@@ -172,3 +176,7 @@ fn changes(verb: &str, tokens: &[Token<'_>]) -> bool {
 #[cfg(test)]
 #[path = "statement_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "statement_properties.rs"]
+mod properties;

@@ -11,6 +11,7 @@
 
 mod logging;
 mod mail;
+mod meters;
 mod order;
 mod preparing;
 mod producer;

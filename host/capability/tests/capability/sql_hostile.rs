@@ -69,6 +69,25 @@ async fn other_files_and_settings_are_out_of_reach() {
     }
 }
 
+/// SQLite takes a byte-order mark for a blank, so that the name behind it is the host's own.
+#[tokio::test]
+async fn a_byte_order_mark_hides_no_name() {
+    for statement in
+        ["DELETE FROM \u{feff}_sqlx_migrations", "INSERT OR \u{feff}ROLLBACK INTO u VALUES ('before')"]
+    {
+        assert!(matches!(doomed_by(statement).await, Error::Refused(_)), "{statement}");
+    }
+}
+
+/// SQLite reads no further than a NUL, and its driver would ask it for the rest again and again.
+#[tokio::test]
+async fn a_nul_does_not_keep_the_driver_busy() {
+    for statement in ["SELECT 1 /* \0 */", "SELECT 1 -- \0"] {
+        let answer = tokio::time::timeout(Duration::from_secs(60), doomed_by(statement)).await;
+        assert!(matches!(answer, Ok(Error::Refused(_))), "{statement:?}: {answer:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_statement_that_wants_too_much_memory_fails_alone() {
     let error = doomed_by("SELECT length(hex(zeroblob(450000000)))").await;

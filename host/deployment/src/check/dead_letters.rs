@@ -3,6 +3,7 @@
 use toml::Spanned;
 
 use super::Checked;
+use super::subscribe::retry_topic;
 use crate::document::Document;
 use crate::manifest::{DeadLetters, HeaderProfile, Subscribe, Then, has_dead_letters};
 use crate::names::topic_problem;
@@ -14,6 +15,7 @@ pub(super) fn dead_letters(
     raw: Option<Spanned<RawDeadLetters>>,
     subscribe: &Subscribe,
     then: Then,
+    handler: &str,
 ) -> Checked<DeadLetters> {
     let Some(raw) = raw else { return Ok(DeadLetters { topic: None, headers: HeaderProfile::Keylane }) };
     if !has_dead_letters(then, subscribe.untyped) {
@@ -28,7 +30,7 @@ pub(super) fn dead_letters(
         if let Some(problem) = topic_problem(topic.get_ref()) {
             return Err(document.refuse(topic.span(), problem));
         }
-        if subscribe.topics.contains(topic.get_ref()) {
+        if is_read(topic.get_ref(), &subscribe.topics, handler) {
             let problem =
                 format!("the handler reads {:?} itself: what it gives up would come back", topic.get_ref());
             return Err(document.refuse(topic.span(), problem).with_hint("name another topic"));
@@ -38,4 +40,9 @@ pub(super) fn dead_letters(
         topic: topic.map(Spanned::into_inner),
         headers: headers.unwrap_or(HeaderProfile::Keylane),
     })
+}
+
+/// Whether the handler reads a topic: as one of its sources, or as where a redrive gives letters back to it.
+fn is_read(topic: &str, sources: &[String], handler: &str) -> bool {
+    sources.iter().any(|source| topic == source || topic == retry_topic(source, handler))
 }

@@ -50,3 +50,9 @@ fn source_problem(topic: &str, handler: &str) -> Option<String> {
     }
     None
 }
+
+/// Where a redrive gives a handler its letters back.
+pub(super) fn retry_topic(source: &str, handler: &str) -> String {
+    let [_, retry] = OWN_TOPICS;
+    format!("{source}.{handler}.{retry}")
+}

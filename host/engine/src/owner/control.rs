@@ -48,7 +48,12 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
         Ok(())
     }
 
+    /// Granted only while what comes of it can still be committed: not once the final progress is told, and
+    /// not where another host may own the partition by now.
     fn wish(&mut self, input: Input) -> Result<(), ControlError> {
+        if self.is_drained() || !self.lease.holds() {
+            return Err(ControlError::Gone);
+        }
         let mut actions = Vec::new();
         self.lanes.step(self.now_ms(), input, &mut actions);
         let refused = actions.iter().find_map(|action| match action {
@@ -93,7 +98,7 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
 
     fn phase(&self) -> &'static str {
         match (self.draining, self.reporter.halted()) {
-            (true, _) if self.lanes.is_quiet() => "drained",
+            (true, _) if self.is_drained() => "drained",
             (true, _) => "draining",
             (false, Some(_)) => "halted",
             (false, None) => "running",

@@ -11,6 +11,7 @@ use crate::tally::Count;
 
 impl<R: Runner, D: DeadLetters> Owner<R, D> {
     pub(super) fn admit(&mut self, delivery: Delivery) {
+        self.intake.made_room_for_a_delivery();
         self.shared.tally.add(Count::Arrived, delivery.events.len() as u64);
         for event in delivery.events {
             let offset = event.offset;
@@ -57,7 +58,12 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
         let letter = self.held.letter(offset, attempts);
         assert!(letter.is_some(), "offset {offset} is to be buried and has no failure to tell of");
         let Some(letter) = letter else { return };
-        self.burials.spawn(burial::until_acknowledged(self.shared.dead_letters.clone(), letter));
+        let dead_letters = self.shared.dead_letters.clone();
+        let (lease, out) = (self.lease.clone(), self.intake.out());
+        self.burials.spawn(async move {
+            let _out = out;
+            burial::until_acknowledged(dead_letters, lease, letter).await
+        });
     }
 
     fn end(&mut self, offset: i64, ending: Ending) {

@@ -134,11 +134,11 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
         self.reap().await;
     }
 
-    /// Breaks off what is out and waits until it is gone.
+    /// Breaks off what is out, all of it at once, and waits until it is gone: while a run is waited for that
+    /// does not yield, no letter is sent.
     async fn reap(mut self) {
         self.intake.stop.store(true, Ordering::Release);
-        self.runs.shutdown().await;
-        self.burials.shutdown().await;
+        tokio::join!(self.runs.shutdown(), self.burials.shutdown());
     }
 
     async fn woken(&mut self) -> Woken {

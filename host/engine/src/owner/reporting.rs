@@ -133,7 +133,7 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
             tracing::info!(handler = self.shared.options.name, source = %self.partition, "the halted partition goes on");
         }
         let ownership = match &self.reporter.halted {
-            _ if self.draining && self.lanes.is_quiet() => Ownership::Drained,
+            _ if self.is_drained() => Ownership::Drained,
             _ if self.draining => Ownership::Draining,
             Some(reason) => Ownership::Halted { reason: reason.clone() },
             None => Ownership::Running,
@@ -145,11 +145,14 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
         });
     }
 
+    /// Whether the partition is given up and nothing is out any more: its progress is final.
+    pub(super) fn is_drained(&self) -> bool {
+        self.draining && self.lanes.is_quiet()
+    }
+
     fn set_gauges(&self) {
-        let (records, bytes) = self.intake.held();
         let lanes = self.lanes.counts();
-        self.meters.buffered_records.set(records as f64);
-        self.meters.buffered_bytes.set(bytes as f64);
+        self.meters.watermark.set(self.lanes.watermark() as f64);
         self.meters.gap_records.set(self.lanes.gap() as f64);
         self.meters.gap_units.set(self.reporter.units as f64);
         self.meters.parked_lanes.set(lanes.parked as f64);

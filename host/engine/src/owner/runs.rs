@@ -70,7 +70,9 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
         let (runner, lease, stop) =
             (self.shared.runner.clone(), self.lease.clone(), self.intake.stop.clone());
         let slice = Duration::from_millis(self.shared.options.policy.slice_ms);
+        let out = self.intake.out();
         self.runs.spawn(async move {
+            let _out = out;
             let begun = Instant::now();
             // The task may begin long after it was made: on a machine that slept in between, for one.
             let outcomes = if lease.holds() && !stop.load(Ordering::Acquire) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,11 +17,49 @@ use tokio::time::Instant;
 pub const TOPIC: TopicId = TopicId::new([9; 16]);
 
 /// Answers by the event's value: `retry`, `retry-once` (its first attempt), `reject`, `undeliverable`,
-/// `effects`, `panic`, `wait` (for a permit of the gate), `slow` (10 ms), else done.
+/// `effects`, `panic`, `panic-beside` (a `block`), `wait` (for a permit of the gate), `slow` (10 ms), `block`
+/// (the thread, as a component does that does not yield), else done.
+#[derive(Default)]
 pub struct Scripted {
     pub seen: Mutex<Vec<(i64, u32)>>,
     pub running: Mutex<BTreeMap<(i32, u64), i64>>,
-    pub gate: Semaphore,
+    pub gate: Gate,
+    pub blocks: Gate,
+    pub unblock: Block,
+}
+
+/// Passed by whoever finds a permit; there is none at first.
+pub struct Gate(Semaphore);
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self(Semaphore::new(0))
+    }
+}
+
+impl Gate {
+    pub fn add_permits(&self, permits: usize) {
+        self.0.add_permits(permits);
+    }
+
+    async fn pass(&self) {
+        self.0.acquire().await.unwrap().forget();
+    }
+}
+
+/// Where a thread waits for the test, and the test for it.
+pub struct Block(Barrier);
+
+impl Default for Block {
+    fn default() -> Self {
+        Self(Barrier::new(2))
+    }
+}
+
+impl Block {
+    pub fn wait(&self) {
+        self.0.wait();
+    }
 }
 
 /// Takes a lane off the running ones, also when the run is broken off.
@@ -47,8 +85,18 @@ impl Scripted {
             Some(b"effects") => failed(FailureClass::Effects),
             Some(b"reject") => failed(FailureClass::Reject),
             Some(b"panic") => panic!("a fault of the host, on purpose"),
+            Some(b"panic-beside") => {
+                self.blocks.pass().await;
+                panic!("a fault of the host, on purpose")
+            }
             Some(b"wait") => {
-                self.gate.acquire().await.unwrap().forget();
+                self.gate.pass().await;
+                Outcome::Done
+            }
+            Some(b"block") => {
+                self.blocks.add_permits(1);
+                // The tasks behind this one go to another thread.
+                tokio::task::block_in_place(|| self.unblock.wait());
                 Outcome::Done
             }
             Some(b"slow") => {
@@ -151,8 +199,7 @@ impl Bench {
     }
 
     pub fn with_term(options: HandlerOptions, term: Duration) -> Self {
-        let runner =
-            Arc::new(Scripted { seen: Mutex::default(), running: Mutex::default(), gate: Semaphore::new(0) });
+        let runner = Arc::new(Scripted::default());
         let letters = Arc::new(Letters::default());
         let budget = options.budget.clone();
         let clock = Arc::new(Clock { begun: Instant::now(), slept_ms: AtomicU64::new(0) });

@@ -1,5 +1,6 @@
 //! Bounds: slots, the length of the payload, the gap, and what is said when one is reached.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use keylane_engine::{HandlerOptions, InboxLimits, PAYLOAD_UNITS_HIGH, Policy};
@@ -83,6 +84,52 @@ async fn a_gap_of_too_many_records_takes_in_nothing_more() {
     assert!(told.why_not.unwrap().contains("10 records"));
     bench.runner.gate.add_permits(1);
     bench.until_watermark(&inbox, 30).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_bytes_of_a_partition_are_bounded_and_its_poller_is_woken_when_there_is_room() {
+    let bytes = 10 * event(0, "one", "wait").weight_bytes();
+    let inbox = InboxLimits { records: usize::MAX, bytes };
+    let bench = Bench::new(HandlerOptions { slots: 1, inbox, ..options() });
+    let inbox = bench.assign(0);
+    for offset in 0..10 {
+        assert!(inbox.has_room(), "{offset} of ten events leave room");
+        deliver(&inbox, [event(offset, "one", "wait")]);
+    }
+    bench.until("a run", || bench.running() == 1).await;
+    assert!(!inbox.has_room(), "the bytes are used up");
+    let told = status(&inbox).await;
+    assert_eq!((told.buffered_records, told.buffered_bytes, told.admits), (10, bytes, false));
+    let why_not = told.why_not.unwrap();
+    assert!(why_not.contains(&format!("{bytes} bytes")), "{why_not}");
+    assert_eq!(bench.wakes.load(Ordering::SeqCst), 0);
+    bench.runner.gate.add_permits(10);
+    bench.until_watermark(&inbox, 10).await;
+    assert!(inbox.has_room());
+    assert!(bench.wakes.load(Ordering::SeqCst) >= 1, "the poller was not woken");
+}
+
+/// Deliveries wait where the owner takes nothing in; how many may is a bound like the others.
+#[tokio::test(start_paused = true)]
+async fn a_poller_that_found_too_many_deliveries_waiting_is_woken_when_one_is_taken_in() {
+    let policy = Policy { gap_max: 1, ..options().policy };
+    let bench = Bench::new(HandlerOptions { policy, ..options() });
+    let inbox = bench.assign(0);
+    deliver(&inbox, [event(0, "one", "wait")]);
+    bench.until("a run", || bench.running() == 1).await;
+    let mut next = 1;
+    while inbox.has_room() {
+        assert!(next < 1_000, "deliveries are not bounded");
+        deliver(&inbox, [event(next, "one", "wait")]);
+        next += 1;
+    }
+    a_while().await;
+    assert_eq!((inbox.has_room(), bench.wakes.load(Ordering::SeqCst)), (false, 0));
+    bench.runner.gate.add_permits(1);
+    bench.until_watermark(&inbox, 1).await;
+    a_while().await;
+    assert!(inbox.has_room());
+    assert!(bench.wakes.load(Ordering::SeqCst) >= 1, "the poller was not woken");
 }
 
 #[tokio::test(start_paused = true)]

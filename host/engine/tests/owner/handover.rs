@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use keylane_engine::{GapSet, HandlerOptions, PAYLOAD_UNITS_HIGH, Policy, Restored, TopicId, restore};
+use keylane_engine::{
+    Delivery, GapSet, HandlerOptions, PAYLOAD_UNITS_HIGH, Policy, Restored, TopicId, restore,
+};
 
 use crate::bench::{Bench, TOPIC, coin, deliver, event, options};
 
@@ -45,6 +47,19 @@ async fn events_that_had_ended_are_not_run_again() {
     assert_eq!(seen, [(0, 1), (3, 1)]);
     assert_eq!(bench.engine.tally().totals().before, 4);
     assert!(restore(6, second.progress().payload.as_bytes(), TOPIC).gap.ended.is_empty());
+}
+
+/// What lies above the newest arrival is known from the restored payload alone.
+#[tokio::test(start_paused = true)]
+async fn what_had_ended_before_and_is_not_read_again_yet_is_handed_on() {
+    let bench = Bench::new(options());
+    let inbox = bench.assign_at(0, GapSet { base: 6, ended: vec![9..12, 20..21] });
+    deliver(&inbox, [event(6, "a", "done")]);
+    bench.until_watermark(&inbox, 7).await;
+    assert_eq!(committed(&inbox).gap, GapSet { base: 7, ended: vec![9..12, 20..21] });
+    inbox.deliver(Delivery { events: vec![], next: 8 }).unwrap();
+    bench.until_watermark(&inbox, 8).await;
+    assert_eq!(committed(&inbox).gap, GapSet { base: 8, ended: vec![9..12, 20..21] });
 }
 
 #[tokio::test(start_paused = true)]

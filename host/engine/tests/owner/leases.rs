@@ -1,5 +1,6 @@
 //! Proof of life: who was stopped for longer than a session begins nothing when it goes on.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use keylane_engine::{HandlerOptions, Ownership, Policy};
@@ -44,6 +45,36 @@ async fn a_zombie_begins_no_further_event_of_its_run() {
     bench.until("expired", || inbox.ownership() == Ownership::Expired).await;
     bench.until("reaped", || bench.running() == 0).await;
     assert_eq!(bench.seen().len(), 2);
+}
+
+/// Its letter was refused before it was stopped, and is due again as it wakes.
+#[tokio::test(start_paused = true)]
+async fn a_zombie_buries_nothing() {
+    let bench = Bench::with_term(options(), TERM);
+    bench.letters.refuse.store(1, Ordering::SeqCst);
+    let inbox = bench.assign(0);
+    deliver(&inbox, [event(0, "a", "reject")]);
+    bench.until("first refusal", || bench.letters.refuse.load(Ordering::SeqCst) == 0).await;
+    bench.clock.sleep(TERM);
+    bench.until("expired", || inbox.ownership() == Ownership::Expired).await;
+    a_while().await;
+    assert_eq!(bench.letters.kept.lock().unwrap().len(), 0, "another host may have buried it by now");
+}
+
+/// An answer to a commit that came late proves that the host was a member all the time.
+#[tokio::test(start_paused = true)]
+async fn a_letter_that_found_no_proof_of_life_is_sent_when_there_is_one() {
+    let bench = Bench::with_term(options(), TERM);
+    bench.letters.refuse.store(1, Ordering::SeqCst);
+    let inbox = bench.assign(0);
+    deliver(&inbox, [event(0, "a", "reject")]);
+    bench.until("first refusal", || bench.letters.refuse.load(Ordering::SeqCst) == 0).await;
+    bench.clock.sleep(TERM);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(bench.letters.kept.lock().unwrap().len(), 0);
+    bench.lease.renew(bench.lease.now());
+    bench.until_watermark(&inbox, 1).await;
+    assert_eq!(bench.letters.kept.lock().unwrap().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,4 +11,5 @@ mod log;
 mod operator;
 mod order;
 mod revoked;
+mod shown;
 mod stopped;

@@ -56,6 +56,36 @@ async fn a_skipped_head_ends_and_its_lane_goes_on() {
     assert_eq!(bench.engine.tally().totals().skipped, 1);
 }
 
+/// Its final progress may be committed already: what is granted now would be heard of by nobody.
+#[tokio::test(start_paused = true)]
+async fn a_drained_partition_refuses_a_wish() {
+    let bench = bench_with(Then::PauseLane, None);
+    let inbox = bench.assign(0);
+    deliver(&inbox, [event(0, "bad", "reject")]);
+    until_paused(&bench, &inbox, 1).await;
+    inbox.drain();
+    bench.until("drained", || inbox.ownership() == Ownership::Drained).await;
+    let told = inbox.progress();
+    assert_eq!(inbox.control().skip(0).await, Err(ControlError::Gone));
+    assert_eq!(inbox.control().resume(None).await, Err(ControlError::Gone));
+    a_while().await;
+    assert_eq!(inbox.progress(), told, "a final progress does not change");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_zombie_refuses_a_wish() {
+    let term = Duration::from_secs(45);
+    let policy = Policy { then: Then::PauseLane, ..options().policy };
+    let bench = Bench::with_term(HandlerOptions { policy, ..options() }, term);
+    let inbox = bench.assign(0);
+    deliver(&inbox, [event(0, "bad", "reject")]);
+    until_paused(&bench, &inbox, 1).await;
+    bench.clock.sleep(term);
+    assert_eq!(inbox.control().skip(0).await, Err(ControlError::Gone));
+    bench.until("expired", || inbox.ownership() == Ownership::Expired).await;
+    assert_eq!(bench.engine.tally().totals().skipped, 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_halted_partition_begins_nothing_until_it_is_resumed() {
     let bench = bench_with(Then::Stop, None);

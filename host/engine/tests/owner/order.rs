@@ -95,7 +95,9 @@ async fn a_run_gives_back_what_its_slice_has_no_time_for() {
     let policy = Policy { slice_ms: 25, ..options().policy };
     let bench = Bench::new(HandlerOptions { slots: 1, policy, ..options() });
     let inbox = bench.assign(0);
-    deliver(&inbox, (0..5).map(|offset| event(offset, "one", "slow")).chain([event(5, "two", "slow")]));
+    deliver(&inbox, (0..5).map(|offset| event(offset, "one", "slow")));
+    bench.until("a run of all five", || bench.running() == 1).await;
+    deliver(&inbox, [event(5, "two", "slow")]);
     bench.until("the sixth event", || bench.seen().contains(&(5, 1))).await;
     let begun = bench.seen().len();
     assert!(begun < 6, "the other key had to wait for all of {begun} events: {:?}", bench.seen());

@@ -1,6 +1,7 @@
 //! Partitions that are given up or lost: what ran is reaped, and nothing is said to have ended that has
 //! not. Loss bugs that others had are re-enacted by name.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use keylane_engine::{
@@ -8,6 +9,7 @@ use keylane_engine::{
 };
 
 use crate::bench::{Bench, TOPIC, a_while, deliver, event, in_partition, options, status};
+use crate::shown::with_metrics;
 
 #[tokio::test(start_paused = true)]
 async fn draining_finishes_what_runs_and_begins_nothing() {
@@ -79,25 +81,59 @@ async fn a_lost_partition_drops_its_runs() {
     assert_eq!(control.status().await, Err(keylane_engine::ControlError::Gone));
 }
 
+/// A fault of the host in one run must not give the partition away while another run of it is out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_partition_whose_owner_fell_is_gone_only_when_its_runs_are() {
+    let bench = Bench::new(options());
+    let inbox = bench.assign(0);
+    deliver(&inbox, [event(0, "a", "block"), event(1, "b", "panic-beside")]);
+    bench.until("faulted", || inbox.ownership() == Ownership::Faulted).await;
+    let parting = inbox.part();
+    a_while().await;
+    let gone_before = parting.is_gone();
+    // First of all: a thread that is blocked for ever would keep the test from its end.
+    bench.runner.unblock.wait();
+    assert!(!gone_before, "a run of it was out");
+    bench.until("gone", || parting.is_gone()).await;
+}
+
+/// A run that does not yield is waited for. Another host has the partition meanwhile, and its letters.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_lost_partition_buries_nothing_while_a_run_of_it_is_still_out() {
+    let bench = Bench::new(options());
+    bench.letters.refuse.store(1, Ordering::SeqCst);
+    let inbox = bench.assign(0);
+    deliver(&inbox, [event(0, "a", "block"), event(1, "b", "reject")]);
+    let refused = || bench.letters.refuse.load(Ordering::SeqCst) == 0;
+    bench.until("a run is blocked, and a letter refused", || bench.running() == 1 && refused()).await;
+    let parting = inbox.part();
+    // The letter was due again long ago.
+    a_while().await;
+    let buried = bench.letters.kept.lock().unwrap().len();
+    bench.runner.unblock.wait();
+    assert_eq!(buried, 0);
+    bench.until("gone", || parting.is_gone()).await;
+}
+
 /// Others kept counters outside the assignment, and a revoke left them where they were: a host that had
 /// lost its partitions believed itself full for ever.
 #[test]
 fn counters_do_not_leak_on_a_revoke() {
-    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
-    let shown = recorder.handle();
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    metrics::with_local_recorder(&recorder, || runtime.block_on(fill_and_revoke()));
-    let mut left: Vec<String> = shown
-        .render()
-        .lines()
-        .filter(|line| !line.starts_with('#') && !line.contains("_total") && !line.contains("run_events"))
-        .filter(|line| !line.ends_with(" 0") && !line.is_empty())
-        .map(str::to_owned)
-        .collect();
-    left.sort_unstable_by_key(String::len);
-    let limits = ["keylane_slots{handler=\"bench\"} 2", "keylane_host_buffered_bytes_max 1500"];
-    assert_eq!(left, limits, "only the limits themselves are left");
+    with_metrics(|shown| async move {
+        fill_and_revoke().await;
+        let rendered = shown.render();
+        let gauges = rendered
+            .split("# TYPE ")
+            .skip(1)
+            .filter(|family| family.lines().next().unwrap().ends_with(" gauge"));
+        let lines = gauges.flat_map(|family| family.lines().skip(1)).filter(|line| !line.is_empty());
+        let left: Vec<&str> = lines.filter(|line| !line.ends_with(" 0")).collect();
+        let limits = ["_max", "_high", "keylane_host_floor_", "keylane_slots{"];
+        let other = left.iter().find(|line| !limits.iter().any(|limit| line.contains(limit)));
+        assert_eq!(other, None, "only the limits themselves are left");
+        assert!(left.contains(&"keylane_slots{handler=\"bench\"} 2"), "{left:?}");
+        assert!(left.contains(&"keylane_host_buffered_bytes_max 1500"), "{left:?}");
+    });
 }
 
 async fn fill_and_revoke() {
@@ -139,11 +175,11 @@ async fn a_partition_gets_its_floor_where_the_host_is_full() {
     assert!(late.has_room(), "and more than one");
     deliver(&late, (1..256).map(|offset| in_partition(1, event(offset, "late", "done"))));
     assert!(!late.has_room(), "until its floor is used up");
-    let wakes = bench.wakes.load(std::sync::atomic::Ordering::SeqCst);
+    let wakes = bench.wakes.load(Ordering::SeqCst);
     bench.runner.gate.add_permits(300);
     bench.until_watermark(&hot, 300).await;
     bench.until_watermark(&late, 256).await;
-    assert!(bench.wakes.load(std::sync::atomic::Ordering::SeqCst) > wakes, "who was refused is woken");
+    assert!(bench.wakes.load(Ordering::SeqCst) > wakes, "who was refused is woken");
     assert!(hot.has_room() && late.has_room());
 }
 
@@ -155,11 +191,11 @@ async fn a_full_inbox_says_so_and_wakes_the_poller_when_it_has_room() {
     deliver(&inbox, [event(0, "a", "wait"), event(1, "b", "wait")]);
     assert!(!inbox.has_room());
     bench.until("a run", || !bench.seen().is_empty()).await;
-    assert_eq!(bench.wakes.load(std::sync::atomic::Ordering::SeqCst), 0);
+    assert_eq!(bench.wakes.load(Ordering::SeqCst), 0);
     bench.runner.gate.add_permits(2);
     bench.until_watermark(&inbox, 2).await;
     assert!(inbox.has_room());
-    assert!(bench.wakes.load(std::sync::atomic::Ordering::SeqCst) >= 1, "the poller was not woken");
+    assert!(bench.wakes.load(Ordering::SeqCst) >= 1, "the poller was not woken");
 }
 
 #[tokio::test(start_paused = true)]

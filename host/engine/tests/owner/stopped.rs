@@ -4,10 +4,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use keylane_engine::{HandlerOptions, HostBudget, Inbox, InboxLimits, PAYLOAD_UNITS_HIGH, Policy, Then};
-use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::bench::{Bench, a_while, deliver, event, options, status};
 use crate::log::Log;
+use crate::shown::with_metrics;
 
 /// What every partition may hold however full the host is.
 const FLOOR_RECORDS: i64 = 256;
@@ -156,12 +156,4 @@ async fn a_partition_whose_payload_was_cut_takes_in_nothing_and_says_so() {
     assert_eq!(status(&inbox).await.next, EVENTS, "nothing new was taken in");
     bench.until_watermark(&inbox, EVENTS + 1).await;
     assert_eq!(status(&inbox).await.why_not, None);
-}
-
-fn with_metrics<F: Future<Output = ()>>(test: impl FnOnce(PrometheusHandle) -> F) {
-    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
-    let shown = recorder.handle();
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    metrics::with_local_recorder(&recorder, || runtime.block_on(test(shown)));
 }

@@ -1,9 +1,10 @@
 //! Guests that answer: what they say and do becomes the outcome.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use keylane_capability::{Value, read_rows};
-use keylane_engine::{FailureClass, Outcome, RunControl, Runner as _};
+use keylane_engine::{FailureClass, Header, Outcome, RunControl, Runner as _};
 
 use crate::fake_publisher::Acks;
 use crate::stage::{Stage, attempt, failure, folder};
@@ -123,4 +124,26 @@ async fn a_run_given_up_midway_frees_the_database() {
     assert!(tokio::time::timeout(Duration::from_millis(100), endless).await.is_err(), "it is still counting");
     assert_eq!(loaded.revision.instances().abandoned, 1);
     assert_eq!(loaded.one("1").await, Outcome::Done, "the transaction is rolled back and the writer is free");
+}
+
+/// The handler that the README shows, on a table as its author would make it.
+#[tokio::test]
+async fn readme() {
+    let migrations = tempfile::tempdir().unwrap();
+    let table = "CREATE TABLE assignments (task TEXT, worker TEXT, PRIMARY KEY (task, worker));";
+    std::fs::write(migrations.path().join("1_assignments.sql"), table).unwrap();
+    let stage = Stage::of("readme").with_database_named("board", Some(migrations.path().to_owned()));
+    let loaded = stage.load().await;
+    let assigned = |offset: u64, event_type: &str| {
+        let mut attempt = attempt(offset, offset, r#"{"task":"t-1","worker":"ann"}"#);
+        let header = Header { name: "ce_type".to_owned(), value: Some(event_type.to_owned().into()) };
+        Arc::get_mut(&mut attempt.event).unwrap().headers.push(header);
+        attempt
+    };
+    let run = vec![assigned(0, "task.assigned"), assigned(1, "task.assigned"), assigned(2, "task.lost")];
+    let outcomes = loaded.runner.run(run, RunControl::unlimited()).await;
+    assert_eq!(outcomes[..2], [Outcome::Done, Outcome::Done], "a repeat is harmless");
+    assert_eq!(failure(&outcomes[2]).0, FailureClass::Reject);
+    let rows = read_rows(&loaded.database, "SELECT task, worker FROM assignments").await.unwrap();
+    assert_eq!(rows, [["t-1", "ann"].map(|text| Value::Text(text.to_owned()))]);
 }

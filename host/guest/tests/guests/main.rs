@@ -17,6 +17,7 @@ mod contained;
 mod cost;
 mod deliveries;
 mod fake_publisher;
+mod meters;
 mod pairing;
 mod refused;
 mod slices;

@@ -58,8 +58,13 @@ impl Stage {
     }
 
     /// Grants a database named `main`, with the migrations in this folder if there is one.
-    pub fn with_database(mut self, migrations: Option<PathBuf>) -> Self {
-        self.manifest.grants.sql.insert("main".into(), SqlGrant { migrations, rows_max: 10 });
+    pub fn with_database(self, migrations: Option<PathBuf>) -> Self {
+        self.with_database_named("main", migrations)
+    }
+
+    /// The same under another name.
+    pub fn with_database_named(mut self, name: &str, migrations: Option<PathBuf>) -> Self {
+        self.manifest.grants.sql.insert(name.to_owned(), SqlGrant { migrations, rows_max: 10 });
         self
     }
 
@@ -73,11 +78,9 @@ impl Stage {
         let folder = tempfile::tempdir().unwrap();
         let publisher = Arc::new(FakePublisher::new(self.acks));
         let database = DatabaseConfig::sqlite(&folder.path().join("main.db"));
+        let granted = self.manifest.grants.sql.keys().map(|name| (name.clone(), database.clone())).collect();
         let resources = HostResources {
-            databases: BTreeMap::from([(
-                self.manifest.name.clone(),
-                BTreeMap::from([("main".into(), database.clone())]),
-            )]),
+            databases: BTreeMap::from([(self.manifest.name.clone(), granted)]),
             publisher: publisher.clone(),
             mailer: None,
             limits: CapabilityLimits::default(),

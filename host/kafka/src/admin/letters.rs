@@ -51,7 +51,9 @@ impl Admin {
         self.ensure(sources, |source| options.topic_of(source)).await
     }
 
-    /// Makes sure that the retry topics of these topics exist, as [`Self::ensure_dead_letter_topics`] does.
+    /// Makes sure that the retry topics of these topics exist, as [`Self::ensure_dead_letter_topics`] does,
+    /// and gives one that has fewer partitions than its source as many. Where that fails it is a warning:
+    /// events can be handled all the same, and a redrive asks again.
     ///
     /// # Errors
     /// As there.
@@ -60,7 +62,22 @@ impl Admin {
         sources: &[String],
         handler: &str,
     ) -> Result<Vec<String>, KafkaError> {
-        self.ensure(sources, |source| retry_topic(source, handler)).await
+        let topics = self.ensure(sources, |source| retry_topic(source, handler)).await?;
+        if let Err(error) = self.widen_retry_topics(sources, handler).await {
+            tracing::warn!(handler, %error, "events are handled all the same; a redrive would be refused");
+        }
+        Ok(topics)
+    }
+
+    /// The same for a redrive, which has to have them as wide as their sources. Answers how many partitions
+    /// each has.
+    pub(crate) async fn ensure_wide_retry_topics(
+        &self,
+        sources: &[String],
+        handler: &str,
+    ) -> Result<BTreeMap<String, i32>, KafkaError> {
+        self.ensure(sources, |source| retry_topic(source, handler)).await?;
+        self.widen_retry_topics(sources, handler).await
     }
 
     /// Makes sure that the topic of redrives' progress exists and keeps the latest record of each key.

@@ -1,9 +1,37 @@
 //! Which letters a command is about.
 
+use std::fmt;
+
 use bytes::Bytes;
 
 use super::letter::Letter;
 use crate::dead_letters::Story;
+
+/// Where a letter lies: written, and read by people, as `TOPIC/PARTITION/OFFSET`. The offset alone would name
+/// one in each partition of each topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LetterPlace {
+    /// The dead-letter topic.
+    pub topic: String,
+    /// The partition of it.
+    pub partition: i32,
+    /// The offset in that.
+    pub offset: i64,
+}
+
+impl fmt::Display for LetterPlace {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { topic, partition, offset } = self;
+        write!(formatter, "{topic}/{partition}/{offset}")
+    }
+}
+
+impl LetterPlace {
+    fn is_of(&self, letter: &Letter) -> bool {
+        (self.topic.as_str(), self.partition, self.offset)
+            == (letter.topic.as_str(), letter.partition, letter.offset)
+    }
+}
 
 /// A letter passes if it fits each part that is set; a part with several values is fitted by any of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -14,8 +42,8 @@ pub struct LetterFilter {
     pub keys: Vec<Bytes>,
     /// Buried at this time or later, in milliseconds since the Unix epoch.
     pub since_ms: Option<i64>,
-    /// Where the letter itself lies: partition and offset of the dead-letter topic.
-    pub offsets: Vec<(i32, i64)>,
+    /// Where the letter itself lies.
+    pub places: Vec<LetterPlace>,
     /// A part of the last failure's reason.
     pub errors: Vec<String>,
     /// The topic the event first came from.
@@ -35,7 +63,7 @@ impl LetterFilter {
             && text(&self.errors, story.error.as_deref(), |is, wanted| is.contains(wanted))
             && (self.keys.is_empty() || letter.key.as_ref().is_some_and(|key| self.keys.contains(key)))
             && self.since_ms.is_none_or(|since_ms| letter.timestamp_ms.is_some_and(|at_ms| at_ms >= since_ms))
-            && (self.offsets.is_empty() || self.offsets.contains(&(letter.partition, letter.offset)))
+            && (self.places.is_empty() || self.places.iter().any(|place| place.is_of(letter)))
             && self.of_topic(story)
             && self.handler.as_ref().is_none_or(|handler| story.handler.as_ref() == Some(handler))
     }
@@ -88,8 +116,15 @@ mod tests {
         assert!(!with(&|filter| filter.keys = vec![Bytes::new()]));
         assert!(with(&|filter| filter.since_ms = Some(1_000)));
         assert!(!with(&|filter| filter.since_ms = Some(1_001)));
-        assert!(with(&|filter| filter.offsets = vec![(0, 1), (2, 7)]));
-        assert!(!with(&|filter| filter.offsets = vec![(7, 2)]));
+        let place =
+            |topic: &str, partition, offset| LetterPlace { topic: topic.to_owned(), partition, offset };
+        let (ours, other) = ("tasks.accounting.dlq", "facts.accounting.dlq");
+        assert!(with(&|filter| filter.places = vec![place(other, 0, 1), place(ours, 2, 7)]));
+        assert!(!with(&|filter| filter.places = vec![place(ours, 7, 2), place(ours, 2, 8)]));
+        assert!(
+            !with(&|filter| filter.places = vec![place(other, 2, 7)]),
+            "the same offset of another topic"
+        );
         assert!(with(&|filter| filter.errors = texts(&["such worker"])));
         assert!(!with(&|filter| filter.errors = texts(&["Such"])));
         assert!(with(&|filter| filter.origin_topic = Some("tasks".to_owned())));

@@ -8,7 +8,7 @@ use rdkafka::Message;
 use rdkafka::message::BorrowedMessage;
 
 use super::Dlq;
-use super::filter::LetterFilter;
+use super::filter::{LetterFilter, LetterPlace};
 use super::reader::{Bounds, Reader};
 use crate::dead_letters::Story;
 use crate::error::KafkaError;
@@ -70,11 +70,12 @@ pub(super) fn newest(dlq: &Dlq, filter: &LetterFilter, newest: usize) -> Result<
     for topic in &dlq.topics {
         for partition in reader.partitions(topic)? {
             let Bounds { low, end } = reader.bounds(topic, partition)?;
-            let wanted = filter.offsets.iter().filter(|(of, _)| *of == partition).map(|(_, offset)| *offset);
+            let here = |place: &&LetterPlace| place.topic == *topic && place.partition == partition;
+            let wanted = filter.places.iter().filter(here).map(|place| place.offset);
             // Single letters are read from where they lie, not from the beginning.
             let (low, end) = match (wanted.clone().min(), wanted.max()) {
                 (Some(first), Some(last)) => (low.max(first), end.min(last.saturating_add(1))),
-                _ if !filter.offsets.is_empty() => continue,
+                _ if !filter.places.is_empty() => continue,
                 _ => (low, end),
             };
             let mut reading = reader.open(topic, partition, low..end)?;

@@ -83,10 +83,7 @@ impl Reader {
     pub(crate) fn partitions(&self, topic: &str) -> Result<Range<i32>, KafkaError> {
         match self.find(topic)? {
             Some(partitions) => Ok(0..partitions),
-            None => Err(KafkaError::MissingTopics {
-                bootstrap: self.bootstrap.clone(),
-                topics: vec![topic.to_owned()],
-            }),
+            None => Err(self.missing(topic)),
         }
     }
 
@@ -109,6 +106,9 @@ impl Reader {
                 Some((_, Ok(id))) => Ok(id.is_known().then(|| id.to_string())),
                 // A broker that knows no such question tells no ids.
                 Some((_, Err(Code::UnsupportedFeature))) | None => Ok(None),
+                Some((_, Err(Code::UnknownTopicOrPartition | Code::UnknownTopic))) => {
+                    Err(self.missing(topic))
+                }
                 Some((_, Err(code))) => Err(self.unreachable(&ClientError::Global(code))),
             };
         }
@@ -141,6 +141,10 @@ impl Reader {
         };
         reading.seek()?;
         Ok(reading)
+    }
+
+    fn missing(&self, topic: &str) -> KafkaError {
+        KafkaError::MissingTopics { bootstrap: self.bootstrap.clone(), topics: vec![topic.to_owned()] }
     }
 
     fn unreachable(&self, error: &ClientError) -> KafkaError {
@@ -185,14 +189,9 @@ impl Reading<'_> {
                 Some(Err(ClientError::PartitionEOF(partition))) if partition == self.partition => {
                     self.is_over = self.ends_early;
                 }
-                // What was to be read next has been removed meanwhile.
                 Some(Err(ClientError::MessageConsumption(
                     Code::AutoOffsetReset | Code::OffsetOutOfRange,
-                ))) => {
-                    let low = self.reader.bounds(&self.topic, self.partition)?.low;
-                    self.offsets.start = self.offsets.start.max(low);
-                    self.seek()?;
-                }
+                ))) => self.pass_over_what_is_gone()?,
                 Some(Err(ClientError::MessageConsumptionFatal(code))) => return Err(self.failed(code)),
                 Some(Err(ClientError::MessageConsumption(
                     code @ (Code::TopicAuthorizationFailed
@@ -212,6 +211,22 @@ impl Reading<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// What was to be read next has been removed meanwhile.
+    fn pass_over_what_is_gone(&mut self) -> Result<(), KafkaError> {
+        let Bounds { low, end } = self.reader.bounds(&self.topic, self.partition)?;
+        let (topic, next) = (self.topic.clone(), self.offsets.start);
+        if end < next {
+            let reason = format!(
+                "partition {} ends at offset {end}, before {next}, up to which it has been read: it was cut, or \
+                 deleted and made again; try again",
+                self.partition
+            );
+            return Err(KafkaError::Topic { topic, reason, can_retry: true });
+        }
+        self.offsets.start = next.max(low);
+        self.seek()
     }
 
     fn seek(&self) -> Result<(), KafkaError> {

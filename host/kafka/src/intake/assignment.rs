@@ -31,6 +31,7 @@ use crate::native::PartitionQueue;
 /// Time between two tries to settle where partitions start.
 const SETTLE_EVERY: Duration = Duration::from_millis(250);
 /// Events of the client that are served at most before a change of the assignment that nobody asked for.
+/// A bound on the work, and no store.
 const EVENTS_MAX: usize = 1_000;
 
 impl Poller {
@@ -49,7 +50,7 @@ impl Poller {
                 self.parts
                     .consumer
                     .incremental_assign(&TopicPartitionList::new())
-                    .map_err(|error| Failure(format!("the assignment was not accepted: {error}")))
+                    .map_err(|error| Failure::ForGood(format!("the assignment was not accepted: {error}")))
             }
             Change::Revoked { partitions, lost } => {
                 self.joined &= !lost;
@@ -58,13 +59,16 @@ impl Poller {
                 self.parts
                     .consumer
                     .incremental_unassign(&given_up)
-                    .map_err(|error| Failure(format!("the revocation was not accepted: {error}")))
+                    .map_err(|error| Failure::ForGood(format!("the revocation was not accepted: {error}")))
             }
         }
     }
 
-    fn say(&self, what: &str, partitions: &[TopicPartition]) {
-        tracing::info!(group = self.parts.config.group, partitions = names(partitions), "{what}");
+    fn say(&self, how: &'static str, partitions: &[TopicPartition]) {
+        let group = self.parts.config.group.clone();
+        tracing::info!(group, partitions = names(partitions), "{how}");
+        metrics::counter!("keylane_kafka_partitions_moved_total", "group" => group, "how" => how)
+            .increment(partitions.len() as u64);
     }
 
     pub(super) fn settle_waiting(&mut self) -> Result<(), Failure> {
@@ -274,7 +278,7 @@ impl Poller {
         self.parts
             .consumer
             .incremental_unassign(list)
-            .map_err(|error| Failure(format!("partitions could not be put down: {error}")))?;
+            .map_err(|error| Failure::ForGood(format!("partitions could not be put down: {error}")))?;
         self.empty_client_queue(true)
     }
 
@@ -283,7 +287,7 @@ impl Poller {
         self.parts
             .consumer
             .incremental_assign(list)
-            .map_err(|error| Failure(format!("partitions could not be taken: {error}")))?;
+            .map_err(|error| Failure::ForGood(format!("partitions could not be taken: {error}")))?;
         // The call also ends the client's memory of a loss that is not told yet.
         self.empty_client_queue(true)
     }

@@ -11,14 +11,17 @@
 //! the lease, counted from its sending. Where nothing moves, the unchanged progress is committed every
 //! third of the session time-out.
 
+mod answers;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use keylane_engine::{Lease, Ownership, Progress, Token, TopicPartition};
+use metrics::Gauge;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::RDKafkaErrorCode as Code;
 
+use self::answers::{is_passing, is_rebalance, why};
 use super::feed::{Feed, Parting};
 use super::group::Group;
 use crate::native::{CommitAnswer, CommitQueue, Handed};
@@ -63,8 +66,10 @@ pub(super) struct Committer {
     /// Whether the last answer acknowledged nothing.
     proof_failed: bool,
     number: usize,
-    /// Not answered yet. At most one of the regular commits is, so it bounds the queue.
+    /// Not answered yet: at most one of the regular commits, and a final one for each change of the group
+    /// that came meanwhile.
     sent: VecDeque<Sent>,
+    in_flight: Gauge,
     /// By the token of each assignment that was proven and not forgotten.
     stands: BTreeMap<Token, Stand>,
 }
@@ -80,6 +85,7 @@ impl Committer {
         Self {
             queue,
             consumer,
+            in_flight: metrics::gauge!("keylane_kafka_commits_in_flight", "group" => group.clone()),
             group,
             interval,
             next_at: Instant::now() + interval,
@@ -241,6 +247,7 @@ impl Committer {
         self.queue.hand_over(sent.number, &handed)?;
         self.last_sent = Some(sent.at);
         self.sent.push_back(sent);
+        self.in_flight.set(self.sent.len() as f64);
         Ok(())
     }
 
@@ -272,7 +279,9 @@ impl Committer {
     fn note(&mut self, answer: &CommitAnswer) {
         self.count(answer);
         let Some(place) = self.sent.iter().position(|sent| sent.number == answer.number) else { return };
-        let Some(sent) = self.sent.remove(place).filter(|sent| !sent.items.is_empty()) else { return };
+        let sent = self.sent.remove(place).filter(|sent| !sent.items.is_empty());
+        self.in_flight.set(self.sent.len() as f64);
+        let Some(sent) = sent else { return };
         let mut acknowledged = false;
         for item in sent.items.into_iter().filter(|item| answer.has(&item.handed.partition)) {
             acknowledged = true;
@@ -299,23 +308,16 @@ impl Committer {
     }
 }
 
-impl Stand {
-    fn is(&self, handed: &Handed) -> bool {
-        self.offset == handed.offset && self.payload == handed.payload
+/// What is not answered now nobody waits for any more.
+impl Drop for Committer {
+    fn drop(&mut self) {
+        self.in_flight.set(0.0);
     }
 }
 
-impl CommitAnswer {
-    /// Whether the coordinator has taken this partition's part.
-    fn has(&self, partition: &TopicPartition) -> bool {
-        let told = |told: &&crate::native::PartitionAnswer| {
-            told.partition == partition.partition && *told.topic == *partition.topic
-        };
-        self.error.is_none() && self.partitions.iter().find(told).is_some_and(|told| told.error.is_none())
-    }
-
-    fn codes(&self) -> impl Iterator<Item = Code> {
-        self.error.into_iter().chain(self.partitions.iter().filter_map(|told| told.error))
+impl Stand {
+    fn is(&self, handed: &Handed) -> bool {
+        self.offset == handed.offset && self.payload == handed.payload
     }
 }
 
@@ -329,55 +331,6 @@ fn checked(partition: &TopicPartition, token: Token, progress: Progress) -> Opti
     }
     let Progress { offset, payload, .. } = progress;
     Some(Item { token, handed: Handed { partition: partition.clone(), offset, payload } })
-}
-
-/// What went wrong, in the coordinator's words; empty if nothing did.
-fn why(answers: &[CommitAnswer]) -> String {
-    let mut words: Vec<String> = answers
-        .iter()
-        .flat_map(|answer| {
-            let whole = answer.error.map(|code| code.to_string());
-            let parts = answer.partitions.iter().filter_map(|told| {
-                told.error.map(|code| format!("{}[{}]: {code}", told.topic, told.partition))
-            });
-            whole.into_iter().chain(parts).collect::<Vec<_>>()
-        })
-        .collect();
-    words.dedup();
-    words.join("; ")
-}
-
-/// Errors that a changing group causes by itself, and that end with the change.
-fn is_rebalance(code: Option<Code>) -> bool {
-    matches!(
-        code,
-        Some(
-            Code::RebalanceInProgress
-                | Code::IllegalGeneration
-                | Code::StaleMemberEpoch
-                | Code::UnknownMemberId
-                | Code::AssignmentLost
-        )
-    )
-}
-
-/// Whether the same commit may be taken a moment later: the group or its coordinator is only moving.
-fn is_passing(answer: &CommitAnswer) -> bool {
-    answer.codes().all(|code| {
-        matches!(
-            code,
-            Code::RebalanceInProgress
-                | Code::IllegalGeneration
-                | Code::StaleMemberEpoch
-                | Code::CoordinatorLoadInProgress
-                | Code::CoordinatorNotAvailable
-                | Code::NotCoordinator
-                | Code::WaitingForCoordinator
-                | Code::RequestTimedOut
-                | Code::OperationTimedOut
-                | Code::BrokerTransportFailure
-        )
-    })
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::message::BorrowedMessage;
 
 use super::group::Group;
+use super::loss::Loss;
 use crate::native::{self, Fetched, PartitionQueue};
 
 /// The most records one partition hands over before the others get their turn.
@@ -54,6 +55,8 @@ pub(super) struct Feed {
     /// What the owner knows of it.
     told_next: i64,
     pub(super) trouble: Option<Trouble>,
+    /// Passed by the last change of the position, and not told yet.
+    loss: Option<Loss>,
     /// Why this partition is not read any more.
     pub(super) fault: Option<String>,
 }
@@ -86,6 +89,7 @@ impl Feed {
             next: start,
             told_next: start,
             trouble: None,
+            loss: None,
             fault: None,
         }
     }
@@ -103,6 +107,10 @@ impl Feed {
             // The thread sees to it.
             Ownership::Expired => return 0,
             _ => {}
+        }
+        // A change of the group that came with the change of the position has been answered by now.
+        if let Some(loss) = self.loss.take() {
+            loss.tell(&self.partition);
         }
         if !self.inbox.has_room() {
             return 0;
@@ -178,10 +186,12 @@ impl Feed {
         self.queue = None;
     }
 
-    /// Reads on from `next` with a new queue. The owner goes on: it learns that nothing below will come.
-    pub(super) fn read_on(&mut self, queue: PartitionQueue<Group>, next: i64) {
+    /// Reads on from `next` with a new queue. The owner goes on: it learns that nothing below will come, and
+    /// what was lost there is told when the partition is served next.
+    pub(super) fn read_on(&mut self, queue: PartitionQueue<Group>, next: i64, loss: Option<Loss>) {
         self.queue = Some(queue);
         self.next = next;
+        self.loss = loss;
         self.trouble = None;
     }
 

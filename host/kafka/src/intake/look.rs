@@ -14,7 +14,8 @@ use super::feed::Feed;
 use super::group::Group;
 use crate::native::known_high_watermark;
 
-/// Questions that may wait for the polling thread.
+/// Questions that may wait for the polling thread. Who comes when they are that many waits for room, and
+/// for no longer than [`LOOK_LIMIT`] altogether, so nothing is to be measured.
 const LOOKS_WAITING: usize = 8;
 /// The longest wait for its answer: it may be draining partitions.
 const LOOK_LIMIT: Duration = Duration::from_secs(10);
@@ -115,7 +116,7 @@ fn look_at(consumer: &BaseConsumer<Group>, feed: &Feed, commits: &Committer) -> 
         fault: feed.stopped().or_else(|| feed.trouble.as_ref().map(|trouble| trouble.reason.clone())),
         committed: commits.stand(feed.token).map(|stand| stand.offset),
         end,
-        lag: end.map(|end| u64::try_from(end - feed.inbox.progress().offset).unwrap_or(0)),
+        lag: feed.inbox.lag(end),
         control: Some(feed.inbox.control()),
     }
 }

@@ -111,11 +111,6 @@ impl Lookout {
         self.reasons.heard(error);
     }
 
-    /// Where health is told, for the last word of the thread.
-    pub(super) fn health(&self) -> watch::Sender<Health> {
-        self.health.clone()
-    }
-
     fn probe(&self, consumer: &BaseConsumer<Group>) -> bool {
         let topic = self.topics.first().map(String::as_str);
         let reached = consumer.fetch_metadata(topic, PROBE_LIMIT).is_ok();
@@ -217,12 +212,11 @@ fn faults(feeds: &[Feed]) -> Vec<PartitionFault> {
 
 /// Records between the partitions' progress and their ends. None until every end is known.
 pub(super) fn lag(consumer: &BaseConsumer<Group>, holdings: &Holdings<'_>) -> Option<u64> {
-    if holdings.waiting > 0 || holdings.feeds.is_empty() {
+    let behind = |feed: &Feed| feed.inbox.lag(crate::native::known_high_watermark(consumer, &feed.partition));
+    // All are asked, since each shows its own as a metric.
+    let lags: Vec<Option<u64>> = holdings.feeds.iter().map(behind).collect();
+    if holdings.waiting > 0 || lags.is_empty() {
         return None;
     }
-    let behind = |feed: &Feed| {
-        let end = crate::native::known_high_watermark(consumer, &feed.partition)?;
-        Some(u64::try_from(end - feed.inbox.progress().offset).unwrap_or(0))
-    };
-    holdings.feeds.iter().map(behind).sum()
+    lags.into_iter().sum()
 }

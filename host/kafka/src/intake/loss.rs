@@ -5,15 +5,16 @@
 //! log begins and ends; then it is decided:
 //!
 //! - another topic: seen to elsewhere, the partition is dropped and taken anew;
-//! - the log begins behind the position: records were removed before they were read. It is said and
-//!   counted, and policy decides whether the partition stops or goes on with the oldest record;
+//! - the log begins behind the position: records were removed before they were read. Policy decides
+//!   whether the partition stops or goes on with the oldest record, and where that has taken effect the
+//!   loss is said and counted. If the group takes the partition away before, its next owner finds it;
 //! - the log ends before the position, or the client tells of a truncation: records that were read are
 //!   gone, and what stands there by now are others. The partition stops;
 //! - neither: the position is in the log after all, and is read from.
 
 use std::time::{Duration, Instant};
 
-use keylane_engine::Token;
+use keylane_engine::{Token, TopicPartition};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::poller::{Failure, Poller};
@@ -25,8 +26,8 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// What is the matter with a position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Finding {
-    /// So many records before `low` were never read.
-    Lost { records: i64, low: i64 },
+    /// Records were never read.
+    Lost(Loss),
     /// The log was cut before the position and ends at `high` now.
     Cut { high: i64 },
     /// It is in the log.
@@ -37,12 +38,42 @@ fn find(position: i64, is_cut: bool, (low, high): (i64, i64)) -> Finding {
     if is_cut {
         Finding::Cut { high }
     } else if position < low {
-        Finding::Lost { records: low - position, low }
+        Finding::Lost(Loss { from: position, to: low })
     } else if position > high {
         Finding::Cut { high }
     } else {
         Finding::Sound
     }
+}
+
+/// Records that retention removed before they were read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Loss {
+    /// The first of them.
+    from: i64,
+    /// Where the log begins.
+    to: i64,
+}
+
+impl Loss {
+    fn records(self) -> u64 {
+        self.to.abs_diff(self.from)
+    }
+
+    /// Says and counts it. To be called once, by whoever passes it or stops at it.
+    pub(super) fn tell(self, partition: &TopicPartition) {
+        let (records, Self { from, to }) = (self.records(), self);
+        metrics::counter!("keylane_records_lost_total", "topic" => partition.topic.to_string())
+            .increment(records);
+        tracing::error!(%partition, records, from, to, "records were removed by retention before they were read");
+    }
+}
+
+/// Where a partition is to be read on from.
+struct Step {
+    next: i64,
+    /// What is passed by that.
+    loss: Option<Loss>,
 }
 
 const MEND: &str = "Nothing is skipped silently: set the group's offset with kafka-consumer-groups \
@@ -53,15 +84,15 @@ impl Poller {
     pub(super) fn see_to_trouble(&mut self) -> Result<(), Failure> {
         let troubled = self.feeds.iter().filter(|feed| feed.trouble.is_some());
         for token in troubled.map(|feed| feed.token).collect::<Vec<_>>() {
-            if let Some(next) = self.see_to(token) {
-                self.read_on(token, next)?;
+            if let Some(step) = self.see_to(token) {
+                self.read_on(token, step)?;
             }
         }
         Ok(())
     }
 
     /// Answers where the partition is to be read on from, if it is.
-    fn see_to(&mut self, token: Token) -> Option<i64> {
+    fn see_to(&mut self, token: Token) -> Option<Step> {
         let topics = &mut self.parts.topics;
         let feed = self.feeds.iter_mut().find(|feed| feed.token == token)?;
         let trouble = feed.trouble.as_mut()?;
@@ -83,7 +114,7 @@ impl Poller {
         topics.forget_edges(partition);
         let (position, reason, is_cut) = (feed.next, trouble.reason.clone(), trouble.is_cut);
         match find(position, is_cut, edges) {
-            Finding::Sound => Some(position),
+            Finding::Sound => Some(Step { next: position, loss: None }),
             Finding::Cut { high } => {
                 feed.stop_reading(&format!(
                     "offset {position} is not in the log, which was cut and ends at {high} now: records \
@@ -91,29 +122,25 @@ impl Poller {
                 ));
                 None
             }
-            Finding::Lost { records, low } => {
-                let topic = partition.topic.to_string();
-                metrics::counter!("keylane_records_lost_total", "topic" => topic)
-                    .increment(u64::try_from(records).unwrap_or(0));
-                tracing::error!(%partition, records, from = position, to = low, "records were removed by retention before they were read");
-                match self.parts.config.lost {
-                    Lost::GoOn => Some(low),
-                    Lost::Stop => {
-                        feed.stop_reading(&format!(
-                            "offset {position} is not in the log, which begins at {low}: {records} records \
-                             were removed by retention before they were read. {MEND}, or let the handler go \
-                             on with `lost = \"go-on\"`"
-                        ));
-                        None
-                    }
-                }
+            Finding::Lost(loss) if self.parts.config.lost == Lost::GoOn => {
+                Some(Step { next: loss.to, loss: Some(loss) })
+            }
+            Finding::Lost(loss) => {
+                let (records, low) = (loss.records(), loss.to);
+                loss.tell(&feed.partition);
+                feed.stop_reading(&format!(
+                    "offset {position} is not in the log, which begins at {low}: {records} records were \
+                     removed by retention before they were read. {MEND}, or let the handler go on with \
+                     `lost = \"go-on\"`"
+                ));
+                None
             }
         }
     }
 
     /// Reads a partition on from another place, under the same owner. What the group says meanwhile comes
     /// first; the partition stays in trouble then, and is seen to again.
-    fn read_on(&mut self, token: Token, next: i64) -> Result<(), Failure> {
+    fn read_on(&mut self, token: Token, step: Step) -> Result<(), Failure> {
         self.hear_the_group_out()?;
         let Some(feed) = self.feeds.iter_mut().find(|feed| feed.token == token) else { return Ok(()) };
         let partition = feed.partition.clone();
@@ -128,28 +155,17 @@ impl Poller {
         }
         let Some(queue) = self.queue_of(&partition) else { return Ok(()) };
         let mut list = TopicPartitionList::new();
-        list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(next))
-            .map_err(|error| Failure(format!("{partition}: {error}")))?;
+        list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(step.next))
+            .map_err(|error| Failure::ForGood(format!("{partition}: {error}")))?;
         self.assign_unasked(&list)?;
         if let Some(feed) = self.feeds.iter_mut().find(|feed| feed.token == token) {
-            feed.read_on(queue, next);
+            feed.read_on(queue, step.next, step.loss);
         }
         Ok(())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_position_is_judged_by_where_the_log_begins_and_ends() {
-        assert_eq!(find(5, false, (8, 20)), Finding::Lost { records: 3, low: 8 });
-        assert_eq!(find(21, false, (8, 20)), Finding::Cut { high: 20 });
-        for position in [8, 14, 20] {
-            assert_eq!(find(position, false, (8, 20)), Finding::Sound, "{position}");
-            let cut = Finding::Cut { high: 20 };
-            assert_eq!(find(position, true, (8, 20)), cut, "written on since: {position}");
-        }
-    }
-}
+mod stage;
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,14 @@
 //! Who waits: the polling thread, for at most the drain limit and [`REAP_LIMIT`]. Who wakes: nobody, it
 //! looks. All owners are told first and awaited together, so that one that is slow to end does not let
 //! the others go on.
+//!
+//! A run may outlive both limits: one that does not yield, or whose machine is starved. Then the
+//! partitions go without it, which loses nothing. What is committed is the progress at the parting, and the
+//! run's own end finds nobody who would add to it: its owner only waits for it, and its inbox is gone. It
+//! begins no further event, because runs that are told to stop ask before each. The event that it is at may
+//! still take effect and be repeated by the new owner, as after a crash; in one database the two
+//! transactions come one after the other, since SQLite lets in one writer. So the reap limit is no part of
+//! the drain's, which is for runs that are to be finished: longer waiting would only delay the group.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +21,8 @@ use super::assignment::names;
 use super::commits::Committer;
 use super::feed::{Feed, Parting};
 
-/// The longest wait until the runs of partitions that were given up are broken off.
+/// The longest wait until the runs of partitions that were given up are broken off. One that yields is in
+/// milliseconds.
 const REAP_LIMIT: Duration = Duration::from_secs(1);
 /// Time between two looks whether they are.
 const REAP_LOOK: Duration = Duration::from_millis(2);

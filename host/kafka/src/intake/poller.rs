@@ -21,18 +21,20 @@ use rdkafka::message::BorrowedMessage;
 use super::commits::Committer;
 use super::feed::Feed;
 use super::group::{Change, Group};
-use super::look::Looks;
+use super::life::Ended;
+use super::look::{Looks, looks};
 use super::lookout::{Holdings, Lookout, lag};
 use super::parting::{drain, reap};
 use super::reasons::gave_up;
 use super::topics::TopicWatch;
-use super::{Ended, LAG_UNKNOWN, Shared};
+use super::{LAG_UNKNOWN, Shared};
 use crate::config::{ConsumerConfig, GroupProtocol};
-use crate::native::SessionTimes;
+use crate::native::{SessionTimes, is_member};
 
 /// The longest sleep between two looks at everything.
 const RESCAN: Duration = Duration::from_millis(50);
-/// Events of the client itself (log lines, errors, changes of the group) served in one turn.
+/// Events of the client itself (log lines, errors, changes of the group) served in one turn. A share of the
+/// turn and no store: the rest waits in the client for the next one.
 const CLIENT_EVENTS: usize = 16;
 /// The longest wait for the coordinator's answer to a final commit.
 pub(super) const FINAL_COMMIT_LIMIT: Duration = Duration::from_secs(2);
@@ -80,8 +82,16 @@ pub(super) struct Poller {
     pub(super) parts: Parts,
 }
 
-/// Why the thread cannot go on.
-pub(super) struct Failure(pub(super) String);
+/// Why the thread cannot go on with this client.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// Nothing that the thread can do would help.
+    #[error("{0}")]
+    ForGood(String),
+    /// The group does not let this member in yet; the same name may be let in later.
+    #[error("{0}")]
+    TurnedAway(String),
+}
 
 impl Poller {
     pub(super) fn new(mut parts: Parts) -> Self {
@@ -141,7 +151,7 @@ impl Poller {
 
     /// What the client has to say. Records come through the partitions' own queues; should one come
     /// here nevertheless, it is kept in its place.
-    fn serve_client(&mut self) -> Result<(), Failure> {
+    pub(super) fn serve_client(&mut self) -> Result<(), Failure> {
         for _ in 0..CLIENT_EVENTS {
             match self.parts.consumer.poll(Duration::ZERO) {
                 None => {}
@@ -192,7 +202,7 @@ impl Poller {
         true
     }
 
-    fn serve_feeds(&mut self) -> usize {
+    pub(super) fn serve_feeds(&mut self) -> usize {
         let moved: usize = self.feeds.iter_mut().map(Feed::serve).sum();
         if moved > 0 {
             self.records.increment(moved as u64);
@@ -211,6 +221,11 @@ impl Poller {
         parts.lookout.turn(&parts.consumer, &holdings, now);
         if now >= self.next_lag {
             self.next_lag = now + LAG_EVERY;
+            // An empty assignment of KIP-848 is told to nobody.
+            let idle = self.feeds.is_empty() && self.waiting.is_empty();
+            if idle && parts.config.group_protocol == GroupProtocol::Consumer {
+                self.joined = is_member(&parts.consumer);
+            }
             self.partitions.set(self.feeds.len() as f64);
             let lag = lag(&parts.consumer, &holdings).and_then(|lag| i64::try_from(lag).ok());
             parts.shared.lag.store(lag.unwrap_or(LAG_UNKNOWN), Ordering::Relaxed);
@@ -224,6 +239,12 @@ impl Poller {
         );
     }
 
+    /// Takes out who asks how the partitions stand, for the poller that follows.
+    pub(super) fn take_looks(&mut self) -> Looks {
+        let (_nobody, silent) = looks(self.parts.shared.doorbell.clone());
+        std::mem::replace(&mut self.parts.looks, silent)
+    }
+
     /// Drains everything and commits. Owners whose lease ran out have not finished, they were stopped, and
     /// their progress may be another host's by now.
     fn put_down(&mut self, until: Instant) -> Ended {
@@ -231,8 +252,8 @@ impl Poller {
             feed.inbox.drain();
         }
         // The client waits for the answer to what it has told, also while it closes.
-        if let Err(Failure(reason)) = self.hear_the_group_out() {
-            tracing::warn!(group = self.parts.config.group, reason, "the group could not be answered");
+        if let Err(failure) = self.hear_the_group_out() {
+            tracing::warn!(group = self.parts.config.group, %failure, "the group could not be answered");
         }
         let feeds = std::mem::take(&mut self.feeds);
         let commits = &mut self.parts.commits;

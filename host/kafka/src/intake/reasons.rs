@@ -110,7 +110,11 @@ fn likely(view: Option<&GroupView>, joined: bool) -> String {
 /// The client's last word, in an operator's words where there are any.
 pub(super) fn gave_up(code: Code) -> Failure {
     let hint = in_words(code).map(|words| format!(": {words}")).unwrap_or_default();
-    Failure(format!("the client gave up for good: {code}{hint}"))
+    match code {
+        // Only KIP-848 says so; a classic group puts the newcomer in the former one's place.
+        Code::UnreleasedInstanceId => Failure::TurnedAway(format!("{code}{hint}")),
+        _ => Failure::ForGood(format!("the client gave up for good: {code}{hint}")),
+    }
 }
 
 /// Refusals that last until somebody changes something.
@@ -122,8 +126,12 @@ fn in_words(code: Code) -> Option<&'static str> {
         }
         Code::GroupAuthorizationFailed => "no right to the group; grant READ on it with kafka-acls",
         Code::TopicAuthorizationFailed => "no right to read the topics; grant READ on them with kafka-acls",
-        Code::UnreleasedInstanceId | Code::FencedInstanceId => {
+        Code::FencedInstanceId => {
             "another live member has the same `instance`: give each host one of its own"
+        }
+        Code::UnreleasedInstanceId => {
+            "another live member has the same `instance`: give each host one of its own; if it was killed, the \
+             group notices when its session ends"
         }
         Code::GroupMaxSizeReached => "the group has as many members as the brokers allow (group.max.size)",
         Code::UnsupportedVersion | Code::UnsupportedFeature => {

@@ -125,8 +125,8 @@ fn read(element: &raw::rd_kafka_topic_partition_t) -> Result<(TopicPartition, Op
     if let Some(code) = told(element.err) {
         return Err(format!("{partition}: {code}"));
     }
-    match Offset::from_raw(element.offset) {
-        Offset::Offset(offset) => {
+    match offset_of(element.offset) {
+        Ok(Some(offset)) => {
             let metadata = if element.metadata.is_null() || element.metadata_size == 0 {
                 Vec::new()
             } else {
@@ -136,7 +136,45 @@ fn read(element: &raw::rd_kafka_topic_partition_t) -> Result<(TopicPartition, Op
             };
             Ok((partition, Some(Committed { offset, metadata })))
         }
-        Offset::Invalid => Ok((partition, None)),
-        other => Err(format!("{partition}: the commit is no offset: {other:?}")),
+        Ok(None) => Ok((partition, None)),
+        Err(other) => Err(format!("{partition}: the commit is no offset: {other}")),
+    }
+}
+
+/// What is told as a commit: an offset, or that there is none. Any program of the group may have committed
+/// what is neither, and nothing may begin there.
+fn offset_of(told: i64) -> Result<Option<i64>, i64> {
+    match Offset::from_raw(told) {
+        Offset::Offset(offset) if offset >= 0 => Ok(Some(offset)),
+        Offset::Invalid => Ok(None),
+        _ => Err(told),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn no_commit_is_told_from_a_bad_one() {
+        assert_eq!(offset_of(0), Ok(Some(0)));
+        assert_eq!(offset_of(i64::MAX), Ok(Some(i64::MAX)));
+        assert_eq!(offset_of(Offset::Invalid.to_raw().unwrap_or_default()), Ok(None));
+        for bad in [-1, -2, -5, -1_000, -2_000, -2_001, i64::MIN] {
+            assert_eq!(offset_of(bad), Err(bad));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn only_what_may_be_an_offset_is_one(told: i64) {
+            match offset_of(told) {
+                Ok(Some(offset)) => prop_assert!(offset == told && told >= 0),
+                Ok(None) => prop_assert_eq!(Some(told), Offset::Invalid.to_raw()),
+                Err(bad) => prop_assert!(bad == told && told < 0),
+            }
+        }
     }
 }

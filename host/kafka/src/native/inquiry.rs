@@ -226,13 +226,18 @@ fn topic_ids(event: &QueueEvent) -> Vec<(String, Result<TopicId, Code>)> {
             if id.is_null() {
                 return (name, Ok(TopicId::UNKNOWN));
             }
-            let high = raw::rd_kafka_Uuid_most_significant_bits(id).cast_unsigned();
-            let low = raw::rd_kafka_Uuid_least_significant_bits(id).cast_unsigned();
-            let bytes = (u128::from(high) << 64 | u128::from(low)).to_be_bytes();
-            (name, Ok(TopicId::new(bytes)))
+            let high = raw::rd_kafka_Uuid_most_significant_bits(id);
+            let low = raw::rd_kafka_Uuid_least_significant_bits(id);
+            (name, Ok(id_of(high, low)))
         };
         pointers(topics, count).iter().map(told_of).collect()
     }
+}
+
+/// An id of its two halves, as the protocol has it.
+fn id_of(high: i64, low: i64) -> TopicId {
+    let bits = u128::from(high.cast_unsigned()) << 64 | u128::from(low.cast_unsigned());
+    TopicId::new(bits.to_be_bytes())
 }
 
 fn offsets(event: &QueueEvent) -> Vec<(TopicPartition, Result<i64, Code>)> {
@@ -245,10 +250,15 @@ fn offsets(event: &QueueEvent) -> Vec<(TopicPartition, Result<i64, Code>)> {
             let element = raw::rd_kafka_ListOffsetsResultInfo_topic_partition(*info).as_ref()?;
             let topic = text_of(element.topic).into();
             let partition = TopicPartition { topic, partition: element.partition };
-            Some((partition, told(element.err).map_or(Ok(element.offset), Err)))
+            Some((partition, told(element.err).map_or_else(|| offset_of(element.offset), Err)))
         };
         pointers(infos, count).iter().filter_map(told_of).collect()
     }
+}
+
+/// What is told as an end of a log. Below zero is none, and the client's own marks lie there.
+fn offset_of(offset: i64) -> Result<i64, Code> {
+    if offset < 0 { Err(Code::NoOffset) } else { Ok(offset) }
 }
 
 /// None where the coordinator does not tell, be it too old, too simple, or not allowed to us.
@@ -263,12 +273,22 @@ fn session_times(event: &QueueEvent) -> Option<SessionTimes> {
             return None;
         }
         let entries = raw::rd_kafka_ConfigResource_configs(resource, &raw mut count);
-        let entries = pointers(entries, count);
-        let time = |name: &str| {
-            let entry = entries.iter().find(|one| text_of(raw::rd_kafka_ConfigEntry_name(**one)) == name)?;
-            let value_ms = text_of(raw::rd_kafka_ConfigEntry_value(*entry)).parse().ok()?;
-            Some(Duration::from_millis(value_ms))
-        };
-        Some(SessionTimes { timeout: time(SESSION_TIMEOUT)?, heartbeat: time(HEARTBEAT_INTERVAL)? })
+        let told = pointers(entries, count).iter().map(|entry| {
+            let name = text_of(raw::rd_kafka_ConfigEntry_name(*entry));
+            (name, text_of(raw::rd_kafka_ConfigEntry_value(*entry)))
+        });
+        times_of(&told.collect::<Vec<_>>())
     }
 }
+
+/// The times among a group's settings, if both are there and are numbers.
+fn times_of(settings: &[(String, String)]) -> Option<SessionTimes> {
+    let time = |name: &str| {
+        let (_, value_ms) = settings.iter().find(|(told, _)| told == name)?;
+        Some(Duration::from_millis(value_ms.parse().ok()?))
+    };
+    Some(SessionTimes { timeout: time(SESSION_TIMEOUT)?, heartbeat: time(HEARTBEAT_INTERVAL)? })
+}
+
+#[cfg(test)]
+mod tests;

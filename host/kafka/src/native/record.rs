@@ -80,7 +80,8 @@ fn timestamp_of(message: &raw::rd_kafka_message_t) -> Option<Timestamp> {
     (at_ms != -1).then_some(Timestamp { at_ms, kind })
 }
 
-/// In order. A name that is not UTF-8 is shown with replacement characters.
+/// In order. A name that is not UTF-8 is shown with replacement characters, and one with a NUL in it up to
+/// there: the client tells no length. Kafka's protocol has text there, and so have the clients that write it.
 fn headers_of(message: &raw::rd_kafka_message_t) -> Vec<Header> {
     let mut headers = null_mut();
     // SAFETY: the message is alive, and the headers it hands out belong to it.

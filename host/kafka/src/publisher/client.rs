@@ -7,10 +7,8 @@ use rdkafka::error::KafkaError as ClientError;
 use rdkafka::producer::{DeliveryResult, ProducerContext, ThreadedProducer};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use super::meters::IN_FLIGHT;
 use crate::context::{Listener, tells_its_listener};
-
-/// What is handed over and not answered yet, in KiB; bounded by [`IN_FLIGHT_KIB`](crate::config::IN_FLIGHT_KIB).
-const IN_FLIGHT_GAUGE: &str = "keylane_kafka_producer_in_flight_kib";
 
 /// A record that the client has, until its delivery report.
 pub(super) struct InFlight {
@@ -23,14 +21,14 @@ pub(super) struct Room(OwnedSemaphorePermit);
 
 impl Room {
     pub(super) fn taken(permit: OwnedSemaphorePermit) -> Self {
-        metrics::gauge!(IN_FLIGHT_GAUGE).increment(permit.num_permits() as f64);
+        metrics::gauge!(IN_FLIGHT).increment(permit.num_permits() as f64);
         Self(permit)
     }
 }
 
 impl Drop for Room {
     fn drop(&mut self) {
-        metrics::gauge!(IN_FLIGHT_GAUGE).decrement(self.0.num_permits() as f64);
+        metrics::gauge!(IN_FLIGHT).decrement(self.0.num_permits() as f64);
     }
 }
 

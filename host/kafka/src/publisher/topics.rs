@@ -13,6 +13,7 @@ use std::time::Duration;
 use rdkafka::config::ClientConfig;
 use tokio::sync::OnceCell;
 
+use super::meters::UNTOLD;
 use crate::admin::topic_settings;
 
 /// The longest the first record of a topic waits for what the broker tells of it.
@@ -69,6 +70,7 @@ impl Topics {
         let bytes = match told {
             Ok(told) => told.get(topic).and_then(|settings| settings.record_bytes),
             Err(error) => {
+                metrics::counter!(UNTOLD).increment(1);
                 tracing::debug!(topic, %error, "the broker does not tell how large a topic's batches may be");
                 None
             }

@@ -108,3 +108,98 @@ impl Retry {
         Outgoing { record: OutgoingRecord { topic, key, value, headers }, partition }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use keylane_engine::Header;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::config::KafkaConfig;
+    use crate::dead_letters::DeadLetterOptions;
+    use crate::redrive::REDRIVES_MAX;
+
+    /// Headers such as a letter has, each of which may be there or not and say anything.
+    fn any_headers() -> impl Strategy<Value = Vec<Header>> {
+        let name = prop_oneof![
+            proptest::sample::select(
+                &[
+                    "keylane-origin-topic",
+                    "keylane-origin-partition",
+                    "keylane-origin-offset",
+                    "keylane-handler",
+                    "keylane-redrives",
+                ][..]
+            )
+            .prop_map(str::to_owned),
+            "[a-z]{0,4}",
+        ];
+        let value = prop_oneof![
+            proptest::sample::select(
+                &["tasks", "tasks.accounting.retry", "accounting", "email", "other"][..]
+            )
+            .prop_map(Bytes::from),
+            (-1_i64..6).prop_map(|number| Bytes::from(number.to_string())),
+            proptest::collection::vec(any::<u8>(), 0..8).prop_map(Bytes::from),
+        ];
+        let header = (name, proptest::option::of(value)).prop_map(|(name, value)| Header { name, value });
+        proptest::collection::vec(header, 0..12)
+    }
+
+    fn bytes() -> impl Strategy<Value = Option<Bytes>> {
+        proptest::option::of(proptest::collection::vec(any::<u8>(), 0..6).prop_map(Bytes::from))
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_letter_says_what_is_sent_is_the_event_and_goes_home(
+            headers in any_headers(),
+            of_ours in any::<bool>(),
+            (key, value) in (bytes(), bytes()),
+            partitions in 1..5_i32,
+        ) {
+            let options = DeadLetterOptions::new("accounting", "shop.accounting", "");
+            let dlq = Dlq::new(KafkaConfig::new("b:1"), "shop", &options, &["tasks".to_owned()]);
+            let redrive = RedriveOptions::default();
+            let mut headers = headers;
+            if of_ours {
+                let origin = Origin { topic: "tasks".to_owned(), partition: 2, offset: 3, timestamp: None };
+                let handler = Some("accounting".to_owned());
+                headers.extend(Story { origin: Some(origin), handler, ..Story::default() }.headers());
+            }
+            let letter = Letter {
+                topic: "tasks.accounting.dlq".to_owned(),
+                partition: 0,
+                offset: 7,
+                timestamp_ms: None,
+                key,
+                value,
+                headers,
+            };
+            let (before, story) = (letter.story(), letter.story());
+            match Judge::new(&dlq, &redrive).judge(&letter, &Done::default()) {
+                Judgement::Send(retry) => {
+                    let widths = BTreeMap::from([("tasks.accounting.retry".to_owned(), partitions)]);
+                    let sent = retry.outgoing(&letter, &widths);
+                    let after = Story::read(&sent.record.headers);
+                    prop_assert_eq!(sent.record.topic, "tasks.accounting.retry");
+                    prop_assert_eq!((sent.record.key, sent.record.value), (letter.key.clone(), letter.value));
+                    prop_assert_eq!((after.redrives, after.origin), (before.redrives + 1, before.origin));
+                    prop_assert!(after.redrives <= REDRIVES_MAX, "the guard against loops");
+                    let home = story.origin.map(|origin| origin.partition);
+                    let home = home.filter(|home| letter.key.is_none() && *home < partitions);
+                    prop_assert_eq!(sent.partition, home);
+                    // What is sent, should it come back as it is, is a letter of this handler again.
+                    prop_assert_eq!(after.handler.as_deref(), Some("accounting"));
+                }
+                Judgement::HeldBack => prop_assert!(before.redrives >= REDRIVES_MAX),
+                Judgement::Foreign(reason) => prop_assert!(!of_ours && !reason.is_empty(), "{reason}"),
+                other => prop_assert!(false, "{other:?} without a filter and with nothing done"),
+            }
+            let mut done = Done::default();
+            done.mark(7..8);
+            prop_assert_eq!(Judge::new(&dlq, &redrive).judge(&Letter { value: None, ..letter }, &done), Judgement::Redriven);
+        }
+    }
+}

@@ -52,16 +52,26 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Reads it, up to and with an offset of the topic, or as far as can be read now. A topic that does not
-    /// exist means that nothing was ever redriven.
+    /// Reads it, up to and with an offset of the topic, or as far as can be read now.
+    ///
+    /// A topic that does not exist means that nothing was ever redriven, but not behind an offset of it:
+    /// then it is the broker that answers which does not know, or the topic was deleted just now.
     pub(crate) fn read(
         reader: &Reader,
         fleet: &str,
         handler: &str,
         last: Option<i64>,
     ) -> Result<Self, KafkaError> {
-        if reader.find(PROGRESS_TOPIC)?.is_none() {
-            return Ok(Self::default());
+        match (reader.find(PROGRESS_TOPIC)?, last) {
+            (Some(_), _) => {}
+            (None, None) => return Ok(Self::default()),
+            (None, Some(offset)) => {
+                let reason = format!(
+                    "the broker has just written {PROGRESS_TOPIC}[0] offset {offset} and now knows no such \
+                     topic, so what was redriven already is not known; try again"
+                );
+                return Err(KafkaError::Redrive { handler: handler.to_owned(), reason, can_retry: true });
+            }
         }
         let ours = |key: &[u8]| key_of(key).is_some_and(|key| key.fleet == fleet && key.handler == handler);
         let mut progress = Self::default();
@@ -138,9 +148,11 @@ fn json(value: &impl Serialize) -> Option<Bytes> {
 
 #[cfg(test)]
 mod tests {
+    use keylane_devbroker::{Broker, BrokerOptions};
     use proptest::prelude::*;
 
     use super::*;
+    use crate::config::KafkaConfig;
 
     #[test]
     fn the_form_is_fixed() {
@@ -182,7 +194,43 @@ mod tests {
         assert!(record(("f", "h"), ("id", "t", 0), &done).is_none());
     }
 
+    /// A broker that has just taken our mark and does not know the topic of it is not up to date.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_topic_that_is_gone_behind_our_mark_is_never_nothing_done() {
+        let broker = Broker::start(BrokerOptions::default()).await.unwrap();
+        let reader = Reader::new(&KafkaConfig::new(broker.bootstrap())).unwrap();
+        let read = tokio::task::spawn_blocking(move || {
+            (Progress::read(&reader, "f", "h", None), Progress::read(&reader, "f", "h", Some(7)))
+        });
+        let (before, behind) = read.await.unwrap();
+        assert!(before.unwrap().partitions.is_empty(), "before the mark it may well be that there is none");
+        let error = behind.unwrap_err();
+        assert!(error.can_retry() && error.to_string().contains(PROGRESS_TOPIC), "{error}");
+        broker.stop().await;
+    }
+
+    /// Names are DNS labels; that keys and transactional ids tell handlers apart rests on it.
+    fn name() -> impl Strategy<Value = String> {
+        "[a-z0-9]([a-z0-9-]{0,6}[a-z0-9])?"
+    }
+
     proptest! {
+        #[test]
+        fn a_key_is_of_one_partition_of_one_topic_of_one_handler(
+            one in (name(), name(), "[A-Za-z0-9_-]{22}", 0..i32::MAX),
+            other in (name(), name(), "[A-Za-z0-9_-]{22}", 0..i32::MAX),
+        ) {
+            let key = |(fleet, handler, id, partition): &(String, String, String, i32)| {
+                record((fleet, handler), (id, "t", *partition), &Done::default()).unwrap().0
+            };
+            let read = key_of(&key(&one)).unwrap();
+            let told = (read.fleet, read.handler, read.topic.unwrap(), read.partition.unwrap());
+            prop_assert_eq!(&told, &one);
+            prop_assert_eq!(key(&told), key(&one), "the same bytes each time: compaction compares them");
+            prop_assert_eq!(key(&one) == key(&other), one == other);
+            prop_assert_ne!(key(&one), beginning(&one.0, &one.1).unwrap().0, "a mark covers no progress");
+        }
+
         #[test]
         fn any_bytes_are_read_without_harm(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = (key_of(&bytes), done_of(&bytes));

@@ -73,16 +73,28 @@ impl Part {
     }
 
     /// The topic's id, which has to be what it was at the look.
+    ///
+    /// Asked after letters were read and before they are noted under it: if it still is the same then, they
+    /// are letters of that topic and of none that took its name since. This is as good as what the broker
+    /// that answers knows. One that has not heard of a new topic yet answers the old id; a healthy one is
+    /// behind for the time of one fetch of the cluster's metadata (half a second at most), one that is cut
+    /// off until the controller fences it (`broker.session.timeout.ms`, 9 s). A narrower window Kafka does
+    /// not offer: neither a record read nor a transaction names the id that it was of.
     pub(super) fn known_id(&self, reader: &Reader, handler: &str) -> Result<String, KafkaError> {
-        let failed = |reason: &str| KafkaError::Redrive {
+        let failed = |reason: &str, can_retry| KafkaError::Redrive {
             handler: handler.to_owned(),
             reason: format!("{reason}: {}", self.topic),
-            can_retry: false,
+            can_retry,
         };
         match (reader.topic_id(&self.topic)?, &self.id) {
             (Some(now), Some(before)) if now == *before => Ok(now),
-            (Some(_), Some(_)) => Err(failed("the dead-letter topic was deleted and made again meanwhile")),
-            _ => Err(failed("the broker tells no id of the dead-letter topic, under which progress is kept")),
+            (Some(_), Some(_)) => {
+                Err(failed("the dead-letter topic was deleted and made again meanwhile", true))
+            }
+            _ => Err(failed(
+                "the broker tells no id of the dead-letter topic, under which progress is kept",
+                false,
+            )),
         }
     }
 }

@@ -33,6 +33,14 @@ pub async fn with_kip_848_past_the_limit_the_run_is_broken_off_and_repeats_elsew
     .await;
 }
 
+pub async fn with_kip_848_a_run_that_heeds_no_interruption_holds_nobody_up(stage: &Stage) {
+    handover::a_run_that_heeds_no_interruption_holds_nobody_up(&stage.cluster, GroupProtocol::Consumer).await;
+}
+
+pub async fn with_kip_848_a_standby_has_joined(stage: &Stage) {
+    handover::a_standby_has_joined(&stage.cluster, GroupProtocol::Consumer).await;
+}
+
 pub async fn with_kip_848_what_ended_above_the_watermark_moves_with_the_partition(stage: &Stage) {
     let cluster = &stage.cluster;
     let (topic, group) = (cluster.topic(1).await, unique("group"));

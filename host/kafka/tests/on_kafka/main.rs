@@ -1,4 +1,5 @@
-//! What only a real Apache Kafka shows: limits on batches, settings of topics, transactions, KIP-848.
+//! What only a real Apache Kafka shows: limits on batches, settings of topics, transactions, KIP-848. And
+//! scenes that other tests play on the dev broker, so that no promise rests on the dev broker's word.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,8 +10,11 @@
 
 mod batches;
 mod groups;
+mod growth;
 mod markers;
+mod played;
 mod redrives;
+mod remade;
 mod rivals;
 #[path = "../support/mod.rs"]
 mod support;
@@ -18,8 +22,9 @@ mod topics;
 
 use std::process::ExitCode;
 
-use keylane_test_support::{ApacheKafka, Checks, apache_kafka};
+use keylane_test_support::{ApacheKafka, Checks, apache_kafka_with};
 use support::Cluster;
+use tokio::runtime::{Builder, Runtime};
 
 /// What the checks share.
 struct Stage {
@@ -36,9 +41,15 @@ impl Stage {
     }
 }
 
+/// Everybody may do everything, but with a topic of which an access control list says otherwise. A topic
+/// that was deleted stays so, whoever still asks for it.
+const PROPERTIES: &str = "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
+                          allow.everyone.if.no.acl.found=true\n\
+                          auto.create.topics.enable=false\n";
+
 fn main() -> ExitCode {
     let mut checks = Checks::from_args();
-    let kafka = match apache_kafka("on_kafka") {
+    let kafka = match apache_kafka_with("on_kafka", PROPERTIES) {
         Ok(Some(kafka)) => kafka,
         Ok(None) => return checks.finish(),
         Err(error) => {
@@ -47,20 +58,28 @@ fn main() -> ExitCode {
         }
     };
     let stage = Stage { cluster: Cluster::at(&kafka.bootstrap()), kafka };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let runtime = Builder::new_multi_thread().enable_all().build().unwrap();
+    run_all(&mut checks, &runtime, &stage);
+    checks.finish()
+}
+
+fn run_all(checks: &mut Checks, runtime: &Runtime, stage: &Stage) {
     macro_rules! check {
         ($($check:path),+ $(,)?) => {
             $(checks.run(stringify!($check), || {
-                runtime.block_on($check(&stage));
+                runtime.block_on($check(stage));
                 Ok(())
             });)+
         };
     }
+    played::play(checks, runtime, &stage.cluster);
     check!(
         groups::a_revoke_waits_for_the_run_that_is_out,
         groups::past_the_limit_the_run_is_broken_off_and_repeats_elsewhere,
         groups::with_kip_848_a_revoke_waits_for_the_run_that_is_out,
         groups::with_kip_848_past_the_limit_the_run_is_broken_off_and_repeats_elsewhere,
+        groups::with_kip_848_a_run_that_heeds_no_interruption_holds_nobody_up,
+        groups::with_kip_848_a_standby_has_joined,
         groups::with_kip_848_what_ended_above_the_watermark_moves_with_the_partition,
         groups::a_static_member_finds_its_partitions_again,
         markers::markers_and_aborted_records_hold_nothing_up,
@@ -73,11 +92,14 @@ fn main() -> ExitCode {
         redrives::letters_left_out_stay,
         redrives::letters_of_others_are_refused_before_anything_is_sent,
         redrives::letters_that_keep_coming_back_are_held_back,
-        redrives::a_topic_made_again_has_new_letters,
+        remade::a_topic_made_again_has_new_letters,
+        remade::a_topic_made_again_midway_stops_the_redrive,
+        growth::a_redrive_makes_the_retry_topic_as_wide_as_its_source,
+        growth::a_start_makes_the_retry_topic_as_wide_as_its_source,
+        growth::where_it_may_not_grow_a_redrive_sends_nothing_and_a_host_goes_on,
         rivals::two_at_once_send_nothing_twice,
         rivals::one_that_was_left_behind_sends_nothing_more,
         rivals::another_handlers_open_transaction_hides_nothing,
         rivals::progress_that_is_not_understood_stops_a_redrive,
     );
-    checks.finish()
 }

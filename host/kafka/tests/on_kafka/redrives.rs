@@ -2,10 +2,8 @@
 
 use bytes::Bytes;
 use keylane_engine::{DeadLetters, FailureClass, Header, OutgoingRecord, Publisher};
-use keylane_kafka::{KafkaError, KafkaPublisher, LetterFilter, NewTopic, RedriveOptions, Story};
+use keylane_kafka::{KafkaError, KafkaPublisher, LetterFilter, LetterPlace, RedriveOptions, Story};
 use rdkafka::Message;
-use rdkafka::admin::{AdminClient, AdminOptions};
-use rdkafka::client::DefaultClientContext;
 
 use crate::Stage;
 use crate::support::letters::{Graveyard, HANDLER, everything, header, headers_of, letter, numbers};
@@ -61,26 +59,32 @@ pub async fn letters_come_back_byte_for_byte_and_once(stage: &Stage) {
     assert_eq!(lists.iter().map(|list| list.redriven).sum::<u64>(), 5);
 }
 
+/// The partition of each key, sorted.
+pub fn homes(stage: &Stage, topic: &str, partitions: i32) -> Vec<(Vec<u8>, i32)> {
+    let home =
+        |message: &rdkafka::message::OwnedMessage| Some((message.key()?.to_vec(), message.partition()));
+    let mut homes: Vec<_> = everything(&stage.cluster, topic, partitions).iter().filter_map(home).collect();
+    homes.sort();
+    homes
+}
+
+/// Events of the source with the keys that the letters of these numbers have.
+pub async fn write_beside(stage: &Stage, topic: &str, numbers: std::ops::Range<u32>) {
+    let publisher = KafkaPublisher::new(&stage.cluster.config()).unwrap();
+    for number in numbers {
+        let text = Bytes::from(number.to_string());
+        let (key, value) = (Some(text.clone()), Some(text));
+        let record = OutgoingRecord { topic: topic.to_owned(), key, value, headers: Vec::new() };
+        publisher.publish(record).await.unwrap().await.unwrap();
+    }
+}
+
 pub async fn a_key_keeps_its_partition(stage: &Stage) {
     let yard = Graveyard::new(&stage.cluster).await;
     yard.bury(0..50).await;
-    let publisher = KafkaPublisher::new(&stage.cluster.config()).unwrap();
-    for number in 0..50 {
-        let text = Bytes::from(number.to_string());
-        let (key, value) = (Some(text.clone()), Some(text));
-        let record = OutgoingRecord { topic: yard.topic.clone(), key, value, headers: Vec::new() };
-        publisher.publish(record).await.unwrap().await.unwrap();
-    }
+    write_beside(stage, &yard.topic, 0..50).await;
     yard.dlq(&stage.cluster).redrive(all()).await.unwrap();
-    let homes = |topic: &str| {
-        let messages = everything(&stage.cluster, topic, 3);
-        let home =
-            |message: &rdkafka::message::OwnedMessage| (message.key().unwrap().to_vec(), message.partition());
-        let mut homes: Vec<_> = messages.iter().map(home).collect();
-        homes.sort();
-        homes
-    };
-    assert_eq!(homes(&yard.topic), homes(&yard.retry_topic()));
+    assert_eq!(homes(stage, &yard.topic, 3), homes(stage, &yard.retry_topic(), 3));
 }
 
 pub async fn letters_left_out_stay(stage: &Stage) {
@@ -138,8 +142,8 @@ pub async fn letters_of_others_are_refused_before_anything_is_sent(stage: &Stage
         publisher.publish(record).await.unwrap().await.unwrap();
         count += 1;
         let newest = dlq.show(LetterFilter::default(), 1).await.unwrap().pop().unwrap();
-        let single =
-            LetterFilter { offsets: vec![(newest.partition, newest.offset)], ..LetterFilter::default() };
+        let place = LetterPlace { topic: newest.topic, partition: newest.partition, offset: newest.offset };
+        let single = LetterFilter { places: vec![place], ..LetterFilter::default() };
         let error = dlq.redrive(with(single)).await.unwrap_err();
         assert!(matches!(error, KafkaError::Foreign { .. }) && !error.can_retry(), "{error}");
         assert!(error.to_string().contains(word), "{word}: {error}");
@@ -177,26 +181,4 @@ pub async fn letters_that_keep_coming_back_are_held_back(stage: &Stage) {
     assert_eq!(story.origin.unwrap().topic, yard.topic);
     let further = RedriveOptions { redrives_max: 4, ..all() };
     assert_eq!(dlq.redrive(further).await.unwrap().sent(), 1);
-}
-
-pub async fn a_topic_made_again_has_new_letters(stage: &Stage) {
-    let yard = Graveyard::new(&stage.cluster).await;
-    yard.bury(0..5).await;
-    let dlq = yard.dlq(&stage.cluster);
-    assert_eq!(dlq.redrive(all()).await.unwrap().sent(), 5);
-    let admin: AdminClient<DefaultClientContext> =
-        rdkafka::ClientConfig::new().set("bootstrap.servers", &stage.cluster.bootstrap).create().unwrap();
-    let deleted = admin.delete_topics(&[yard.dlq_topic().as_str()], &AdminOptions::new()).await.unwrap();
-    deleted.first().unwrap().as_ref().unwrap();
-    let until = std::time::Instant::now() + crate::support::PATIENCE;
-    let ours = stage.cluster.admin();
-    while !ours.find_topics(&[yard.dlq_topic()]).await.unwrap().is_empty() {
-        assert!(std::time::Instant::now() < until, "the topic is not deleted");
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
-    ours.create_topics(&[NewTopic::new(yard.dlq_topic(), 3)]).await.unwrap();
-    yard.bury(5..10).await;
-    assert_eq!(dlq.redrive(all()).await.unwrap().sent(), 5, "progress of the old topic says nothing of them");
-    let sent = numbers(&everything(&stage.cluster, &yard.retry_topic(), 3));
-    assert_eq!(sent, (0..10).collect::<Vec<_>>());
 }

@@ -1,10 +1,11 @@
-//! A partition that moves while its events are at work, whatever the protocol of the group.
+//! A partition that moves while its events are at work, whatever the protocol of the group. Needs a
+//! runtime of several threads.
 
 use std::time::Duration;
 
-use keylane_kafka::{ConsumerConfig, GroupProtocol, Intake, Start};
+use keylane_kafka::{ConsumerConfig, GroupProtocol, Health, Intake, Start};
 
-use super::{Cluster, Recorder, consumer, unique, until, until_assigned};
+use super::{Cluster, Recorder, consumer, unique, until, until_assigned, until_health};
 
 const LIMIT: Duration = Duration::from_secs(5);
 
@@ -75,4 +76,60 @@ pub async fn past_the_limit_the_run_is_broken_off_and_repeats_elsewhere(
     let moved = second.events().first().unwrap().source.partition;
     assert_eq!(first.offsets(moved), Vec::<i64>::new(), "the broken-off run did not go on");
     assert!(one.stop(LIMIT).await.drained && other.stop(LIMIT).await.drained);
+}
+
+/// A run that heeds no interruption holds nobody up for long: the partition goes to its new owner without
+/// it, and what it ends later reaches no commit.
+pub async fn a_run_that_heeds_no_interruption_holds_nobody_up(
+    cluster: &Cluster,
+    group_protocol: GroupProtocol,
+) {
+    let (topic, group) = (cluster.topic(2).await, unique("group"));
+    let config = ConsumerConfig {
+        group_protocol,
+        drain_limit: Duration::from_millis(300),
+        ..consumer(&group, &topic, Start::Earliest)
+    };
+    let (first, second) = (Recorder::new(), Recorder::new());
+    for partition in 0..2 {
+        first.deafen(partition);
+        second.close(partition);
+        cluster.produce(&topic, partition, 0..1);
+    }
+    let one = cluster.intake(config.clone(), &first);
+    until("both events at work", || first.begun() == 2).await;
+    let other = cluster.intake(config, &second);
+    until("the event at its new owner", || second.begun() == 1).await;
+    assert_eq!(first.count(), 0, "the former owner's run is still out: the group did not wait for it");
+    let moved = second.all_begun().first().unwrap().partition.partition;
+    let kept = 1 - moved;
+    let committed = |partition| cluster.committed_offset(&group, &topic, partition);
+    assert_eq!(committed(moved), Some(0));
+
+    first.wake_up(moved);
+    until("the late end of the run", || first.offsets(moved) == [0]).await;
+    // Further commits of the former owner, which have nothing of it.
+    first.wake_up(kept);
+    until("the event that stayed", || committed(kept) == Some(1)).await;
+    assert_eq!(committed(moved), Some(0), "what ended late is not committed");
+    assert_eq!(first.begun(), 2, "and nothing else was begun");
+
+    second.open(moved);
+    until("the event at its new owner", || committed(moved) == Some(1)).await;
+    assert_eq!((first.offsets(kept), second.offsets(moved)), (vec![0], vec![0]));
+    assert!(one.stop(LIMIT).await.committed && other.stop(LIMIT).await.committed);
+}
+
+/// A member without partitions is told from one that the group has not answered.
+pub async fn a_standby_has_joined(cluster: &Cluster, group_protocol: GroupProtocol) {
+    let (topic, group) = (cluster.topic(1).await, unique("group"));
+    let config = ConsumerConfig { group_protocol, ..consumer(&group, &topic, Start::Earliest) };
+    let one = cluster.intake(config.clone(), &Recorder::new());
+    until_assigned(&one, 1).await;
+    let standby = cluster.intake(config, &Recorder::new());
+    let joined = |told: &Health| matches!(told, Health::Unassigned { joined: true, .. });
+    until_health(&mut standby.health(), "a standby", joined).await;
+    assert!(one.stop(LIMIT).await.committed);
+    until_assigned(&standby, 1).await;
+    assert!(standby.stop(LIMIT).await.committed);
 }

@@ -1,4 +1,4 @@
-//! Reads the counters that the room keeps: the whole test program has one recorder.
+//! Reads the counters and gauges that the room keeps: the whole test program has one recorder.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,22 +6,29 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 
-type Counts = Arc<Mutex<BTreeMap<String, Arc<AtomicU64>>>>;
+/// By name and labels. A gauge's is the bits of its number.
+type Values = Mutex<BTreeMap<String, Arc<AtomicU64>>>;
 
-struct Counters(Counts);
+#[derive(Default)]
+struct Meters {
+    counters: Values,
+    gauges: Values,
+}
 
-impl Recorder for Counters {
+/// The process's recorder.
+struct Reader(Arc<Meters>);
+
+impl Recorder for Reader {
     fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
     fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
     fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
 
     fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
-        let count = self.0.lock().unwrap().entry(name_of(key)).or_default().clone();
-        Counter::from_arc(count)
+        Counter::from_arc(value_of(&self.0.counters, key))
     }
 
-    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
-        Gauge::noop()
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::from_arc(value_of(&self.0.gauges, key))
     }
 
     fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
@@ -29,31 +36,45 @@ impl Recorder for Counters {
     }
 }
 
-fn name_of(key: &Key) -> String {
+fn value_of(values: &Values, key: &Key) -> Arc<AtomicU64> {
     let labels = key.labels().map(|label| format!(" {}={}", label.key(), label.value()));
-    format!("{}{}", key.name(), labels.collect::<String>())
+    let name = format!("{}{}", key.name(), labels.collect::<String>());
+    values.lock().unwrap().entry(name).or_default().clone()
 }
 
-fn counts() -> &'static Counts {
-    static COUNTS: OnceLock<Counts> = OnceLock::new();
-    COUNTS.get_or_init(|| {
-        let counts = Counts::default();
-        metrics::set_global_recorder(Counters(counts.clone())).map_err(|_| "a second recorder").unwrap();
-        counts
+fn meters() -> &'static Meters {
+    static METERS: OnceLock<Arc<Meters>> = OnceLock::new();
+    METERS.get_or_init(|| {
+        let meters = Arc::new(Meters::default());
+        metrics::set_global_recorder(Reader(meters.clone())).map_err(|_| "a second recorder").unwrap();
+        meters
     })
 }
 
 /// Counting begins here: to be called before what is to be counted.
 pub fn install() {
-    let _counts = counts();
+    let _meters = meters();
+}
+
+/// What stands under this name with all of these labels, each as `key=value`.
+fn found(values: &Values, name: &str, labels: &[&str]) -> Vec<u64> {
+    let values = values.lock().unwrap();
+    let wanted = values.iter().filter(|(key, _)| {
+        let mut words = key.split(' ');
+        words.next() == Some(name) && labels.iter().all(|label| key.split(' ').any(|word| word == *label))
+    });
+    wanted.map(|(_, value)| value.load(Ordering::Relaxed)).collect()
 }
 
 /// The sum of all counters with this name and all of these labels, each as `key=value`.
 pub fn count(name: &str, labels: &[&str]) -> u64 {
-    let counts = counts().lock().unwrap();
-    let wanted = counts.iter().filter(|(key, _)| {
-        let mut words = key.split(' ');
-        words.next() == Some(name) && labels.iter().all(|label| key.split(' ').any(|word| word == *label))
-    });
-    wanted.map(|(_, count)| count.load(Ordering::Relaxed)).sum()
+    found(&meters().counters, name, labels).iter().sum()
+}
+
+/// The gauge with this name and all of these labels, if there is exactly one.
+pub fn gauge(name: &str, labels: &[&str]) -> Option<f64> {
+    match found(&meters().gauges, name, labels).as_slice() {
+        [bits] => Some(f64::from_bits(*bits)),
+        _ => None,
+    }
 }

@@ -12,11 +12,15 @@
 )]
 
 pub mod clock;
+pub mod commits;
 pub mod handover;
+pub mod leases;
 pub mod letters;
 pub mod meters;
 mod recorder;
 pub mod rude;
+pub mod starts;
+pub mod topics;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -29,6 +33,21 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio::sync::watch;
 
 pub use recorder::Recorder;
+
+/// Tests on the dev broker, one for each of these scenes.
+#[allow(unused_macros, reason = "each test file uses its part")]
+macro_rules! on_the_dev_broker {
+    ($scenes:ident: $($scene:ident),+) => {
+        $(
+            #[tokio::test(flavor = "multi_thread")]
+            async fn $scene() {
+                support::$scenes::$scene(&support::Cluster::start().await).await;
+            }
+        )+
+    };
+}
+#[allow(unused_imports, reason = "each test file uses its part")]
+pub(crate) use on_the_dev_broker;
 
 /// The longest any condition is waited for: a rebalance takes seconds, everything else far less.
 pub const PATIENCE: Duration = Duration::from_secs(40);

@@ -9,7 +9,7 @@ use toml::Spanned;
 
 use super::limits::Session;
 use super::raw::{RawDatabase, RawHost, RawSynchronous};
-use super::{Database, Handler, HostConfig, admin, kafka, limits, mail};
+use super::{Database, Handler, HostConfig, admin, kafka, letters, limits, mail};
 
 pub(super) type Checked<T> = Result<T, DeploymentError>;
 
@@ -25,7 +25,9 @@ pub(super) fn host(document: &Document, raw: RawHost) -> Checked<HostConfig> {
     let kafka = kafka::kafka(document, raw.kafka)?;
     let session = Session { timeout: kafka.membership.session_timeout, span: session_at };
     let mail = raw.mail.map(|raw| mail::mail(document, raw)).transpose()?;
+    let handlers_at = raw.handlers.span();
     let mut handlers = handlers(document, raw.handlers)?;
+    letters::apart(document, &handlers_at, &handlers)?;
     databases(document, raw.databases, &mut handlers)?;
     for handler in &handlers {
         everything_granted_is_there(document, handler, mail.is_some())?;

@@ -103,6 +103,9 @@ fn properties(
         let Some(text) = as_text(value.get_ref()) else {
             return Err(document.refuse(value.span(), "a property is a text, a number, true or false"));
         };
+        if name.get_ref().contains('\0') || text.contains('\0') {
+            return Err(document.refuse(name.span(), "neither a property nor its value may hold a NUL"));
+        }
         spans.insert(name.get_ref().clone(), name.span());
         properties.insert(name.into_inner(), text);
     }
@@ -118,12 +121,16 @@ fn accepted(document: &Document, kafka: &Kafka, spans: &Spans) -> Checked<()> {
         KafkaError::Property { key, .. } => spans.get(key).cloned(),
         _ => None,
     };
-    Err(document.refuse(span.unwrap_or_default(), error.to_string()))
+    Err(match span {
+        Some(span) => document.refuse(span, error.to_string()),
+        None => document.refuse_file(error.to_string()),
+    })
 }
 
 /// `host:port`, where the host may be an IPv6 address in brackets.
 fn is_broker(text: &str) -> bool {
-    let legal = |host: &str| !host.is_empty() && !host.contains([',', '/', ' ']);
+    let illegal = |c: char| matches!(c, ',' | '/') || c.is_whitespace() || c.is_control();
+    let legal = |host: &str| !host.is_empty() && !host.contains(illegal);
     text.rsplit_once(':')
         .is_some_and(|(host, port)| legal(host) && port.parse::<u16>().is_ok_and(|port| port != 0))
 }

@@ -20,9 +20,10 @@ const PARTITION_BYTES: Bounds<Size> =
 /// Bytes of all partitions of all handlers in the host at once.
 const HOST_BYTES: Bounds<Size> =
     Bounds { least: Size(1 << 20), default: Size(256 << 20), most: Size(1 << 40) };
-/// How long running events may take to finish when the host stops.
+/// How long running events may take to finish when the host stops. The group waits five minutes for a member
+/// that drains, and so does the client before it calls its thread dead.
 const DRAIN: Bounds<Time> =
-    Bounds { least: Time { ms: 0 }, default: Time { ms: 30_000 }, most: Time { ms: 600_000 } };
+    Bounds { least: Time { ms: 0 }, default: Time { ms: 30_000 }, most: Time { ms: 240_000 } };
 /// How long they may take when a partition goes to another host. The group's other partitions of this host
 /// are not fetched meanwhile.
 const REVOKE_DRAIN: Bounds<Time> =

@@ -4,9 +4,14 @@
 mod admin;
 mod check;
 mod kafka;
+mod letters;
 mod limits;
 mod mail;
+#[cfg(test)]
+mod properties;
 mod raw;
+#[cfg(test)]
+mod sample;
 mod secret;
 #[cfg(test)]
 mod tests;

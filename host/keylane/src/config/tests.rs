@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -217,12 +216,4 @@ fn two_handlers_cannot_share_a_database() {
         refused.ends_with("line 8, `databases.two.ledger.url`: handler \"one\" has this database already"),
         "{refused}"
     );
-}
-
-#[test]
-fn the_sample_is_right() {
-    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/sample/keylane.toml");
-    let config = HostConfig::load(&sample).unwrap();
-    let handlers: Vec<&str> = config.handlers.iter().map(|handler| handler.manifest.name.as_str()).collect();
-    assert_eq!(handlers, ["accounting", "email", "analytics"]);
 }

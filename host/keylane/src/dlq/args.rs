@@ -6,8 +6,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use clap::{Args, Subcommand};
-use keylane_deployment::{Time, moment_ms};
-use keylane_kafka::{LetterFilter, REDRIVES_MAX};
+use keylane_deployment::{Time, moment_ms, topic_problem};
+use keylane_kafka::{LetterFilter, LetterPlace, REDRIVES_MAX};
+
+use crate::operator::OperatorError;
 
 /// `keylane dlq`
 #[derive(Debug, Args)]
@@ -57,12 +59,13 @@ pub(super) struct ListArgs {
 /// `keylane dlq show`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Filters: class=CLASS, key=KEY, error=PART-OF-IT, handler=NAME, offset=PARTITION:OFFSET of the letter, and
-since=WHEN: a moment such as 2026-03-01T00:00:00Z, a time ago such as 2h, or milliseconds since 1970.
+Filters: class=CLASS, key=KEY, error=PART-OF-IT, handler=NAME, offset=TOPIC/PARTITION/OFFSET where the letter
+lies (without TOPIC/ if all the handler's letters lie in one), and since=WHEN: a moment such as
+2026-03-01T00:00:00Z, a time ago such as 2h, or milliseconds since 1970.
 
 Examples:
   keylane dlq show accounting --config deploy/sample/keylane.toml --last 3
-  keylane dlq show accounting --config deploy/sample/keylane.toml --filter offset=2:17 --hex")]
+  keylane dlq show accounting --config deploy/sample/keylane.toml --filter offset=2/17 --hex")]
 pub(super) struct ShowArgs {
     #[command(flatten)]
     pub(super) whose: Whose,
@@ -120,14 +123,22 @@ enum Part {
     Class(String),
     Key(Bytes),
     Since(i64),
-    Offset(i32, i64),
+    /// The dead-letter topic, if it was named, partition and offset.
+    Offset(Option<String>, i32, i64),
     Error(String),
     Handler(String),
 }
 
 impl Filters {
-    /// All of them together, for letters of events that came from this topic.
-    pub(super) fn filter(&self, topic: Option<&str>) -> LetterFilter {
+    /// All of them together, for letters of events that came from this topic, which lie in these.
+    ///
+    /// # Errors
+    /// One names a letter by a topic that is none of these, or by none where there are several.
+    pub(super) fn filter(
+        &self,
+        topic: Option<&str>,
+        letters_in: &[String],
+    ) -> Result<LetterFilter, OperatorError> {
         let mut filter = LetterFilter { origin_topic: topic.map(str::to_owned), ..LetterFilter::default() };
         for part in self.parts.iter().cloned() {
             match part {
@@ -135,13 +146,39 @@ impl Filters {
                 Part::Key(key) => filter.keys.push(key),
                 // The narrower of two bounds, as if both had to be kept.
                 Part::Since(ms) => filter.since_ms = filter.since_ms.max(Some(ms)),
-                Part::Offset(partition, offset) => filter.offsets.push((partition, offset)),
+                Part::Offset(topic, partition, offset) => {
+                    filter.places.push(place(topic, partition, offset, letters_in)?);
+                }
                 Part::Error(text) => filter.errors.push(text),
                 Part::Handler(handler) => filter.handler = Some(handler),
             }
         }
-        filter
+        Ok(filter)
     }
+}
+
+fn place(
+    topic: Option<String>,
+    partition: i32,
+    offset: i64,
+    letters_in: &[String],
+) -> Result<LetterPlace, OperatorError> {
+    let topic = match (topic, letters_in) {
+        (None, [only]) => only.clone(),
+        (Some(named), _) if letters_in.contains(&named) => named,
+        (None, _) => {
+            let example = letters_in.first().map_or("TOPIC", String::as_str);
+            let problem = format!("offset={partition}/{offset} may lie in each of {}", letters_in.join(", "));
+            let hint = format!("write the topic as well, such as offset={example}/{partition}/{offset}");
+            return Err(OperatorError::wrong(problem, &hint));
+        }
+        (Some(named), _) => {
+            let problem = format!("offset={named}/{partition}/{offset} is none of the letters asked for");
+            let hint = format!("those lie in {}", letters_in.join(", "));
+            return Err(OperatorError::wrong(problem, &hint));
+        }
+    };
+    Ok(LetterPlace { topic, partition, offset })
 }
 
 fn part(given: &str) -> Result<Part, String> {
@@ -160,11 +197,22 @@ fn part(given: &str) -> Result<Part, String> {
 }
 
 fn offset(value: &str) -> Result<Part, String> {
-    let parsed = value.split_once(':').and_then(|(partition, offset)| {
+    let parsed = || {
+        let (rest, offset) = value.rsplit_once('/')?;
+        let (topic, partition) = match rest.rsplit_once('/') {
+            Some((topic, partition)) => (Some(topic), partition),
+            None => (None, rest),
+        };
+        let is_topic = topic.is_none_or(|topic| topic_problem(topic).is_none());
         let (partition, offset): (i32, i64) = (partition.parse().ok()?, offset.parse().ok()?);
-        (partition >= 0 && offset >= 0).then_some(Part::Offset(partition, offset))
-    });
-    parsed.ok_or_else(|| "write it as offset=PARTITION:OFFSET, such as offset=2:17".to_owned())
+        let is_place = is_topic && partition >= 0 && offset >= 0;
+        is_place.then(|| Part::Offset(topic.map(str::to_owned), partition, offset))
+    };
+    parsed().ok_or_else(|| {
+        "write it as offset=TOPIC/PARTITION/OFFSET, such as offset=tasks.accounting.dlq/2/17, or without the \
+         topic where there is only one: offset=2/17"
+            .to_owned()
+    })
 }
 
 fn since(value: &str) -> Result<i64, String> {
@@ -182,44 +230,4 @@ fn since(value: &str) -> Result<i64, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn filters_are_understood() {
-        for (given, wanted) in [
-            ("class=timeout", Part::Class("timeout".to_owned())),
-            ("key=a=b", Part::Key(Bytes::from_static(b"a=b"))),
-            ("offset=2:17", Part::Offset(2, 17)),
-            ("since=1700000000000", Part::Since(1_700_000_000_000)),
-            ("since=1970-01-01T00:00:01Z", Part::Since(1_000)),
-            ("error=no such worker", Part::Error("no such worker".to_owned())),
-            ("handler=email", Part::Handler("email".to_owned())),
-        ] {
-            assert_eq!(part(given), Ok(wanted), "{given}");
-        }
-        assert!(matches!(part("since=2h"), Ok(Part::Since(ms)) if ms > 1_700_000_000_000));
-    }
-
-    #[test]
-    fn what_is_no_filter_is_refused_with_what_would_be() {
-        for (given, word) in [
-            ("class", "KEY=VALUE"),
-            ("colour=red", "class, key, since"),
-            ("offset=17", "PARTITION:OFFSET"),
-            ("offset=-1:17", "PARTITION:OFFSET"),
-            ("since=yesterday", "2026-03-01T00:00:00Z"),
-        ] {
-            let told = part(given).unwrap_err();
-            assert!(told.contains(word), "{given}: {told}");
-        }
-    }
-
-    #[test]
-    fn several_filters_become_one() {
-        let parts = ["class=trap", "class=timeout", "since=5", "since=7"].map(|given| part(given).unwrap());
-        let filter = Filters { parts: parts.to_vec() }.filter(Some("tasks"));
-        assert_eq!(filter.classes, ["trap", "timeout"]);
-        assert_eq!((filter.since_ms, filter.origin_topic.as_deref()), (Some(7), Some("tasks")));
-    }
-}
+mod tests;

@@ -40,21 +40,23 @@ async fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn show(args: &ShowArgs) -> anyhow::Result<ExitCode> {
-    let filter = args.filters.filter(args.whose.topic.as_deref());
-    let letters = dlq(&args.whose)?.show(filter, usize::from(args.last)).await?;
+    let dlq = dlq(&args.whose)?;
+    let filter = args.filters.filter(args.whose.topic.as_deref(), dlq.topics())?;
+    let letters = dlq.show(filter, usize::from(args.last)).await?;
     let shown: Vec<Shown> = letters.iter().map(|letter| Shown::of(letter, args.bytes, args.hex)).collect();
     say(&if args.whose.json { serde_json::to_string_pretty(&shown)? } else { text::letters(&shown) })?;
     Ok(ExitCode::SUCCESS)
 }
 
 async fn redrive(args: &RedriveArgs) -> anyhow::Result<ExitCode> {
+    let dlq = dlq(&args.whose)?;
     let options = RedriveOptions {
-        filter: args.filters.filter(args.whose.topic.as_deref()),
+        filter: args.filters.filter(args.whose.topic.as_deref(), dlq.topics())?,
         dry_run: args.dry_run,
         rate_per_s: args.rate,
         redrives_max: args.limit_redrives,
     };
-    let report = dlq(&args.whose)?.redrive(options).await?;
+    let report = dlq.redrive(options).await?;
     say(&match args.whose.json {
         true => text::redrive_json(&report, args.dry_run),
         false => text::redrive(&report, args.dry_run),

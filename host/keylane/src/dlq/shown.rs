@@ -130,7 +130,32 @@ fn is_printable(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_shown_and_never_more_than_asked_for(
+            bytes in prop_oneof![
+                any::<String>().prop_map(String::into_bytes),
+                proptest::collection::vec(any::<u8>(), 0..40),
+            ],
+            bytes_max in 0_usize..50,
+            hex: bool,
+        ) {
+            let ShownBytes { bytes: whole, cut, content } = shown(&bytes, bytes_max, hex);
+            let kept = match content {
+                Content::Text(text) => {
+                    prop_assert!(!hex && bytes.starts_with(text.as_bytes()) && text.chars().all(is_printable));
+                    text.len()
+                }
+                Content::Hex(digits) => digits.len() / 2,
+            };
+            prop_assert_eq!((whole, cut), (bytes.len(), kept < bytes.len()));
+            prop_assert!(kept <= bytes_max && (kept == whole || kept + 4 > bytes_max));
+        }
+    }
 
     #[test]
     fn text_is_shown_as_text_and_anything_else_as_digits() {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use keylane_kafka::{PartitionLetters, RedriveReport};
 use serde_json::json;
 
@@ -10,8 +11,6 @@ use crate::print::{Column, columns, grouped, table};
 
 /// What stands for nothing.
 const NOTHING: &str = "-";
-/// Milliseconds of a day.
-const DAY_MS: i64 = 86_400_000;
 
 /// How many letters there are.
 pub(super) fn list(lists: &[PartitionLetters]) -> String {
@@ -157,34 +156,18 @@ fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
-/// A moment as people write it, RFC 3339, to the second.
+/// A moment as people write it, RFC 3339, to the second. Anybody may write any number into a header: what is
+/// in no calendar is told as the number that it is.
 fn moment(ms: i64) -> String {
-    let (days, ms_of_day) = (ms.div_euclid(DAY_MS), ms.rem_euclid(DAY_MS));
-    let (year, month, day) = date(days);
-    let s = ms_of_day / 1_000;
-    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", s / 3_600, s / 60 % 60, s % 60)
-}
-
-/// Year, month and day, so many days after 1970-01-01, in the Gregorian calendar. Years are counted from
-/// March, so that the leap day is the last of its year; an era has 400 of them and always the same days.
-fn date(days: i64) -> (i64, i64, i64) {
-    const DAYS_TO_EPOCH: i64 = 719_468;
-    const ERA_DAYS: i64 = 146_097;
-    let days = days.saturating_add(DAYS_TO_EPOCH);
-    let (era, day_of_era) = (days.div_euclid(ERA_DAYS), days.rem_euclid(ERA_DAYS));
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    (year, month, day)
+    let to_the_second = Timestamp::from_second(ms.div_euclid(1_000));
+    to_the_second.map_or_else(|_| format!("{ms} ms after 1970"), |moment| moment.to_string())
 }
 
 #[cfg(test)]
 mod tests {
     use keylane_deployment::moment_ms;
     use keylane_kafka::PartitionRedrive;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -195,9 +178,22 @@ mod tests {
         {
             assert_eq!(moment(moment_ms(written).unwrap()), written);
         }
-        // Anybody may write any number into a header.
-        for ms in [i64::MIN, -1, i64::MAX] {
-            assert!(moment(ms).ends_with('Z'));
+        assert_eq!(moment(-1), "1969-12-31T23:59:59Z");
+        for ms in [i64::MIN, i64::MAX] {
+            assert_eq!(moment(ms), format!("{ms} ms after 1970"));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_moment_is_told_and_those_of_our_time_can_be_read(ms: i64, near in 0..4_102_444_800_000_i64) {
+            prop_assert!(!moment(ms).is_empty());
+            prop_assert_eq!(moment_ms(&moment(near)), Ok(near - near % 1_000));
+        }
+
+        #[test]
+        fn nothing_that_a_terminal_acts_upon_is_printed(given: String) {
+            prop_assert!(!printable(&given).chars().any(char::is_control));
         }
     }
 

@@ -74,7 +74,7 @@ pub(crate) async fn serve(
 fn open(board: &Board, metrics: PrometheusHandle) -> Router {
     let (liveness, readiness) = (board.clone(), board.clone());
     Router::new()
-        .route("/livez", get(async move || alive(&liveness)))
+        .route("/livez", get(async move || alive(&liveness.ailments())))
         .route("/readyz", get(async move || ready(&readiness)))
         .route("/metrics", get(async move || metrics.render()))
 }
@@ -94,17 +94,28 @@ fn guarded(fleet: &str, board: &Board, gate: Gate) -> Router {
         .route_layer(from_fn_with_state(gate, gate::pass))
 }
 
-fn alive(board: &Board) -> (StatusCode, &'static str) {
-    match board.is_alive() {
-        true => (StatusCode::OK, "alive\n"),
-        false => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "a consumer gave up for good; see /readyz and start the host again\n",
-        ),
+/// Judges by what only a new process can mend.
+fn alive(ailments: &[String]) -> (StatusCode, String) {
+    if ailments.is_empty() {
+        return (StatusCode::OK, "alive\n".to_owned());
     }
+    (StatusCode::SERVICE_UNAVAILABLE, format!("{}\nstart the host again\n", ailments.join("\n")))
 }
 
 fn ready(board: &Board) -> (StatusCode, String) {
     let (ready, text) = board.readiness();
     (if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ails_a_host_is_told_with_its_handler() {
+        assert_eq!(alive(&[]), (StatusCode::OK, "alive\n".to_owned()));
+        let (code, text) = alive(&["accounting: its polling thread hangs".to_owned()]);
+        assert_eq!(code, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(text.starts_with("accounting: its polling thread hangs\n"), "{text}");
+    }
 }

@@ -4,13 +4,19 @@ use std::fmt::Write as _;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use keylane_kafka::{Health, Looker};
+use keylane_kafka::{Health, Looker, Pulse};
 use tokio::sync::watch;
 
 use super::phase::{Life, Phase};
 
 /// How often the phases are looked at while the host comes up.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// A polling thread that has been at one turn for so long hangs, and only a new process helps. Its longest
+/// honest turns wait for brokers that are away, some seconds for each of their limits; a drain, which may take
+/// half a session, counts as many short ones. The client itself gives a silent thread as long before it leaves
+/// the group.
+const TURN_LIMIT: Duration = Duration::from_secs(5 * 60);
 
 /// One handler of the host, as the board shows it.
 pub(crate) struct Posted {
@@ -20,6 +26,8 @@ pub(crate) struct Posted {
     pub(crate) health: watch::Receiver<Health>,
     /// Looks at its partitions.
     pub(crate) looker: Looker,
+    /// Whether its polling thread turns.
+    pub(crate) pulse: Pulse,
 }
 
 /// Cheap to clone. The handlers are put up once, when their consumers exist; before that the host is
@@ -51,9 +59,15 @@ impl Board {
         self.handlers.get().map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Whether starting the process anew could not help: no handler's consumer has given up for good.
-    pub(crate) fn is_alive(&self) -> bool {
-        !self.handlers().iter().any(|handler| has_given_up(&handler.health.borrow()))
+    /// What only a new process can mend, a line for each handler: none where the host is alive.
+    pub(crate) fn ailments(&self) -> Vec<String> {
+        // A host that stops is bounded by its own limits, and is to be left to them.
+        let stopping = self.life.phase() >= Phase::Draining;
+        let ailment = |handler: &Posted| {
+            let turn_age = handler.pulse.turn_age().filter(|_| !stopping);
+            ailment(&handler.name, &handler.health.borrow(), turn_age)
+        };
+        self.handlers().iter().filter_map(ailment).collect()
     }
 
     /// Whether the host does its work, and a line on itself and on each handler.
@@ -93,8 +107,13 @@ fn judge(phase: Phase, handlers: &[(&str, Health)]) -> (bool, String) {
     (ready, text)
 }
 
-fn has_given_up(health: &Health) -> bool {
-    matches!(health, Health::Failed { .. })
+/// What ails a handler that a new process would mend: its consumer has given up for good, or hangs.
+fn ailment(name: &str, health: &Health, turn_age: Option<Duration>) -> Option<String> {
+    if let Health::Failed { .. } = health {
+        return Some(format!("{name}: {health}"));
+    }
+    let turn_age = turn_age.filter(|age| *age > TURN_LIMIT)?;
+    Some(format!("{name}: its polling thread hangs, at one turn for {} s", turn_age.as_secs()))
 }
 
 /// Whether the group has told this member its partitions. A member that got none, because there are more
@@ -163,8 +182,22 @@ mod tests {
     #[test]
     fn a_consumer_that_gave_up_ends_liveness() {
         let failed = Health::Failed { reason: "fenced".to_owned() };
-        assert!(has_given_up(&failed) && !judged(failed).0);
-        assert!(!has_given_up(&assigned(stopped("records lost"))));
+        let told = ailment("accounting", &failed, None).unwrap();
+        assert!(told.contains("accounting") && told.contains("fenced"), "{told}");
+        assert!(!judged(failed).0);
+        assert_eq!(ailment("accounting", &assigned(stopped("records lost")), Some(Duration::ZERO)), None);
+    }
+
+    #[test]
+    fn a_polling_thread_that_hangs_ends_liveness_and_is_named() {
+        let ails = |turn_age| ailment("accounting", &assigned(vec![]), turn_age);
+        let told = ails(Some(TURN_LIMIT + Duration::from_secs(1))).unwrap();
+        assert!(told.contains("accounting") && told.contains("hangs") && told.contains("301 s"), "{told}");
+        // The longest that a revocation may take.
+        for age in [Duration::ZERO, Duration::from_secs(60), TURN_LIMIT] {
+            assert_eq!(ails(Some(age)), None, "{age:?}");
+        }
+        assert_eq!(ails(None), None, "it has ended, and its health says why");
     }
 
     #[test]

@@ -99,7 +99,9 @@ impl Host {
 
 impl Running {
     fn posted(&self) -> Posted {
-        Posted { name: self.name.clone(), health: self.intake.health(), looker: self.intake.looker() }
+        let intake = &self.intake;
+        let (health, looker, pulse) = (intake.health(), intake.looker(), intake.pulse());
+        Posted { name: self.name.clone(), health, looker, pulse }
     }
 }
 

@@ -14,6 +14,7 @@ use serde::Serialize;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::text::plain;
 use crate::api::Refusal;
 use crate::config::Admin;
 
@@ -171,9 +172,9 @@ impl Client {
                 self.address,
                 self.file.display()
             )),
-            _ => refusal.hint,
+            _ => refusal.hint.as_deref().map(plain),
         };
-        OperatorError { problem: refusal.error, hint, bad_input: code.is_client_error() }
+        OperatorError { problem: plain(&refusal.error), hint, bad_input: code.is_client_error() }
     }
 }
 
@@ -186,3 +187,6 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
     };
     SocketAddr::new(ip, listen.port())
 }
+
+#[cfg(test)]
+mod tests;

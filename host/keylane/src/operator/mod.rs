@@ -19,15 +19,23 @@ use client::Client;
 /// When the host cannot be asked, or does not answer what was asked.
 pub(crate) async fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
     let answer = Client::of(&args.config)?.get(path::STATUS).await?;
-    let unexpected = |error: serde_json::Error| OperatorError::unexpected(&error);
-    if args.json {
-        let status: serde_json::Value = serde_json::from_str(&answer).map_err(unexpected)?;
-        say(&format!("{status:#}"))?;
-    } else {
-        let status: HostStatus = serde_json::from_str(&answer).map_err(unexpected)?;
-        say(&text::status(&status))?;
-    }
+    say(&shown(&answer, args.json)?)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A host's answer as it is shown.
+///
+/// # Errors
+/// When it is not a host's answer, or one of another version.
+fn shown(answer: &str, json: bool) -> Result<String, OperatorError> {
+    let unexpected = |error: serde_json::Error| OperatorError::unexpected(&error);
+    let status: HostStatus = serde_json::from_str(answer).map_err(unexpected)?;
+    if json {
+        // What a later version tells beside it is shown as well.
+        let whole: serde_json::Value = serde_json::from_str(answer).map_err(unexpected)?;
+        return Ok(format!("{whole:#}"));
+    }
+    Ok(text::status(&status))
 }
 
 /// `keylane lanes`
@@ -56,3 +64,6 @@ pub(crate) async fn lanes(command: &LanesCommand) -> anyhow::Result<ExitCode> {
     })?;
     Ok(ExitCode::SUCCESS)
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,14 +15,14 @@ const NOTHING: &str = "-";
 
 /// The whole status.
 pub(super) fn status(status: &HostStatus) -> String {
-    let mut parts = vec![format!("fleet {}: {}", status.fleet, status.phase)];
+    let mut parts = vec![format!("fleet {}: {}", plain(&status.fleet), plain(&status.phase))];
     parts.extend(status.handlers.iter().map(handler));
     parts.join("\n\n")
 }
 
 fn handler(handler: &HandlerStatus) -> String {
-    let mut parts = vec![format!("{}: {}", handler.name, handler.health)];
-    parts.extend(handler.silent.iter().map(|silent| format!("  {silent}")));
+    let mut parts = vec![format!("{}: {}", plain(&handler.name), plain(&handler.health))];
+    parts.extend(handler.silent.iter().map(|silent| format!("  {}", plain(silent))));
     let retry = format!(".{}.retry", handler.name);
     let (quiet, shown): (Vec<_>, Vec<_>) =
         handler.partitions.iter().partition(|report| report.topic.ends_with(&retry) && is_quiet(report));
@@ -72,8 +72,8 @@ fn is_quiet(report: &PartitionReport) -> bool {
 /// The owner's phase where it says more than the consumer's.
 fn phase(report: &PartitionReport) -> String {
     match &report.owner {
-        Some(owner) if report.phase == READING => owner.phase.clone(),
-        _ => report.phase.clone(),
+        Some(owner) if report.phase == READING => plain(&owner.phase),
+        _ => plain(&report.phase),
     }
 }
 
@@ -134,7 +134,7 @@ fn waiting(partitions: &[&PartitionReport]) -> Option<String> {
         ("last error", Words),
     ];
     let mut text = format!("\n{}", columns(head, rows));
-    let more: usize = owners().map(|(_, owner)| owner.waiting_more).sum();
+    let more = owners().map(|(_, owner)| owner.waiting_more).fold(0, usize::saturating_add);
     if more > 0 {
         text.push_str(&format!("\n  and {} more", count(more)));
     }
@@ -150,7 +150,7 @@ fn row(report: &PartitionReport, lane: &LaneStatus) -> [String; 8] {
         place(report),
         lane.offset.to_string(),
         lane.key.as_deref().map_or_else(|| NOTHING.to_owned(), shown),
-        lane.state.clone(),
+        plain(&lane.state),
         grouped(lane.attempts.into()),
         lane.next_try_in_ms.map_or_else(|| NOTHING.to_owned(), in_seconds),
         count(lane.queued),
@@ -159,7 +159,7 @@ fn row(report: &PartitionReport, lane: &LaneStatus) -> [String; 8] {
 }
 
 fn place(report: &PartitionReport) -> String {
-    format!("{}[{}]", report.topic, report.partition)
+    format!("{}[{}]", plain(&report.topic), report.partition)
 }
 
 fn in_seconds(ms: u64) -> String {
@@ -174,14 +174,17 @@ fn count(number: usize) -> String {
     grouped(u64::try_from(number).unwrap_or(u64::MAX))
 }
 
-/// One line, without what could move a terminal's cursor, and not too long.
+/// One line, without what could move a terminal's cursor.
+pub(super) fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// The same, and not too long.
 fn shown(text: &str) -> String {
-    let mut line: String =
-        text.chars().take(ERROR_CHARACTERS).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if text.chars().nth(ERROR_CHARACTERS).is_some() {
-        line.push('…');
+    match text.char_indices().nth(ERROR_CHARACTERS) {
+        Some((end, _)) => plain(text.get(..end).unwrap_or(text)) + "…",
+        None => plain(text),
     }
-    line
 }
 
 #[cfg(test)]

@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use keylane_e2e::broker::{Broker, Stored};
 use keylane_e2e::dev_broker::DevBroker;
-use keylane_e2e::fleet::{COPIES, Fleet, LIMIT};
+use keylane_e2e::fleet::COPIES;
 use keylane_e2e::offsets::Onlooker;
 use keylane_e2e::plain::PlainClient;
 use keylane_e2e::topics::Topics;
@@ -71,9 +71,4 @@ fn judge(checks: &mut Checks, bootstrap: &str, all: &[Named]) {
 pub fn copies(bootstrap: &str) -> Result<Vec<Stored>> {
     let records = Onlooker::new(bootstrap).records(COPIES)?;
     PlainClient::new(bootstrap).read(COPIES, records)
-}
-
-/// Waits until the fleet's group has committed all there is.
-pub fn until_done(bootstrap: &str, fleet: &Fleet) -> Result<()> {
-    Onlooker::new(bootstrap).until_all_is_done(&[fleet.subscription()], LIMIT).context(fleet.group())
 }

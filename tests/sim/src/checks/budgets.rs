@@ -1,7 +1,7 @@
-//! Every buffer keeps its bound: runs at once, events in a run, records of a partition, bytes of a host, and
-//! the length of a commit's payload.
+//! Every buffer keeps its bound: runs at once, events in a run, records and bytes of a partition, bytes of a
+//! host, and the length of a commit's payload.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::coordinator::METADATA_UNITS_MAX;
 use crate::story::{Breach, Story};
@@ -14,7 +14,7 @@ pub fn check(story: &Story) -> Result<(), Breach> {
     let plan = &story.plan;
     let records_max = plan.limits.records + plan.batch;
     let mut runs: BTreeMap<(u8, u8), usize> = BTreeMap::new();
-    let mut held: BTreeMap<u64, BTreeSet<i64>> = BTreeMap::new();
+    let mut held: BTreeMap<u64, BTreeMap<i64, usize>> = BTreeMap::new();
     for (at, entry) in story.walk() {
         match &entry.note {
             Note::Crashed => runs.retain(|(host, _), _| *host != entry.host),
@@ -27,18 +27,21 @@ pub fn check(story: &Story) -> Result<(), Breach> {
                 }
             }
             Note::RunGone { place, .. } => *runs.entry((entry.host, place.handler)).or_default() -= 1,
-            Note::Delivered { place, number, offsets, .. } => {
+            Note::Delivered { place, number, offsets, weights, .. } => {
                 let held = held.entry(*number).or_default();
                 let wanted =
                     |offset: &i64| story.record(*place, *offset).is_some_and(|one| story.is_handled(one));
-                held.extend(offsets.iter().copied().filter(wanted));
-                // The restored ones end when they are taken in: they are not seen here.
-                let restored_may_be_held = held.len() > records_max && !is_restored(story, *number);
-                if restored_may_be_held {
-                    return Breach::at(
-                        at,
-                        format!("{place}: {} records are held, at most {records_max}", held.len()),
+                let batch = offsets.iter().copied().zip(weights.iter().copied());
+                held.extend(batch.filter(|(offset, _)| wanted(offset)));
+                let (records, bytes) = (held.len(), held.values().sum::<usize>());
+                let bytes_max = plan.limits.bytes + weights.iter().sum::<usize>();
+                let is_over = records > records_max || bytes > bytes_max;
+                // What had ended before ends when it is taken in, which is not seen here.
+                if is_over && !is_restored(story, *number) {
+                    let what = format!(
+                        "{place}: {records} records of {bytes} bytes are held, at most {records_max} of {bytes_max}"
                     );
+                    return Breach::at(at, what);
                 }
             }
             Note::Ended { number, offset, how: How::Done, .. }

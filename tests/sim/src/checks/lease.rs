@@ -19,6 +19,14 @@ pub fn check(story: &Story) -> Result<(), Breach> {
                 let last = proven.entry((entry.host, *handler)).or_default();
                 *last = (*last).max(*sent_ms);
             }
+            Note::LetterAsked { place, offset, .. } => {
+                let last = proven.get(&(entry.host, place.handler));
+                if last.is_none_or(|last| entry.at_ms >= last + session_ms) {
+                    let what =
+                        format!("{place}: {offset} is buried, and the last proof of life is of {last:?}");
+                    return Breach::at(at, what);
+                }
+            }
             Note::Taken { number, .. } => drop(taken.insert(*number, at)),
             Note::Began { place, number, offset, .. } => {
                 let last = proven.get(&(entry.host, place.handler));

@@ -49,12 +49,13 @@ impl Feed {
             return false;
         }
         let offsets: Vec<i64> = records.iter().map(|record| record.offset).collect();
-        let events = records.iter().map(|record| self.event(record)).collect();
+        let events: Vec<Event> = records.iter().map(|record| self.event(record)).collect();
+        let weights = events.iter().map(Event::weight_bytes).collect();
         let delivered = self.inbox.deliver(Delivery { events, next }).is_ok();
         if delivered {
             self.position = next;
             let Self { place, number, .. } = *self;
-            process.note(Note::Delivered { place, number, offsets, next });
+            process.note(Note::Delivered { place, number, offsets, weights, next });
         }
         delivered
     }

@@ -1,5 +1,7 @@
 //! What is committed, what is dropped, and what is tried again.
 
+use rdkafka::error::RDKafkaErrorCode as Code;
+
 use super::*;
 use crate::native::PartitionAnswer;
 

@@ -65,10 +65,18 @@ fn look_up(consumer: &BaseConsumer<Group>, asks: &Asks) -> Result<(Offsets, Vec<
     for element in list.elements() {
         let partition = TopicPartition { topic: element.topic().into(), partition: element.partition() };
         element.error().map_err(|error| format!("the offsets of {partition} could not be read: {error}"))?;
-        match element.offset() {
-            Offset::Offset(offset) => found.push((partition, offset)),
-            _ => none.push(partition),
+        match found_at(element.offset()) {
+            Some(offset) => found.push((partition, offset)),
+            None => none.push(partition),
         }
     }
     Ok((found, none))
+}
+
+/// The offset in an answer, if it is one: without a record at that time or later the broker tells a mark.
+pub(super) fn found_at(told: Offset) -> Option<i64> {
+    match told {
+        Offset::Offset(offset) if offset >= 0 => Some(offset),
+        _ => None,
+    }
 }

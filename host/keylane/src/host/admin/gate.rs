@@ -53,6 +53,7 @@ pub(super) async fn pass(State(gate): State<Gate>, request: Request, next: Next)
     match gate.decide(request.headers()) {
         Decision::Passes => {}
         Decision::Closed => {
+            count_refused("closed");
             return refuse(
                 StatusCode::FORBIDDEN,
                 "this host has no token, so nobody may ask it this",
@@ -60,6 +61,7 @@ pub(super) async fn pass(State(gate): State<Gate>, request: Request, next: Next)
             );
         }
         Decision::Wrong => {
+            count_refused("token");
             let mut answer = refuse(
                 StatusCode::UNAUTHORIZED,
                 "the token is missing or wrong",
@@ -71,10 +73,34 @@ pub(super) async fn pass(State(gate): State<Gate>, request: Request, next: Next)
         }
     }
     let Ok(_permit) = gate.requests.try_acquire() else {
+        count_refused("busy");
         let problem = format!("{REQUESTS_MAX} requests are being answered already");
         return refuse(StatusCode::SERVICE_UNAVAILABLE, &problem, Some("ask again in a moment"));
     };
+    let _counted = InHand::new();
     next.run(request).await
+}
+
+/// One request behind the gate, in the gauge for as long as it is answered.
+struct InHand(metrics::Gauge);
+
+impl InHand {
+    fn new() -> Self {
+        let gauge = metrics::gauge!("keylane_admin_requests");
+        gauge.increment(1.0);
+        Self(gauge)
+    }
+}
+
+impl Drop for InHand {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}
+
+/// Counts a request that did not pass.
+fn count_refused(reason: &'static str) {
+    metrics::counter!("keylane_admin_requests_refused_total", "reason" => reason).increment(1);
 }
 
 fn bearer(shown: &str) -> Option<&str> {
@@ -87,40 +113,4 @@ fn digest(token: &str) -> [u8; 32] {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn decide(gate: &Gate, shown: Option<&str>) -> Decision {
-        let mut headers = HeaderMap::new();
-        if let Some(shown) = shown {
-            headers.insert(header::AUTHORIZATION, shown.parse().unwrap());
-        }
-        gate.decide(&headers)
-    }
-
-    #[test]
-    fn only_the_token_opens() {
-        let gate = Gate::new(Some("0123456789abcdef"));
-        for right in ["Bearer 0123456789abcdef", "bearer 0123456789abcdef", "Bearer  0123456789abcdef"] {
-            assert_eq!(decide(&gate, Some(right)), Decision::Passes, "{right:?}");
-        }
-        for wrong in [
-            "Bearer 0123456789abcde",
-            "Bearer 0123456789abcdef0",
-            "Basic 0123456789abcdef",
-            "0123456789abcdef",
-            "Bearer",
-            "",
-        ] {
-            assert_eq!(decide(&gate, Some(wrong)), Decision::Wrong, "{wrong:?}");
-        }
-        assert_eq!(decide(&gate, None), Decision::Wrong);
-    }
-
-    #[test]
-    fn without_a_token_it_stays_shut() {
-        for shown in [None, Some("Bearer "), Some("Bearer 0123456789abcdef")] {
-            assert_eq!(decide(&Gate::new(None), shown), Decision::Closed);
-        }
-    }
-}
+mod tests;

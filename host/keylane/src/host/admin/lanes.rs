@@ -120,3 +120,6 @@ fn of_control(error: &ControlError) -> No {
     };
     No { code, error: error.to_string(), hint: Some(LOOK_AGAIN) }
 }
+
+#[cfg(test)]
+mod tests;

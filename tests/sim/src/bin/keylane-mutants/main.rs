@@ -23,9 +23,9 @@ const LISTS: [&str; 2] = ["host/lanes/mutants.toml", "tests/sim/mutants.toml"];
 /// Breaks host/lanes and host/engine on purpose and sees whether anything notices
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Only mutants whose name or file contains this
-    #[arg(long, default_value = "")]
-    only: String,
+    /// Only mutants whose name or file contains this; may be given more than once
+    #[arg(long)]
+    only: Vec<String>,
     /// Seeds that a mutant must survive
     #[arg(long, default_value_t = 400)]
     seeds: u64,
@@ -42,7 +42,7 @@ fn main() -> Result<ExitCode> {
         mutants.extend(read(root, list)?);
     }
     let total = mutants.len();
-    mutants.retain(|one| one.name.contains(&arguments.only) || one.file.contains(&arguments.only));
+    mutants.retain(|one| is_asked_for(one, &arguments.only));
     let copy = Copy::of(root)?;
     let trial = Trial { copy: &copy, seeds: arguments.seeds, both: arguments.both };
     say(&format!("{} of {total} mutants, in {}", mutants.len(), copy.root().display()));
@@ -61,6 +61,11 @@ fn main() -> Result<ExitCode> {
         say(&format!("survives: {} in {} ({})", survivor.name, survivor.file, survivor.invariant));
     }
     Ok(if survivors.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Nothing asked for is everything.
+fn is_asked_for(mutant: &Mutant, only: &[String]) -> bool {
+    only.is_empty() || only.iter().any(|part| mutant.name.contains(part) || mutant.file.contains(part))
 }
 
 fn line(number: usize, mutant: &Mutant, catches: &[Catch], took: Duration) -> String {

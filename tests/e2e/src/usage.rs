@@ -1,4 +1,4 @@
-//! What a process has used so far, from /proc.
+//! What a process has used so far, from Linux's /proc.
 
 use std::process::Command;
 
@@ -6,20 +6,20 @@ use anyhow::{Context, Result, ensure};
 
 /// CPU time and memory of a process, all its threads together.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Usage {
+pub struct Usage {
     /// User and system time, in seconds.
-    pub(crate) cpu_s: f64,
+    pub cpu_s: f64,
     /// Resident memory now, in MiB.
-    pub(crate) rss_mib: u64,
+    pub rss_mib: u64,
     /// The most resident memory so far, in MiB.
-    pub(crate) rss_max_mib: u64,
+    pub rss_max_mib: u64,
 }
 
 /// Reads the usage of a running process.
 ///
 /// # Errors
 /// When there is none of this id, or /proc is not as expected.
-pub(crate) fn usage(id: u32) -> Result<Usage> {
+pub fn usage(id: u32) -> Result<Usage> {
     let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).context("no such process")?;
     let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
     let (_, after_name) = stat.rsplit_once(')').context("/proc/PID/stat without a name")?;

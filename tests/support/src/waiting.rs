@@ -4,8 +4,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-/// Time between two looks.
-const PAUSE: Duration = Duration::from_millis(20);
+/// The shortest time between two looks.
+const PAUSE_LEAST: Duration = Duration::from_millis(20);
+/// The longest.
+const PAUSE_MOST: Duration = Duration::from_secs(1);
+/// How many times as long as a look took is waited for the next one: a look that costs brokers or hosts
+/// something, a question to each of them perhaps, then takes them a fifth of the time at most.
+const LOOKS_APART: u32 = 4;
 
 /// Looks until there is an answer.
 ///
@@ -14,12 +19,13 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub fn until<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let end = Instant::now() + limit;
     loop {
+        let begun = Instant::now();
         if let Some(answer) = look()? {
             return Ok(answer);
         }
         if Instant::now() > end {
             bail!("{what}: not within {} s", limit.as_secs());
         }
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(begun.elapsed().saturating_mul(LOOKS_APART).clamp(PAUSE_LEAST, PAUSE_MOST));
     }
 }

@@ -1,0 +1,145 @@
+//! The polling thread's life: how its client is made, why it is made anew, and what is told at its end.
+//!
+//! A static member of KIP-848 that was killed lives on in its group until its session ends, and until then
+//! the coordinator turns away whoever comes with its name. The client takes that for its own end. So it is
+//! dropped, and another one asks again every [`ASK_AGAIN`], without end: two hosts that were given one name
+//! look the same from here, and the second is let in when the first goes.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use keylane_engine::{BootClock, Lease, Owners};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use tokio::sync::{oneshot, watch};
+
+use super::commits::Committer;
+use super::group::Group;
+use super::look::Looks;
+use super::lookout::Lookout;
+use super::poller::{Failure, Parts, Poller};
+use super::shared::Shared;
+use super::topics::TopicWatch;
+use crate::config::{ConsumerConfig, KafkaConfig};
+use crate::error::KafkaError;
+use crate::health::Health;
+use crate::native::{CommitQueue, Inquiries};
+
+/// Time between being turned away and asking again.
+const ASK_AGAIN: Duration = Duration::from_secs(3);
+
+/// What the polling thread says when everything is put down, before it leaves the group.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Ended {
+    pub(super) drained: bool,
+    pub(super) committed: bool,
+}
+
+/// Where the thread tells that it has put everything down, and that it has left.
+pub(super) struct Signals {
+    pub(super) ended: oneshot::Sender<Ended>,
+    pub(super) left: oneshot::Sender<()>,
+}
+
+/// What a polling thread is made from, as often as it takes.
+pub(super) struct Making {
+    pub(super) kafka: KafkaConfig,
+    pub(super) config: ConsumerConfig,
+    pub(super) health: watch::Sender<Health>,
+    pub(super) owners: Arc<dyn Owners>,
+    pub(super) clock: Arc<dyn BootClock>,
+    pub(super) shared: Arc<Shared>,
+}
+
+impl Making {
+    /// A member that asks to be let into its group.
+    pub(super) fn poller(&self, looks: Looks) -> Result<Poller, KafkaError> {
+        let Self { kafka, config, health, owners, clock, shared } = self;
+        let client = |reason: String| KafkaError::Client { bootstrap: kafka.bootstrap.clone(), reason };
+        let no_memory = || client("no memory for a queue".to_owned());
+        let ring = || {
+            let doorbell = shared.doorbell.clone();
+            move || doorbell.ring()
+        };
+        let mut consumer: BaseConsumer<Group> = kafka
+            .consumer(config)
+            .create_with_context(Group::default())
+            .map_err(|error| KafkaError::from_creation(&kafka.bootstrap, error))?;
+        consumer.set_nonempty_callback(ring());
+        let consumer = Arc::new(consumer);
+        let commits = CommitQueue::new(consumer.clone(), Box::new(ring())).ok_or_else(no_memory)?;
+        let inquiries = Inquiries::new(consumer.clone(), Box::new(ring())).ok_or_else(no_memory)?;
+        let lease = Arc::new(Lease::new(config.session_timeout, clock.clone()));
+        let topics = TopicWatch::new(inquiries, config.all_topics());
+        let names: Vec<&str> = config.all_topics().collect();
+        consumer.subscribe(&names).map_err(|error| client(error.to_string()))?;
+        let (group, interval) = (config.group.clone(), config.commit_interval);
+        Ok(Poller::new(Parts {
+            commits: Committer::new(commits, consumer.clone(), group, interval, lease),
+            topics,
+            lookout: Lookout::new(health.clone(), &kafka.bootstrap, config),
+            owners: owners.clone(),
+            config: config.clone(),
+            shared: shared.clone(),
+            looks,
+            clock: clock.clone(),
+            consumer,
+        }))
+    }
+
+    /// Polls until it is asked to stop; asks anew where it is turned away. Answers the poller that is still
+    /// to leave its group, if there is one.
+    fn attend(&self, mut poller: Poller) -> Result<(Ended, Option<Poller>), Failure> {
+        loop {
+            let reason = match poller.run() {
+                Ok(ended) => return Ok((ended, Some(poller))),
+                Err(Failure::TurnedAway(reason)) => reason,
+                Err(failure) => return Err(failure),
+            };
+            let looks = poller.take_looks();
+            drop(poller);
+            if self.is_stopped_before_asking_again(reason) {
+                // It held nothing, so there is nothing to drain and nothing to commit.
+                return Ok((Ended { drained: true, committed: true }, None));
+            }
+            poller = self.poller(looks).map_err(|error| Failure::ForGood(error.to_string()))?;
+        }
+    }
+
+    fn is_stopped_before_asking_again(&self, reason: String) -> bool {
+        let (group, since) = (self.config.group.clone(), Instant::now());
+        tracing::warn!(group, reason, again_after = ?ASK_AGAIN, "the group turned this member away");
+        metrics::counter!("keylane_kafka_turned_away_total", "group" => group).increment(1);
+        self.health.send_replace(Health::Unassigned { since, joined: false, reason: Some(reason) });
+        while self.shared.stop_at().is_none() {
+            let left = ASK_AGAIN.saturating_sub(since.elapsed());
+            if left.is_zero() {
+                return false;
+            }
+            std::thread::park_timeout(left);
+            self.shared.turned();
+        }
+        true
+    }
+
+    /// The thread's life. A panic is a fault of the host: it is told, and the partitions are given up.
+    pub(super) fn live(self, poller: Poller, signals: Signals) {
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.attend(poller)));
+        self.shared.over.store(true, Ordering::Release);
+        let reason = match outcome {
+            Ok(Ok((ended, poller))) => {
+                // Nobody listens after a drop without stop.
+                let _unheard = signals.ended.send(ended);
+                drop(poller);
+                self.health.send_replace(Health::Stopped);
+                let _unheard = signals.left.send(());
+                return;
+            }
+            Ok(Err(failure)) => failure.to_string(),
+            Err(_) => "the polling thread panicked; see the log before this line".to_owned(),
+        };
+        tracing::error!(reason, "the consumer stopped");
+        self.health.send_replace(Health::Failed { reason });
+    }
+}

@@ -1,0 +1,29 @@
+//! Scenes that other tests play on the dev broker: no promise rests on the dev broker's word alone.
+
+use keylane_test_support::Checks;
+use tokio::runtime::Runtime;
+
+use crate::support::{Cluster, commits, leases, starts};
+
+pub fn play(checks: &mut Checks, runtime: &Runtime, cluster: &Cluster) {
+    macro_rules! scene {
+        ($($scene:path),+ $(,)?) => {
+            $(checks.run(stringify!($scene), || {
+                runtime.block_on($scene(cluster));
+                Ok(())
+            });)+
+        };
+    }
+    scene!(
+        starts::latest_is_settled_once_and_for_all_partitions,
+        starts::two_fresh_members_settle_one_start,
+        starts::a_partition_added_later_starts_at_its_beginning,
+        starts::a_timestamp_finds_the_first_record_not_older,
+        leases::an_idle_host_keeps_its_partitions,
+        leases::a_long_drain_keeps_the_proof_of_life,
+        commits::what_ended_above_the_watermark_is_not_done_again,
+        commits::a_payload_beside_another_offset_counts_for_nothing,
+        commits::the_words_of_another_product_count_for_nothing_and_are_replaced,
+        commits::a_look_tells_what_is_committed_and_what_is_behind,
+    );
+}

@@ -1,0 +1,208 @@
+//! Handlers that take their time: beside a fast one in the same host, and at the end of a host.
+
+mod on_brokers;
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use keylane_e2e::broker::{Broker, Subscription};
+use keylane_e2e::deployment::{Deployment, Part, Settings};
+use keylane_e2e::fleet::{BROKER_PROPERTIES, LIMIT, TOKEN, check_copies, until_each_reads};
+use keylane_e2e::member::Host;
+use keylane_e2e::offsets::Onlooker;
+use keylane_e2e::plain::PlainClient;
+use keylane_e2e::sqlite::Database;
+use keylane_e2e::topics::{Topics, by_key, numbered};
+use keylane_e2e::{host, usage};
+use keylane_test_support::waiting;
+use on_brokers::{Check, On, copies};
+
+const CHECKS: &[Check] = &[
+    ("a_slow_handler_beside_a_fast_one", On::Every, beside),
+    ("a_drain_longer_than_the_session_of_a_classic_group", On::Every, classic),
+    ("a_drain_longer_than_the_session_of_a_kip_848_group", On::Kafka, consumer),
+];
+
+fn main() -> ExitCode {
+    on_brokers::run("what slow handlers do to others", BROKER_PROPERTIES, CHECKS)
+}
+
+const SESSION: Duration = Duration::from_secs(6);
+
+const HANDLERS: [Part; 2] = [Part { folder: "tests/e2e/slow" }, Part { folder: "tests/e2e/fast" }];
+/// What the handlers read, and where the slow one tells what it did.
+const SLOW: &str = "slow-work";
+const FAST: &str = "fast-work";
+const SEEN: &str = "chaos-seen";
+/// Events of one key that take long: together more than three sessions.
+const SLOW_EVENTS: usize = 10;
+const SLOW_EVENT_MS: u64 = 2_000;
+/// What waits behind them, and how large each of these is: far more than the host may hold.
+const BACKLOG: usize = 1_600;
+const BACKLOG_EVENT_BYTES: usize = 64 * 1024;
+/// By how much the host may grow meanwhile: the records of a partition and its prefetch, twice that for what
+/// the allocator keeps, and the handlers' instances. The backlog is 100 MiB.
+const GROWTH_MIB: u64 = 50;
+const FAST_EVENTS: usize = 6_000;
+const FAST_PARTITIONS: i32 = 3;
+
+fn group(handler: &str, topic: &str) -> Subscription {
+    Subscription { group: format!("beside.{handler}"), topics: vec![topic.to_owned()] }
+}
+
+fn beside(bootstrap: &str) -> Result<()> {
+    let topics = Topics::new(bootstrap)?;
+    topics.create(SLOW, 1)?;
+    topics.create(FAST, FAST_PARTITIONS)?;
+    topics.create(SEEN, 1)?;
+    let session_s = u32::try_from(SESSION.as_secs())?;
+    let settings = Settings { session_s, token: Some(TOKEN.to_owned()), ..Settings::default() };
+    let deployment = Deployment::with(bootstrap, "beside", &HANDLERS, &settings)?;
+    let host = Host::of(&deployment, host::start(&deployment, "host.log")?);
+    until_each_reads(&[&host], &[8])?;
+    let (changes, before) = (host.changes()?, usage::usage(host.process.id())?);
+
+    topics.write(SLOW, 0, &slow_events())?;
+    until_done_is(&host, "slow", 1)?;
+    let fast = fast_events();
+    for (partition, records) in (0..).zip(&fast) {
+        topics.write(FAST, partition, records)?;
+    }
+    Onlooker::new(bootstrap).until_all_is_done(&[group("fast", FAST)], LIMIT)?;
+    until_done_is(&host, "fast", FAST_EVENTS)?;
+    let lag: u64 = host.partitions()?.iter().filter(|one| one.topic == FAST).filter_map(|one| one.lag).sum();
+    ensure!(lag == 0, "the fast handler has a lag of {lag}: {:?}", host.partitions()?);
+    let slow_done = host.metrics()?.sum("keylane_events_done_total", &[("handler", "slow")]);
+    ensure!(
+        slow_done < SLOW_EVENTS as f64,
+        "the fast one took as long as the slow one: {slow_done} are done"
+    );
+    check_copies(&copies(bootstrap)?, &by_key(&fast.concat()))?;
+
+    until_done_is(&host, "slow", SLOW_EVENTS + BACKLOG)?;
+    Onlooker::new(bootstrap).until_all_is_done(&[group("slow", SLOW)], LIMIT)?;
+    ensure!(host.changes()? == changes, "partitions came or went: {}", host.process.last_words());
+    let metrics = host.metrics()?;
+    for name in ["keylane_leases_expired_total", "keylane_kafka_leases_expired_total"] {
+        ensure!(metrics.sum(name, &[]) == 0.0, "{name}: {}", host.process.last_words());
+    }
+    let grown = usage::usage(host.process.id())?.rss_max_mib.saturating_sub(before.rss_mib);
+    ensure!(grown <= GROWTH_MIB, "the host grew by {grown} MiB, at rest it had {} MiB", before.rss_mib);
+    each_was_seen_once(bootstrap)?;
+    host.stop()
+}
+
+fn slow_events() -> Vec<(String, String)> {
+    let padding = "x".repeat(BACKLOG_EVENT_BYTES);
+    let slow = (0..SLOW_EVENTS).map(|number| format!("s{number} slow {SLOW_EVENT_MS}"));
+    let backlog = (0..BACKLOG).map(|number| format!("b{number} done 0\n{padding}"));
+    slow.chain(backlog).map(|value| ("one-key".to_owned(), value)).collect()
+}
+
+/// For each partition.
+fn fast_events() -> Vec<Vec<(String, String)>> {
+    let each = FAST_EVENTS / FAST_PARTITIONS as usize;
+    (0..FAST_PARTITIONS).map(|partition| numbered(&format!("{FAST}-{partition}"), 0..each, 20)).collect()
+}
+
+fn until_done_is(host: &Host, handler: &str, events: usize) -> Result<()> {
+    let mut done = 0.0;
+    let waited = waiting::until(&format!("{handler}: {events} events are done"), LIMIT, || {
+        done = host.metrics()?.sum("keylane_events_done_total", &[("handler", handler)]);
+        Ok((done >= events as f64).then_some(()))
+    });
+    waited.with_context(|| format!("{done} are; {}", host.process.last_words()))
+}
+
+/// What the slow handler tells: host, partition, offset, attempt and two times.
+fn each_was_seen_once(bootstrap: &str) -> Result<()> {
+    let told = PlainClient::new(bootstrap).read(SEEN, Onlooker::new(bootstrap).records(SEEN)?)?;
+    let mut offsets = BTreeSet::new();
+    for record in &told {
+        let words: Vec<_> = record.record.value.as_deref().unwrap_or_default().split(' ').collect();
+        let [_, _, offset, attempt, _, _] = words[..] else { anyhow::bail!("it told {record:?}") };
+        ensure!(attempt == "1", "attempt {attempt} of offset {offset}");
+        ensure!(offsets.insert(offset.to_owned()), "offset {offset} was done twice");
+    }
+    ensure!(offsets.len() == SLOW_EVENTS + BACKLOG, "{} events were done", offsets.len());
+    Ok(())
+}
+
+fn classic(bootstrap: &str) -> Result<()> {
+    long_drain(bootstrap, "drain-classic", "")
+}
+
+fn consumer(bootstrap: &str) -> Result<()> {
+    long_drain(bootstrap, "drain-consumer", "group-protocol = \"consumer\"")
+}
+
+const LASTING: [Part; 1] = [Part { folder: "tests/e2e/lasting" }];
+const LASTING_WORK: &str = "lasting-work";
+const LASTING_PARTITIONS: i32 = 2;
+/// How long the first event takes: more than two sessions.
+const LASTING_MS: u64 = 14_000;
+/// Events of a run, the first one among them.
+const LASTING_EVENTS: usize = 30;
+
+/// What waits for the host, not for the component, is not bounded by `limits.time`, and so not by the
+/// session. A newcomer wants the partitions meanwhile.
+fn long_drain(bootstrap: &str, fleet: &str, kafka: &str) -> Result<()> {
+    let topics = Topics::new(bootstrap)?;
+    topics.create(LASTING_WORK, LASTING_PARTITIONS)?;
+    let lived = leave_and_come(&topics, bootstrap, fleet, kafka);
+    topics.delete(LASTING_WORK)?;
+    lived
+}
+
+fn leave_and_come(topics: &Topics, bootstrap: &str, fleet: &str, kafka: &str) -> Result<()> {
+    let settings = Settings {
+        session_s: u32::try_from(SESSION.as_secs())?,
+        kafka: kafka.to_owned(),
+        token: Some(TOKEN.to_owned()),
+        drain_s: Some(120),
+    };
+    let place = || Deployment::with(bootstrap, fleet, &LASTING, &settings);
+    let (first, second) = (place()?, place()?);
+    let mut leaving = Host::of(&first, host::start(&first, "host.log")?);
+    until_each_reads(&[&leaving], &[4])?;
+    let last = (1..LASTING_EVENTS).map(|_| 0);
+    let records =
+        std::iter::once(LASTING_MS).chain(last).map(|ms| ("one-key".to_owned(), format!("for {ms}")));
+    topics.write(LASTING_WORK, 0, &records.collect::<Vec<_>>())?;
+    waiting::until("the first event runs", LIMIT, || {
+        Ok((leaving.metrics()?.sum("keylane_runs", &[]) > 0.0).then_some(()))
+    })?;
+
+    leaving.process.terminate()?;
+    leaving.process.until_says("draining", LIMIT)?;
+    let since = Instant::now();
+    let coming = Host::of(&second, host::start(&second, "host.log")?);
+    let nothing = "the group has given this host no partition";
+    waiting::until("the first host has ended", LIMIT, || {
+        let ended = !leaving.process.is_running()?;
+        // A host that has drained gives its partitions back a moment before it ends.
+        let taken = coming.reads().unwrap_or_default();
+        ensure!(taken.is_empty() || done(&first)? == [0], "{taken:?} were taken while the first one drained");
+        Ok(ended.then_some(()))
+    })?;
+    let took = since.elapsed();
+    ensure!(took > SESSION, "the drain took {took:?}, less than a session: that shows nothing");
+    ensure!(coming.says(nothing)? > 0, "the newcomer did not wait: {}", coming.process.last_words());
+    ensure!(leaving.process.wait(LIMIT)?.success(), "{}", leaving.process.last_words());
+    until_each_reads(&[&coming], &[4])?;
+    let group = Subscription { group: format!("{fleet}.lasting"), topics: vec![LASTING_WORK.to_owned()] };
+    Onlooker::new(bootstrap).until_all_is_done(&[group], LIMIT)?;
+    let (done, rest) = (done(&first)?, done(&second)?);
+    ensure!(done == [0], "the host that left has done {done:?}; {}", leaving.process.last_words());
+    let expected: Vec<_> = (1..i64::try_from(LASTING_EVENTS)?).collect();
+    ensure!(rest == expected, "the newcomer has done {rest:?}; {}", coming.process.last_words());
+    coming.stop()
+}
+
+/// The offsets that the handler of a host has written down, in the order in which it did.
+fn done(deployment: &Deployment) -> Result<Vec<i64>> {
+    let mut database = Database::open(&deployment.database("lasting"))?;
+    database.numbers("SELECT record_offset FROM done ORDER BY rowid")
+}
