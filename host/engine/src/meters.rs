@@ -106,11 +106,23 @@ pub(crate) struct Meters {
     pub(crate) payloads_truncated: Counter,
     pub(crate) stuck_runs: Counter,
     pub(crate) lease_expired: Counter,
+    left: bool,
 }
 
-/// A partition that is gone holds nothing.
+/// One whose owner fell: it has not said so before.
 impl Drop for Meters {
     fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+impl Meters {
+    /// The partition is given up: it holds nothing any more. Told before the wait for runs that are slow to
+    /// end, because by then another owner of it may tell of itself.
+    pub(crate) fn leave(&mut self) {
+        if std::mem::replace(&mut self.left, true) {
+            return;
+        }
         let gauges = [
             &self.watermark,
             &self.gap_records,
@@ -127,12 +139,11 @@ impl Drop for Meters {
             gauge.set(0.0);
         }
     }
-}
 
-impl Meters {
     pub(crate) fn new(handler: &str, source: &TopicPartition) -> Self {
         let labels = labels(handler, source);
         Self {
+            left: false,
             watermark: gauge!("keylane_watermark_offset", &labels),
             gap_records: gauge!("keylane_gap_records", &labels),
             gap_units: gauge!("keylane_gap_units", &labels),

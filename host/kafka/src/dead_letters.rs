@@ -102,9 +102,6 @@ impl KafkaDeadLetters {
 impl DeadLetters for KafkaDeadLetters {
     async fn bury(&self, letter: DeadLetter) -> Result<(), PublishError> {
         let _waits = self.meters.waits();
-        if letter.reason.len() > ERROR_LIMIT_BYTES {
-            self.meters.cut.increment(1);
-        }
         let record = record_of(&letter, &self.options);
         let buried = async { self.publisher.publish(record).await?.await }.await;
         if buried.is_err() {

@@ -151,12 +151,9 @@ async fn burials_are_counted() {
     let topic = cluster.topic(3).await;
     cluster.admin().ensure_dead_letter_topics(std::slice::from_ref(&topic), &options).await.unwrap();
     let graves = KafkaDeadLetters::new(KafkaPublisher::new(&cluster.config()).unwrap(), options.clone());
-    let mut long = letter(&topic, 1, Some(b"k"), None);
-    long.reason = "x".repeat(2_000);
-    graves.bury(long).await.unwrap();
+    graves.bury(letter(&topic, 1, Some(b"k"), None)).await.unwrap();
     graves.bury(letter(&topic, 2, Some(b"k"), Some(&noise(3 * 1024 * 1024)))).await.unwrap_err();
     let counted = |name| meters::count(name, &[&label]);
-    assert_eq!(counted("keylane_dead_letter_reasons_cut_total"), 1);
     assert_eq!(counted("keylane_dead_letters_refused_total"), 1);
     let waiting = || meters::gauge("keylane_dead_letters_waiting", &[&label]);
     assert_eq!(waiting(), Some(0.0));
@@ -164,13 +161,10 @@ async fn burials_are_counted() {
     let nobody = KafkaPublisher::new(&Cluster::at("127.0.0.1:1").config()).unwrap();
     let graves = KafkaDeadLetters::new(nobody, options);
     let burial = tokio::spawn(async move { graves.bury(letter(&topic, 3, Some(b"k"), None)).await });
-    let in_flight = || meters::gauge("keylane_kafka_producer_in_flight_kib", &[]);
-    until("a letter waits for the broker", || {
-        waiting() == Some(1.0) && in_flight().is_some_and(|kib| kib >= 1.0)
-    })
-    .await;
+    // The producers' own metrics have no label, and other tests have producers, too.
+    let untold = || meters::count("keylane_kafka_topics_untold_total", &[]);
+    until("a letter waits for the broker", || waiting() == Some(1.0) && untold() >= 1).await;
     assert_eq!(meters::gauge("keylane_kafka_producer_in_flight_kib_max", &[]), Some(32.0 * 1024.0));
-    assert!(meters::count("keylane_kafka_topics_untold_total", &[]) >= 1);
     burial.abort();
     until("nothing waits any more", || waiting() == Some(0.0)).await;
 }

@@ -9,9 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use keylane_engine::{Assignment, Inbox, Owners};
-use keylane_kafka::{Intake, Lost, Start};
+use keylane_kafka::{Health, Intake, Lost, Start};
 use support::topics::cut_before_it_was_read;
-use support::{Cluster, Recorder, consumer, meters, unique, until, until_assigned};
+use support::{Cluster, Recorder, consumer, meters, unique, until, until_assigned, until_health};
+use tracing::field::{Field, Visit};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 const LIMIT: Duration = Duration::from_secs(5);
 
@@ -53,6 +56,51 @@ impl Owners for Hanging {
         }
         self.owners.assign(assignment)
     }
+}
+
+/// A fault of the polling thread in the midst of a revocation: where it writes that to the log.
+struct Trap {
+    group: String,
+}
+
+impl<S: tracing::Subscriber> Layer<S> for Trap {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        let mut told = Told::default();
+        event.record(&mut told);
+        assert!(!(told.is_revocation && told.group == self.group), "on purpose");
+    }
+}
+
+#[derive(Default)]
+struct Told {
+    is_revocation: bool,
+    group: String,
+}
+
+impl Visit for Told {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "group" {
+            value.clone_into(&mut self.group);
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        self.is_revocation |= field.name() == "message" && format!("{value:?}") == "revoked";
+    }
+}
+
+/// Nothing is answered then, and still its end is told, and the other member gets everything.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thread_that_falls_says_so_and_leaves() {
+    let cluster = Cluster::start().await;
+    let config = consumer(&unique("group"), &cluster.topic(2).await, Start::Earliest);
+    tracing_subscriber::registry().with(Trap { group: config.group.clone() }).init();
+    let falling = cluster.intake(config.clone(), &Recorder::new());
+    until_assigned(&falling, 2).await;
+    let other = cluster.intake(config, &Recorder::new());
+    let falls = |health: &Health| matches!(health, Health::Failed { .. });
+    until_health(&mut falling.health(), "the fall is told", falls).await;
+    until_assigned(&other, 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

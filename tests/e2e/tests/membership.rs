@@ -174,7 +174,14 @@ fn doubled(bootstrap: &str) -> Result<()> {
     traffic.write()?;
     traffic.check(bootstrap, &fleet)?;
     until_each_reads(&[&former], &[12])?;
-    former.stop()
+    ensure!(newcomer.partitions()?.is_empty(), "the status of one that was turned away");
+    newcomer.stop()?;
+    let mut next = fleet.start(&kafka)?;
+    next.process.until_says("the group turned this member away", LIMIT)?;
+    next.until_ready_is(503, "another live member has the same `instance`")?;
+    former.stop()?;
+    until_each_reads(&[&next], &[12])?;
+    next.stop()
 }
 
 fn standby_classic(bootstrap: &str) -> Result<()> {

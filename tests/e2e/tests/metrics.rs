@@ -203,7 +203,8 @@ fn the_values_follow_from_the_traffic() -> Result<()> {
     scene.until_at_rest()?;
     let waiting = behind_the_trap();
     scene.until("the lag is known", |metrics| {
-        metrics.sum("keylane_lag_records", &[("handler", "parking")]) == (EVENTS - TRAP) as f64
+        let lag = |handler| metrics.sum("keylane_lag_records", &[("handler", handler)]);
+        lag("parking") == (EVENTS - TRAP) as f64 && lag("recorder") == 0.0 && lag("burying") == 0.0
     })?;
     let metrics = scene.host.metrics()?;
     let fast = FAST_EVENTS * usize::try_from(FAST_PARTITIONS)?;

@@ -45,7 +45,7 @@ const BACKLOG_EVENT_BYTES: usize = 64 * 1024;
 /// By how much the host may grow meanwhile: the records of a partition and its prefetch, twice that for what
 /// the allocator keeps, and the handlers' instances. The backlog is 100 MiB.
 const GROWTH_MIB: u64 = 50;
-const FAST_EVENTS: usize = 6_000;
+const FAST_EVENTS: usize = 900;
 const FAST_PARTITIONS: i32 = 3;
 
 fn group(handler: &str, topic: &str) -> Subscription {
@@ -141,8 +141,9 @@ fn consumer(bootstrap: &str) -> Result<()> {
 const LASTING: [Part; 1] = [Part { folder: "tests/e2e/lasting" }];
 const LASTING_WORK: &str = "lasting-work";
 const LASTING_PARTITIONS: i32 = 2;
-/// How long the first event takes: more than two sessions.
-const LASTING_MS: u64 = 14_000;
+/// How long the first event takes: more than four sessions, since a newcomer must start meanwhile and then
+/// says only after ten seconds that it has no partition.
+const LASTING_MS: u64 = 28_000;
 /// Events of a run, the first one among them.
 const LASTING_EVENTS: usize = 30;
 

@@ -66,7 +66,7 @@ pub fn kafka_tool(
         Err(error) => {
             child.kill()?;
             child.wait()?;
-            return Err(error.context(read(&mut err)?));
+            return Err(error.context(format!("{name} said: {}", read(&mut err)?)));
         }
     };
     Ok(ToolOutput { ok: status.success(), stdout: read(&mut out)?, stderr: read(&mut err)? })

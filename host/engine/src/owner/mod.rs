@@ -138,6 +138,7 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
     /// does not yield, no letter is sent.
     async fn reap(mut self) {
         self.intake.stop.store(true, Ordering::Release);
+        self.meters.leave();
         tokio::join!(self.runs.shutdown(), self.burials.shutdown());
     }
 

@@ -1,8 +1,8 @@
 //! What the tests share: a runner that answers by an event's value, letters, a clock, and an engine.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +15,9 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 pub const TOPIC: TopicId = TopicId::new([9; 16]);
+
+/// The longest that anything takes by the clock on the wall.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Answers by the event's value: `retry`, `retry-once` (its first attempt), `reject`, `undeliverable`,
 /// `effects`, `panic`, `panic-beside` (a `block`), `wait` (for a permit of the gate), `slow` (10 ms), `block`
@@ -47,18 +50,20 @@ impl Gate {
     }
 }
 
-/// Where a thread waits for the test, and the test for it.
-pub struct Block(Barrier);
-
-impl Default for Block {
-    fn default() -> Self {
-        Self(Barrier::new(2))
-    }
-}
+/// Where a thread waits for the test; not for ever, or a test that failed would not end.
+#[derive(Default)]
+pub struct Block(AtomicBool);
 
 impl Block {
-    pub fn wait(&self) {
-        self.0.wait();
+    pub fn open(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    fn wait(&self) {
+        let begun = std::time::Instant::now();
+        while !self.0.load(Ordering::SeqCst) && begun.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 
@@ -128,11 +133,13 @@ impl Runner for Scripted {
     }
 }
 
-/// Refuses the first letters, then keeps them.
+/// Refuses the first letters, then keeps them; the one with the key `blocking` blocks its thread.
 #[derive(Default)]
 pub struct Letters {
     pub refuse: AtomicUsize,
     pub kept: Mutex<Vec<DeadLetter>>,
+    pub blocked: AtomicBool,
+    pub unblock: Block,
 }
 
 impl DeadLetters for Letters {
@@ -141,6 +148,10 @@ impl DeadLetters for Letters {
         if refusals > 0 {
             self.refuse.store(refusals - 1, Ordering::SeqCst);
             return Err(PublishError { topic: "dlq".into(), reason: "on purpose".into(), can_retry: true });
+        }
+        if letter.event.key.as_deref() == Some(b"blocking") {
+            self.blocked.store(true, Ordering::SeqCst);
+            tokio::task::block_in_place(|| self.unblock.wait());
         }
         self.kept.lock().unwrap().push(letter);
         Ok(())
@@ -236,9 +247,10 @@ impl Bench {
     }
 
     pub async fn until(&self, what: &str, holds: impl Fn() -> bool) {
-        let begun = Instant::now();
+        let (begun, really) = (Instant::now(), std::time::Instant::now());
         while !holds() {
-            assert!(begun.elapsed() < Duration::from_secs(7_200), "never: {what}; seen {:?}", self.seen());
+            let is_over = begun.elapsed() >= Duration::from_secs(7_200) || really.elapsed() >= PATIENCE;
+            assert!(!is_over, "never: {what}; seen {:?}", self.seen());
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }

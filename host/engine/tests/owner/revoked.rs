@@ -91,9 +91,24 @@ async fn a_partition_whose_owner_fell_is_gone_only_when_its_runs_are() {
     let parting = inbox.part();
     a_while().await;
     let gone_before = parting.is_gone();
-    // First of all: a thread that is blocked for ever would keep the test from its end.
-    bench.runner.unblock.wait();
+    bench.runner.unblock.open();
     assert!(!gone_before, "a run of it was out");
+    bench.until("gone", || parting.is_gone()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_partition_whose_owner_fell_is_gone_only_when_its_letters_are() {
+    let bench = Bench::new(options());
+    let inbox = bench.assign(0);
+    deliver(&inbox, [event(0, "blocking", "reject"), event(1, "b", "panic-beside")]);
+    bench.until("a letter is on its way", || bench.letters.blocked.load(Ordering::SeqCst)).await;
+    bench.runner.blocks.add_permits(1);
+    bench.until("faulted", || inbox.ownership() == Ownership::Faulted).await;
+    let parting = inbox.part();
+    a_while().await;
+    let gone_before = parting.is_gone();
+    bench.letters.unblock.open();
+    assert!(!gone_before, "a letter of it was on its way");
     bench.until("gone", || parting.is_gone()).await;
 }
 
@@ -110,7 +125,7 @@ async fn a_lost_partition_buries_nothing_while_a_run_of_it_is_still_out() {
     // The letter was due again long ago.
     a_while().await;
     let buried = bench.letters.kept.lock().unwrap().len();
-    bench.runner.unblock.wait();
+    bench.runner.unblock.open();
     assert_eq!(buried, 0);
     bench.until("gone", || parting.is_gone()).await;
 }

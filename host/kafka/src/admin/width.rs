@@ -41,7 +41,8 @@ impl Admin {
     async fn widen(&self, topic: &Topic, source: &Topic) -> Result<i32, KafkaError> {
         let needed = source.partitions;
         let refused = self.add_partitions(&topic.name, needed).await.err();
-        // Another host may have done the same at the same time, which a broker refuses as well.
+        // Another host may have done the same at the same time, which a broker refuses as well; others may not
+        // show it yet.
         let until = Instant::now() + CREATE_LIMIT;
         loop {
             let found = self.find_topics(std::slice::from_ref(&topic.name)).await?;
@@ -58,14 +59,15 @@ impl Admin {
                 }
                 return Ok(partitions);
             }
-            if let Some(error) = &refused {
-                return Err(too_narrow(topic, source, refusal(error)));
+            let unseen = || ("it was given them, but the brokers do not show them yet".to_owned(), true);
+            let is_over = Instant::now() >= until;
+            match &refused {
+                Some(error) if is_over || !is_as_wide(error) => {
+                    return Err(too_narrow(topic, source, refusal(error)));
+                }
+                None if is_over => return Err(too_narrow(topic, source, unseen())),
+                _ => tokio::time::sleep(APPEARS_EVERY).await,
             }
-            if Instant::now() >= until {
-                let reason = "it was given them, but the brokers do not show them yet";
-                return Err(too_narrow(topic, source, (reason.to_owned(), true)));
-            }
-            tokio::time::sleep(APPEARS_EVERY).await;
         }
     }
 
@@ -80,6 +82,11 @@ impl Admin {
         let refusal = results?.into_iter().find_map(Result::err);
         refusal.map_or(Ok(()), |(_, code)| Err(ClientError::AdminOp(code)))
     }
+}
+
+/// Whether the broker says that the topic has as many partitions already, or more.
+fn is_as_wide(error: &ClientError) -> bool {
+    matches!(error, ClientError::AdminOp(Code::InvalidPartitions))
 }
 
 /// What the broker said, and whether it may say otherwise without anybody changing anything.

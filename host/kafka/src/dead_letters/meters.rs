@@ -6,24 +6,17 @@ use metrics::{Counter, Gauge, counter, gauge};
 const WAITING: &str = "keylane_dead_letters_waiting";
 /// Letters that a broker refused or did not acknowledge in time; each is tried again.
 const REFUSED: &str = "keylane_dead_letters_refused_total";
-/// Letters whose reason was longer than [`ERROR_LIMIT_BYTES`](super::ERROR_LIMIT_BYTES).
-const CUT: &str = "keylane_dead_letter_reasons_cut_total";
 
 #[derive(Clone)]
 pub(super) struct Meters {
     waiting: Gauge,
     pub(super) refused: Counter,
-    pub(super) cut: Counter,
 }
 
 impl Meters {
     pub(super) fn new(handler: &str) -> Self {
         let labels = [("handler", handler.to_owned())];
-        Self {
-            waiting: gauge!(WAITING, &labels),
-            refused: counter!(REFUSED, &labels),
-            cut: counter!(CUT, &labels),
-        }
+        Self { waiting: gauge!(WAITING, &labels), refused: counter!(REFUSED, &labels) }
     }
 
     /// One letter more, until what is answered is dropped, be the burial done or broken off.

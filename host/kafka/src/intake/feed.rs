@@ -108,10 +108,6 @@ impl Feed {
             Ownership::Expired => return 0,
             _ => {}
         }
-        // A change of the group that came with the change of the position has been answered by now.
-        if let Some(loss) = self.loss.take() {
-            loss.tell(&self.partition);
-        }
         if !self.inbox.has_room() {
             return 0;
         }
@@ -129,6 +125,9 @@ impl Feed {
         match self.inbox.deliver(Delivery { events, next }) {
             Ok(()) => {
                 self.told_next = next;
+                if let Some(loss) = self.loss.take() {
+                    loss.tell(&self.partition);
+                }
                 records
             }
             Err(refused) => {
@@ -187,7 +186,7 @@ impl Feed {
     }
 
     /// Reads on from `next` with a new queue. The owner goes on: it learns that nothing below will come, and
-    /// what was lost there is told when the partition is served next.
+    /// what was lost there is told with the next delivery.
     pub(super) fn read_on(&mut self, queue: PartitionQueue<Group>, next: i64, loss: Option<Loss>) {
         self.queue = Some(queue);
         self.next = next;

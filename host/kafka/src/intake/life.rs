@@ -17,7 +17,7 @@ use tokio::sync::{oneshot, watch};
 use super::commits::Committer;
 use super::group::Group;
 use super::look::Looks;
-use super::lookout::Lookout;
+use super::lookout::{Lookout, SAY_UNASSIGNED_EVERY};
 use super::poller::{Failure, Parts, Poller};
 use super::shared::Shared;
 use super::topics::TopicWatch;
@@ -42,6 +42,30 @@ pub(super) struct Signals {
     pub(super) left: oneshot::Sender<()>,
 }
 
+/// A member that the group does not let in.
+struct TurnedAway {
+    since: Instant,
+    /// When that was said last.
+    said_at: Option<Instant>,
+}
+
+impl TurnedAway {
+    fn now() -> Self {
+        Self { since: Instant::now(), said_at: None }
+    }
+
+    /// Counts it, and says it the first time and then now and then.
+    fn tell(&mut self, group: &str, reason: &str) {
+        metrics::counter!("keylane_kafka_turned_away_total", "group" => group.to_owned()).increment(1);
+        if self.said_at.is_some_and(|said_at| said_at.elapsed() < SAY_UNASSIGNED_EVERY) {
+            return;
+        }
+        self.said_at = Some(Instant::now());
+        let for_s = self.since.elapsed().as_secs();
+        tracing::warn!(group, reason, for_s, "the group turned this member away; it asks again");
+    }
+}
+
 /// What a polling thread is made from, as often as it takes.
 pub(super) struct Making {
     pub(super) kafka: KafkaConfig,
@@ -55,7 +79,12 @@ pub(super) struct Making {
 impl Making {
     /// A member that asks to be let into its group.
     pub(super) fn poller(&self, looks: Looks) -> Result<Poller, KafkaError> {
-        let Self { kafka, config, health, owners, clock, shared } = self;
+        let lookout = Lookout::new(self.health.clone(), &self.kafka.bootstrap, &self.config);
+        self.poller_with(lookout, looks)
+    }
+
+    fn poller_with(&self, lookout: Lookout, looks: Looks) -> Result<Poller, KafkaError> {
+        let Self { kafka, config, health: _, owners, clock, shared } = self;
         let client = |reason: String| KafkaError::Client { bootstrap: kafka.bootstrap.clone(), reason };
         let no_memory = || client("no memory for a queue".to_owned());
         let ring = || {
@@ -78,7 +107,7 @@ impl Making {
         Ok(Poller::new(Parts {
             commits: Committer::new(commits, consumer.clone(), group, interval, lease),
             topics,
-            lookout: Lookout::new(health.clone(), &kafka.bootstrap, config),
+            lookout,
             owners: owners.clone(),
             config: config.clone(),
             shared: shared.clone(),
@@ -88,50 +117,56 @@ impl Making {
         }))
     }
 
-    /// Polls until it is asked to stop; asks anew where it is turned away. Answers the poller that is still
-    /// to leave its group, if there is one.
-    fn attend(&self, mut poller: Poller) -> Result<(Ended, Option<Poller>), Failure> {
-        loop {
+    /// Polls until it is asked to stop; asks anew where it is turned away. Whatever the end is, the poller is
+    /// left where it was: its own end may take long, and is not to come before the word about it.
+    fn attend(&self, place: &mut Option<Poller>) -> Result<Ended, Failure> {
+        let mut turned_away: Option<TurnedAway> = None;
+        while let Some(poller) = place.as_mut() {
             let reason = match poller.run() {
-                Ok(ended) => return Ok((ended, Some(poller))),
                 Err(Failure::TurnedAway(reason)) => reason,
-                Err(failure) => return Err(failure),
+                ended => return ended,
             };
-            let looks = poller.take_looks();
-            drop(poller);
-            if self.is_stopped_before_asking_again(reason) {
-                // It held nothing, so there is nothing to drain and nothing to commit.
-                return Ok((Ended { drained: true, committed: true }, None));
+            let (looks, is_idle) = (poller.take_looks(), poller.feeds.is_empty());
+            *place = None;
+            let turned_away = turned_away.get_or_insert_with(TurnedAway::now);
+            turned_away.tell(&self.config.group, &reason);
+            let since = turned_away.since;
+            if !self.may_ask_again(since, &reason) {
+                return Ok(Ended { drained: is_idle, committed: is_idle });
             }
-            poller = self.poller(looks).map_err(|error| Failure::ForGood(error.to_string()))?;
+            let lookout = Lookout::new(self.health.clone(), &self.kafka.bootstrap, &self.config);
+            let poller = self.poller_with(lookout.turned_away(since, reason), looks);
+            *place = Some(poller.map_err(|error| Failure::ForGood(error.to_string()))?);
         }
+        Ok(Ended::default())
     }
 
-    fn is_stopped_before_asking_again(&self, reason: String) -> bool {
-        let (group, since) = (self.config.group.clone(), Instant::now());
-        tracing::warn!(group, reason, again_after = ?ASK_AGAIN, "the group turned this member away");
-        metrics::counter!("keylane_kafka_turned_away_total", "group" => group).increment(1);
-        self.health.send_replace(Health::Unassigned { since, joined: false, reason: Some(reason) });
+    /// Waits until it is time to ask again. Answers whether nobody wants the thread to stop.
+    fn may_ask_again(&self, since: Instant, reason: &str) -> bool {
+        let reason = Some(reason.to_owned());
+        self.health.send_replace(Health::Unassigned { since, joined: false, reason });
+        let until = Instant::now() + ASK_AGAIN;
         while self.shared.stop_at().is_none() {
-            let left = ASK_AGAIN.saturating_sub(since.elapsed());
+            let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return false;
+                return true;
             }
             std::thread::park_timeout(left);
             self.shared.turned();
         }
-        true
+        false
     }
 
     /// The thread's life. A panic is a fault of the host: it is told, and the partitions are given up.
     pub(super) fn live(self, poller: Poller, signals: Signals) {
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.attend(poller)));
+        let mut place = Some(poller);
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.attend(&mut place)));
         self.shared.over.store(true, Ordering::Release);
         let reason = match outcome {
-            Ok(Ok((ended, poller))) => {
+            Ok(Ok(ended)) => {
                 // Nobody listens after a drop without stop.
                 let _unheard = signals.ended.send(ended);
-                drop(poller);
+                drop(place);
                 self.health.send_replace(Health::Stopped);
                 let _unheard = signals.left.send(());
                 return;

@@ -20,7 +20,7 @@ const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// Time between two lines on unreachable brokers.
 const SAY_UNREACHABLE_EVERY: Duration = Duration::from_secs(5);
 /// Time between two lines on a missing assignment.
-const SAY_UNASSIGNED_EVERY: Duration = Duration::from_secs(30);
+pub(super) const SAY_UNASSIGNED_EVERY: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -76,6 +76,16 @@ impl Lookout {
             reason: None,
             spoke: false,
         }
+    }
+
+    /// One that knows from the former client that the group lets nobody of this name in, and since when.
+    /// Its successor says so again if it must; here it is only kept.
+    pub(super) fn turned_away(mut self, since: Instant, reason: String) -> Self {
+        self.phase = Phase::Unassigned;
+        self.since = since;
+        self.reason = Some(reason);
+        self.next_word = Instant::now() + SAY_UNASSIGNED_EVERY;
+        self
     }
 
     /// Looks, if it is time.

@@ -1,6 +1,6 @@
 //! What an intake's handle, its polling thread and its watchdog share.
 //!
-//! Who owns: all of them together. Who waits: nobody for longer than one assignment takes. Who wakes: the
+//! Who owns: all of them together. Who waits: nobody for longer than one write to memory. Who wakes: the
 //! [`Doorbell`], the polling thread.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};

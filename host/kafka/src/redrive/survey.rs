@@ -86,7 +86,13 @@ impl Part {
             reason: format!("{reason}: {}", self.topic),
             can_retry,
         };
-        match (reader.topic_id(&self.topic)?, &self.id) {
+        let id = match reader.topic_id(&self.topic) {
+            Err(KafkaError::MissingTopics { .. }) => {
+                return Err(failed("the dead-letter topic was deleted, or is being made again", true));
+            }
+            id => id?,
+        };
+        match (id, &self.id) {
             (Some(now), Some(before)) if now == *before => Ok(now),
             (Some(_), Some(_)) => {
                 Err(failed("the dead-letter topic was deleted and made again meanwhile", true))

@@ -82,7 +82,11 @@ fn conflict(one: &Streams<'_>, other: &Streams<'_>) -> Option<(String, String)> 
             "the dead letters of {file} and of {theirs} go to one topic, {topic:?}: whoever redrives those of one \
              meets those of the other"
         );
-        return Some((problem, format!("in one of the two, {NAME_ANOTHER}")));
+        let hint = format!(
+            "redrive what lies there, each handler's with a host file that names it alone; then, in one of the \
+             two, {NAME_ANOTHER}"
+        );
+        return Some((problem, hint));
     }
     if let Some(topic) = one.letters.intersection(&other.retries).next() {
         let problem = format!(

@@ -71,7 +71,7 @@ fn letters_of_two_handlers_in_one_topic() {
         "the dead letters of one.toml and of two.toml go to one topic, \"graves\": whoever redrives those of \
          one meets those of the other"
     );
-    assert!(hint.starts_with("in one of the two, name another `dead-letters.topic`, or none"), "{hint}");
+    assert!(hint.contains("in one of the two, name another `dead-letters.topic`, or none"), "{hint}");
     // The name that keylane gives counts as well.
     let named = said(&[("one", reads("[\"tasks\"]")), ("two", buries("[\"orders\"]", "tasks.one.dlq"))]);
     assert!(named.unwrap().0.contains("\"tasks.one.dlq\""));

@@ -1,6 +1,7 @@
 //! Who passes the gate, and how many at once.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
@@ -84,9 +85,12 @@ fn what_is_behind_the_gate_and_what_is_refused_is_measured() {
             let address = gated(latch.clone()).await;
             assert!(asked(address, "wrong").await.contains(" 401 "));
             let waiting: Vec<_> = (0..REQUESTS_MAX).map(|_| tokio::spawn(asked(address, TOKEN))).collect();
-            while !shows(&format!("keylane_admin_requests {REQUESTS_MAX}")) {
-                tokio::task::yield_now().await;
-            }
+            let all_wait = async {
+                while !shows(&format!("keylane_admin_requests {REQUESTS_MAX}")) {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(40), all_wait).await.unwrap();
             assert!(asked(address, TOKEN).await.contains(" 503 "));
             latch.add_permits(1);
             for answer in waiting {
