@@ -54,6 +54,14 @@ impl FaultLog {
         }
     }
 
+    /// Whether a broker was away at any time of this deed's latest occurrence.
+    #[must_use]
+    pub fn is_amid_a_brokers_death(&self, deed: Deed) -> bool {
+        let Some(of) = self.entries.iter().rev().find(|entry| entry.deed == deed) else { return false };
+        let overlaps = |entry: &Entry| entry.from_ms <= of.until_ms && of.from_ms <= entry.until_ms;
+        self.entries.iter().any(|entry| matches!(entry.deed, Deed::KilledBroker(_)) && overlaps(entry))
+    }
+
     /// Something happened at one moment, now.
     pub fn happens(&mut self, deed: Deed) {
         self.begins(deed);
@@ -64,6 +72,20 @@ impl FaultLog {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_brokers_death_counts_while_it_lasts() {
+        let with = |from_ms, until_ms| FaultLog {
+            entries: vec![
+                Entry { deed: Deed::EndedHost(1), from_ms: 10, until_ms: 20 },
+                Entry { deed: Deed::KilledBroker(2), from_ms, until_ms },
+            ],
+        };
+        let amid = |from_ms, until_ms| with(from_ms, until_ms).is_amid_a_brokers_death(Deed::EndedHost(1));
+        assert!(amid(5, 10) && amid(20, u64::MAX) && amid(12, 13));
+        assert!(!amid(0, 9) && !amid(21, u64::MAX));
+        assert!(!with(5, 30).is_amid_a_brokers_death(Deed::EndedHost(2)), "another host's end");
+    }
 
     #[test]
     fn what_is_over_has_an_end() {

@@ -195,9 +195,15 @@ impl Player<'_> {
                 self.leaving.push(leaving);
                 continue;
             };
-            self.stage.log.ends(Deed::EndedHost(leaving.number));
-            if !status.success() {
-                self.findings.push(format!("host {} ended with {status} after SIGTERM", leaving.number));
+            let (number, deed) = (leaving.number, Deed::EndedHost(leaving.number));
+            self.stage.log.ends(deed);
+            // It says so itself when its last progress is not committed, as it may be without a coordinator.
+            if status.code() == Some(1) && self.stage.log.is_amid_a_brokers_death(deed) {
+                say(&format!(
+                    "    host {number} left amid a broker's death, its last progress not committed"
+                ));
+            } else if !status.success() {
+                self.findings.push(format!("host {number} ended with {status} after SIGTERM"));
             }
             if let Some(away_ms) = leaving.away_ms {
                 self.later(away_ms, Act::StartHost(leaving.slot));
