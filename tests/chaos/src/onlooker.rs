@@ -17,8 +17,6 @@ use crate::fleet::GROUP;
 
 /// How long one answer may take.
 pub const ANSWER_LIMIT: Duration = Duration::from_secs(15);
-/// How long something is asked for again while brokers are away.
-const ASK_LIMIT: Duration = Duration::from_secs(60);
 /// Where groups keep their offsets.
 const OFFSETS: &str = "__consumer_offsets";
 
@@ -55,24 +53,19 @@ impl Onlooker {
         })
     }
 
-    /// Gives a topic more partitions: so many in all. A broker that dies meanwhile may have done it without
-    /// an answer, so it is looked at before it is asked again.
+    /// Answers whether a topic has so many partitions, and asks for them if it has not. A broker that dies
+    /// meanwhile may add them without an answer, and one that is away may keep the others from adding any.
     ///
     /// # Errors
-    /// When the topic has not got them within the limit, with the brokers' last word.
-    pub fn add_partitions(&self, topic: &str, partitions: i32) -> Result<()> {
+    /// When the number is none.
+    pub fn has_or_gets_partitions(&self, topic: &str, partitions: i32) -> Result<bool> {
         let wanted = NewPartitions::new(topic, usize::try_from(partitions)?);
-        let mut last_word = String::new();
-        let got = waiting::until(&format!("{topic} has {partitions} partitions"), ASK_LIMIT, || {
-            let has = |leaders: BTreeMap<i32, i32>| leaders.len() >= wanted.new_partition_count;
-            if self.leaders(topic).is_ok_and(has) {
-                return Ok(Some(()));
-            }
-            last_word =
-                format!("{:?}", self.runtime.block_on(self.admin.create_partitions([&wanted], &options())));
-            Ok(None)
-        });
-        got.with_context(|| last_word)
+        if self.leaders(topic).is_ok_and(|leaders| leaders.len() >= wanted.new_partition_count) {
+            return Ok(true);
+        }
+        // The next look tells whether it was done, whatever the answer is.
+        let _answer = self.runtime.block_on(self.admin.create_partitions([&wanted], &options()));
+        Ok(false)
     }
 
     /// Waits until each broker knows these topics: what one broker has made, another may learn later.

@@ -16,6 +16,9 @@ use crate::traffic::{self, Acknowledged};
 /// Time between two looks at what is due.
 const TICK: Duration = Duration::from_millis(50);
 
+/// Time until a look whether partitions were added, and another try if not. A broker comes back meanwhile.
+const ADD_AGAIN_MS: u64 = 500;
+
 /// What a round was.
 pub struct Played {
     /// What was written.
@@ -168,7 +171,8 @@ impl Player<'_> {
                 let restart = self.stage.cluster.restart(broker);
                 self.broker = Some(Broker::Starting(broker, std::thread::spawn(restart)));
             }
-            Act::AddPartitions => self.stage.add_partitions(self.sampler)?,
+            Act::AddPartitions if self.stage.add_partitions(self.sampler)? => {}
+            Act::AddPartitions => self.later(ADD_AGAIN_MS, act),
         }
         Ok(())
     }

@@ -112,19 +112,22 @@ impl Stage {
         Ok(())
     }
 
-    /// Adds partitions to the input, unless it has very many already.
+    /// Adds partitions to the input, unless it has very many already. Answers whether that is done.
     ///
     /// # Errors
-    /// When the brokers refuse.
-    pub fn add_partitions(&mut self, sampler: &Sampler) -> Result<()> {
+    /// When their number is none.
+    pub fn add_partitions(&mut self, sampler: &Sampler) -> Result<bool> {
         let partitions = (self.partitions + ADDED).min(PARTITIONS_MAX);
-        if partitions > self.partitions {
-            self.onlooker.add_partitions(INPUT, partitions)?;
+        if partitions == self.partitions {
+            return Ok(true);
+        }
+        let has = self.onlooker.has_or_gets_partitions(INPUT, partitions)?;
+        if has {
             self.partitions = partitions;
             sampler.has_partitions(partitions);
             self.log.happens(Deed::AddedPartitions(partitions));
         }
-        Ok(())
+        Ok(has)
     }
 
     /// Plays one round and gathers what it left behind.
