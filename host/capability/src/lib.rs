@@ -17,7 +17,6 @@ pub mod bindings;
 mod all;
 mod capability;
 mod clock;
-mod counted;
 mod error;
 mod limits;
 mod logging;

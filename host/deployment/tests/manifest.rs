@@ -16,62 +16,7 @@ const SMALLEST: &str = r#"
     topics = ["task-lifecycle"]
 "#;
 
-const FULL: &str = r#"
-    name = "accounting"
-    component = "build/accounting.wasm"
-
-    [subscribe]
-    topics = ["task-lifecycle", "accounting-commands"]
-    events = ["task.assigned", "task.completed"]
-    type-header = "kind"
-    untyped = "dead-letter"
-    start = 2026-03-01T00:00:00Z
-    lost = "go-on"
-
-    [delivery]
-    order = "key"
-    null-keys = "ordered"
-    attempts = 7
-    backoff = "10ms"
-    backoff-max = "2m"
-    max-age = "1h"
-    then = "dead-letter"
-    [delivery.caps]
-    retry = 6
-    trap = 1
-    timeout = 2
-    memory = 7
-    effects = 50
-    [delivery.flood]
-    share = 20
-    events = 30
-
-    [dead-letters]
-    topic = "graveyard"
-    headers = "spring"
-
-    [grants.sql.ledger]
-    access = "write"
-    migrations = "migrations"
-    rows-max = 5
-    [grants.producer]
-    topics = ["payouts"]
-    records-max = 7
-    [grants.mail]
-    from = "Payroll <payroll@example.org>"
-    mails-max = 9
-    [grants.logging]
-
-    [limits]
-    memory = "16MiB"
-    table-elements = 11
-    time = "250ms"
-    host-call = "3s"
-    concurrency = 4
-    run-events = 13
-    slice = "20ms"
-    stuck-after = "90s"
-"#;
+const FULL: &str = include_str!("full.toml");
 
 fn read(text: &str) -> Result<Manifest, DeploymentError> {
     Manifest::from_document(&Document::from_text(Path::new("handlers/h/handler.toml"), text))

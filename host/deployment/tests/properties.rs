@@ -9,60 +9,13 @@ use std::time::Duration;
 use keylane_deployment::{
     DeploymentError, Document, Manifest, Place, Start, Then, Untyped, name_problem, topic_problem,
 };
+use keylane_test_support::FullDocument;
 use proptest::prelude::*;
 use proptest::sample::select;
 
 /// Every key once, one a line.
-const FULL: &str = r#"name = "accounting"
-component = "build/accounting.wasm"
-[subscribe]
-topics = ["task-lifecycle", "accounting-commands"]
-events = ["task.assigned", "task.completed"]
-type-header = "kind"
-untyped = "dead-letter"
-start = 2026-03-01T00:00:00Z
-lost = "go-on"
-[delivery]
-order = "key"
-null-keys = "ordered"
-attempts = 7
-backoff = "10ms"
-backoff-max = "2m"
-max-age = "1h"
-then = "dead-letter"
-[delivery.caps]
-retry = 6
-trap = 1
-timeout = 2
-memory = 7
-effects = 50
-[delivery.flood]
-share = 20
-events = 30
-[dead-letters]
-topic = "graveyard"
-headers = "spring"
-[grants.sql.ledger]
-access = "write"
-migrations = "migrations"
-rows-max = 5
-[grants.producer]
-topics = ["payouts"]
-records-max = 7
-[grants.mail]
-from = "Payroll <payroll@example.org>"
-mails-max = 9
-[grants.logging]
-[limits]
-memory = "16MiB"
-table-elements = 11
-time = "250ms"
-host-call = "3s"
-concurrency = 4
-run-events = 13
-slice = "20ms"
-stuck-after = "90s"
-"#;
+const FULL: &str = include_str!("full.toml");
+const DOCUMENT: FullDocument = FullDocument(FULL);
 
 /// Values of every kind, and the extreme ones of each.
 const VALUES: &[&str] = &[
@@ -250,25 +203,6 @@ fn limits(manifest: &Manifest) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// The lines of [`FULL`] that are keys: which line, from 0, the path of the key, and the key itself.
-fn keys() -> Vec<(usize, String, &'static str)> {
-    let mut table = String::new();
-    let mut keys = Vec::new();
-    for (at, line) in FULL.lines().enumerate() {
-        match line.split_once(" = ") {
-            Some((key, _)) => keys.push((at, format!("{table}{key}"), key)),
-            None => table = format!("{}.", line.trim_matches(['[', ']'])),
-        }
-    }
-    keys
-}
-
-/// [`FULL`] with one of its lines replaced.
-fn with_line(at: usize, line: &str) -> String {
-    let lines = FULL.lines().enumerate().map(|(here, own)| if here == at { line } else { own });
-    lines.collect::<Vec<_>>().join("\n")
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
@@ -286,11 +220,11 @@ proptest! {
     }
 
     #[test]
-    fn a_key_that_is_renamed_is_named(key in select(keys()), end in "[a-z`\"-]{1,4}") {
+    fn a_key_that_is_renamed_is_named(key in select(DOCUMENT.keys()), end in "[a-z`\"-]{1,4}") {
         let (at, path, key) = key;
         let value = FULL.lines().nth(at).unwrap().split_once(" = ").unwrap().1;
         let renamed = format!("{key}{end}");
-        let error = judge(&with_line(at, &format!("'{renamed}' = {value}")))?.unwrap();
+        let error = judge(&DOCUMENT.with_line(at, &format!("'{renamed}' = {value}")))?.unwrap();
         let table = path.strip_suffix(key).unwrap().trim_end_matches('.');
         let place = place(&error).unwrap();
         let in_table = place.key.as_deref().unwrap_or_default() == table;
@@ -305,9 +239,9 @@ proptest! {
 
     #[test]
     fn any_two_values_are_bounded_or_refused(
-        one in select(keys()), other in select(keys()), values in (select(VALUES), select(VALUES)),
+        one in select(DOCUMENT.keys()), other in select(DOCUMENT.keys()), values in (select(VALUES), select(VALUES)),
     ) {
-        let text = with_line(one.0, &format!("{} = {}", one.2, values.0));
+        let text = DOCUMENT.with_line(one.0, &format!("{} = {}", one.2, values.0));
         let lines: Vec<_> = text.lines().collect();
         let changed = format!("{} = {}", other.2, values.1);
         let lines = lines.iter().enumerate().map(|(at, own)| if at == other.0 { &*changed } else { *own });
@@ -317,22 +251,24 @@ proptest! {
     #[test]
     fn what_stands_twice_is_refused(at in 0..FULL.lines().count()) {
         let line = FULL.lines().nth(at).unwrap();
-        let error = judge(&with_line(at, &format!("{line}\n{line}")))?.unwrap();
+        let error = judge(&DOCUMENT.with_line(at, &format!("{line}\n{line}")))?.unwrap();
         prop_assert!(matches!(error, DeploymentError::Syntax { .. }), "{}", error);
         prop_assert!(place(&error).unwrap().line.is_some_and(|line| line == at + 1 || line == at + 2));
     }
 
     #[test]
     fn what_is_left_out_has_a_default_or_is_missed(at in 0..FULL.lines().count()) {
-        judge(&with_line(at, ""))?;
+        judge(&DOCUMENT.with_line(at, ""))?;
     }
 }
 
 #[test]
 fn a_value_of_any_kind_is_bounded_or_refused_where_it_stands() {
-    for (at, path, key) in keys() {
+    for (at, path, key) in DOCUMENT.keys() {
         for value in VALUES {
-            let Some(error) = judge(&with_line(at, &format!("{key} = {value}"))).unwrap() else { continue };
+            let Some(error) = judge(&DOCUMENT.with_line(at, &format!("{key} = {value}"))).unwrap() else {
+                continue;
+            };
             if matches!(error, DeploymentError::Syntax { .. }) {
                 continue;
             }
@@ -341,8 +277,10 @@ fn a_value_of_any_kind_is_bounded_or_refused_where_it_stands() {
             // What contradicts another key may be said there.
             let here = named == path || named.starts_with(&format!("{path}."));
             assert_eq!(here, place.line == Some(at + 1), "{error} for line {}, {path} = {value}", at + 1);
-            let known =
-                keys().iter().any(|(_, other, _)| other == named || other.starts_with(&format!("{named}.")));
+            let known = DOCUMENT
+                .keys()
+                .iter()
+                .any(|(_, other, _)| other == named || other.starts_with(&format!("{named}.")));
             assert!(here || known, "{error} for {path} = {value}");
         }
     }

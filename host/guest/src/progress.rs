@@ -7,7 +7,7 @@ use std::collections::{HashSet, VecDeque};
 
 use futures::future::join_all;
 use keylane_capability::Delivery;
-use keylane_engine::Outcome;
+use keylane_engine::{Counted, Outcome};
 
 use crate::failure::AttemptFailure;
 
@@ -28,22 +28,6 @@ impl DeliveryMeters {
             unacknowledged: metrics::gauge!("keylane_run_deliveries_unacknowledged", "handler" => handler.clone()),
             full: metrics::counter!("keylane_run_deliveries_full_total", "handler" => handler),
         }
-    }
-}
-
-/// One delivery in the gauge; it leaves it however it ends.
-struct Counted(metrics::Gauge);
-
-impl Counted {
-    fn new(meters: &DeliveryMeters) -> Self {
-        meters.unacknowledged.increment(1.0);
-        Self(meters.unacknowledged.clone())
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.decrement(1.0);
     }
 }
 
@@ -90,7 +74,7 @@ impl Progress {
         if delivery.is_empty() {
             return self.set(index, Outcome::Done);
         }
-        let counted = Counted::new(&self.meters);
+        let counted = Counted::new(&self.meters.unacknowledged);
         self.unacknowledged.push_back(Unacknowledged { index, lane, delivery, counted });
         while self.unacknowledged.len() > UNACKNOWLEDGED_MAX {
             self.meters.full.increment(1);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic as ClientTopic, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::RDKafkaErrorCode as Code;
+use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 
 use crate::config::KafkaConfig;
 use crate::context::Listener;
@@ -21,7 +21,7 @@ pub(crate) use settings::{Settings, topic_settings};
 
 /// The longest one question to the brokers may take.
 const REQUEST_LIMIT: Duration = Duration::from_secs(3);
-/// The longest a broker may take to create topics.
+/// The longest a broker may take to create topics, or partitions of them.
 const CREATE_LIMIT: Duration = Duration::from_secs(15);
 /// Time between two looks whether a new topic is there.
 const APPEARS_EVERY: Duration = Duration::from_millis(50);
@@ -140,20 +140,11 @@ impl Admin {
     /// # Errors
     /// The first topic that was refused, or that did not appear in time.
     pub async fn create_topics(&self, topics: &[NewTopic]) -> Result<(), KafkaError> {
-        let admin: AdminClient<Listener> = self
-            .config
-            .onlooker()
-            .create_with_context(Listener::default())
-            .map_err(|error| KafkaError::from_creation(&self.bootstrap, error))?;
         let wanted: Vec<ClientTopic<'_>> = topics.iter().map(client_topic).collect();
-        let options =
-            AdminOptions::new().request_timeout(Some(CREATE_LIMIT)).operation_timeout(Some(CREATE_LIMIT));
-        let results = admin
-            .create_topics(&wanted, &options)
-            .await
-            .map_err(|error| self.unreachable(&error.to_string()))?;
-        // Its end joins a thread, which is not for a task to wait for.
-        tokio::task::spawn_blocking(move || drop(admin));
+        let admin = self.changer().map_err(|error| KafkaError::from_creation(&self.bootstrap, error))?;
+        let results = admin.create_topics(&wanted, &change_options()).await;
+        put_down(admin);
+        let results = results.map_err(|error| self.unreachable(&error.to_string()))?;
         for result in results {
             match result {
                 Ok(_) | Err((_, Code::TopicAlreadyExists)) => {}
@@ -164,6 +155,11 @@ impl Admin {
             }
         }
         self.await_topics(topics).await
+    }
+
+    /// A client that changes something, to be given to [`put_down`] when it has.
+    fn changer(&self) -> Result<AdminClient<Listener>, ClientError> {
+        self.config.onlooker().create_with_context(Listener::default())
     }
 
     /// The settings of topics; those that the brokers do not tell are left out.
@@ -241,6 +237,16 @@ impl Admin {
         let reason = heard.unwrap_or_else(|| reason.to_owned());
         KafkaError::Unreachable { bootstrap: self.bootstrap.clone(), reason }
     }
+}
+
+/// How long a change may take.
+fn change_options() -> AdminOptions {
+    AdminOptions::new().request_timeout(Some(CREATE_LIMIT)).operation_timeout(Some(CREATE_LIMIT))
+}
+
+/// The end of a client that changes something joins a thread, which is not for a task to wait for.
+fn put_down(changer: AdminClient<Listener>) {
+    tokio::task::spawn_blocking(move || drop(changer));
 }
 
 fn client_topic(topic: &NewTopic) -> ClientTopic<'_> {

@@ -94,7 +94,7 @@ impl Intake {
         let (group, times) = (config.group.clone(), Times::of(config.drain_limit));
         let kafka = kafka.clone();
         let making = Making { kafka, config, health: health_sender, owners, clock, shared: shared.clone() };
-        let poller = making.poller(looks)?;
+        let poller = making.poller(making.lookout(), looks)?;
         let (ended_sender, ended) = oneshot::channel();
         let (left_sender, left) = oneshot::channel();
         let signals = Signals { ended: ended_sender, left: left_sender };

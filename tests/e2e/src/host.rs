@@ -63,8 +63,24 @@ impl Process {
     /// # Errors
     /// When the signal cannot be sent.
     pub fn terminate(&self) -> Result<()> {
-        let status = Command::new("kill").args(["-TERM", &self.id().to_string()]).status()?;
-        ensure!(status.success(), "SIGTERM could not be sent: {status}");
+        self.signal("-TERM")
+    }
+
+    /// Keeps it from running (SIGSTOP) while someone looks at what it has done, so that a look which takes
+    /// long still finds it where it was.
+    ///
+    /// # Errors
+    /// When a signal cannot be sent, or what looking finds.
+    pub fn while_it_stands_still<T>(&self, look: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.signal("-STOP")?;
+        let seen = look();
+        self.signal("-CONT")?;
+        seen
+    }
+
+    fn signal(&self, name: &str) -> Result<()> {
+        let status = Command::new("kill").args([name, &self.id().to_string()]).status()?;
+        ensure!(status.success(), "SIG{} could not be sent: {status}", name.trim_start_matches('-'));
         Ok(())
     }
 

@@ -4,11 +4,13 @@
 //! - [`kafka_tool`]: Kafka's own command line tools, against any broker.
 //! - [`RawClient`] and [`raw_batch`]: single protocol requests, for what ordinary clients do not show.
 //! - [`waiting`]: until a condition holds.
+//! - [`FullDocument`]: a configuration document that is changed line by line.
 //! - [`Checks`]: a test binary without libtest, so that its named checks can share one broker.
 
 mod apache;
 mod batch;
 mod checks;
+mod document;
 mod raw;
 mod tools;
 pub mod waiting;
@@ -19,5 +21,6 @@ pub use apache::{
 };
 pub use batch::{RawProducer, raw_batch};
 pub use checks::Checks;
+pub use document::FullDocument;
 pub use raw::RawClient;
 pub use tools::{ToolOutput, kafka_tool};

@@ -16,7 +16,27 @@ const LOOKS_APART: u32 = 4;
 ///
 /// # Errors
 /// When the limit has passed, naming what was awaited, or when looking fails.
-pub fn until<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+pub fn until<T>(what: &str, limit: Duration, look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    let pause = |took: Duration| took.saturating_mul(LOOKS_APART).clamp(PAUSE_LEAST, PAUSE_MOST);
+    look_often(what, limit, look, pause)
+}
+
+/// Looks as often as it can until there is an answer: for something that is over soon, where a look later
+/// would be too late.
+///
+/// # Errors
+/// When the limit has passed, naming what was awaited, or when looking fails.
+pub fn closely<T>(what: &str, limit: Duration, look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    look_often(what, limit, look, |_| PAUSE_LEAST)
+}
+
+/// Looks, and pauses as long as the time that the look took asks for.
+fn look_often<T>(
+    what: &str,
+    limit: Duration,
+    mut look: impl FnMut() -> Result<Option<T>>,
+    pause: impl Fn(Duration) -> Duration,
+) -> Result<T> {
     let end = Instant::now() + limit;
     loop {
         let begun = Instant::now();
@@ -26,6 +46,6 @@ pub fn until<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Result<Op
         if Instant::now() > end {
             bail!("{what}: not within {} s", limit.as_secs());
         }
-        std::thread::sleep(begun.elapsed().saturating_mul(LOOKS_APART).clamp(PAUSE_LEAST, PAUSE_MOST));
+        std::thread::sleep(pause(begun.elapsed()));
     }
 }

@@ -13,6 +13,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use keylane_engine::Counted;
 use sqlx::ConnectOptions;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
@@ -21,7 +22,6 @@ use tokio::sync::Mutex;
 
 use crate::bindings::keylane::handler::sql::Error;
 use crate::capability::Boxed;
-use crate::counted::Counted;
 use crate::error::CapabilityError;
 use crate::sql::database::{Database, DatabaseConfig, Synchronous, Transaction};
 use crate::sql::migrations;

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use keylane_engine::{HandlerOptions, Ownership, Policy};
+use keylane_engine::{HandlerOptions, Inbox, Ownership, Policy};
 
 use crate::bench::{Bench, a_while, deliver, event, options};
 
@@ -47,15 +47,21 @@ async fn a_zombie_begins_no_further_event_of_its_run() {
     assert_eq!(bench.seen().len(), 2);
 }
 
-/// Its letter was refused before it was stopped, and is due again as it wakes.
-#[tokio::test(start_paused = true)]
-async fn a_zombie_buries_nothing() {
+/// A host whose letter was refused before it slept for a whole lease, and is due again as it wakes.
+async fn asleep_over_a_refused_letter() -> (Bench, Inbox) {
     let bench = Bench::with_term(options(), TERM);
     bench.letters.refuse.store(1, Ordering::SeqCst);
     let inbox = bench.assign(0);
     deliver(&inbox, [event(0, "a", "reject")]);
     bench.until("first refusal", || bench.letters.refuse.load(Ordering::SeqCst) == 0).await;
     bench.clock.sleep(TERM);
+    (bench, inbox)
+}
+
+/// Its letter is due again as it wakes.
+#[tokio::test(start_paused = true)]
+async fn a_zombie_buries_nothing() {
+    let (bench, inbox) = asleep_over_a_refused_letter().await;
     bench.until("expired", || inbox.ownership() == Ownership::Expired).await;
     a_while().await;
     assert_eq!(bench.letters.kept.lock().unwrap().len(), 0, "another host may have buried it by now");
@@ -64,12 +70,7 @@ async fn a_zombie_buries_nothing() {
 /// An answer to a commit that came late proves that the host was a member all the time.
 #[tokio::test(start_paused = true)]
 async fn a_letter_that_found_no_proof_of_life_is_sent_when_there_is_one() {
-    let bench = Bench::with_term(options(), TERM);
-    bench.letters.refuse.store(1, Ordering::SeqCst);
-    let inbox = bench.assign(0);
-    deliver(&inbox, [event(0, "a", "reject")]);
-    bench.until("first refusal", || bench.letters.refuse.load(Ordering::SeqCst) == 0).await;
-    bench.clock.sleep(TERM);
+    let (bench, inbox) = asleep_over_a_refused_letter().await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(bench.letters.kept.lock().unwrap().len(), 0);
     bench.lease.renew(bench.lease.now());

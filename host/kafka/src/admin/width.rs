@@ -5,11 +5,10 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
+use rdkafka::admin::NewPartitions;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 
-use super::{APPEARS_EVERY, Admin, CREATE_LIMIT, Topic};
-use crate::context::Listener;
+use super::{APPEARS_EVERY, Admin, CREATE_LIMIT, Topic, change_options, put_down};
 use crate::dead_letters::retry_topic;
 use crate::error::KafkaError;
 
@@ -24,16 +23,17 @@ impl Admin {
         sources: &[String],
         handler: &str,
     ) -> Result<BTreeMap<String, i32>, KafkaError> {
+        let sources = self.check_topics(sources).await?;
+        let names: Vec<String> = sources.iter().map(|source| retry_topic(&source.name, handler)).collect();
+        // Found in the order in which they were asked for.
+        let topics = self.check_topics(&names).await?;
         let mut widths = BTreeMap::new();
-        for source in self.check_topics(sources).await? {
-            let name = retry_topic(&source.name, handler);
-            for topic in self.check_topics(&[name]).await? {
-                let partitions = match topic.partitions < source.partitions {
-                    true => self.widen(&topic, &source).await?,
-                    false => topic.partitions,
-                };
-                widths.insert(topic.name, partitions);
-            }
+        for (topic, source) in topics.into_iter().zip(&sources) {
+            let partitions = match topic.partitions < source.partitions {
+                true => self.widen(&topic, source).await?,
+                false => topic.partitions,
+            };
+            widths.insert(topic.name, partitions);
         }
         Ok(widths)
     }
@@ -72,13 +72,10 @@ impl Admin {
     }
 
     async fn add_partitions(&self, topic: &str, partitions: i32) -> Result<(), ClientError> {
-        let admin: AdminClient<Listener> = self.config.onlooker().create_with_context(Listener::default())?;
         let wanted = NewPartitions::new(topic, usize::try_from(partitions).unwrap_or_default());
-        let options =
-            AdminOptions::new().request_timeout(Some(CREATE_LIMIT)).operation_timeout(Some(CREATE_LIMIT));
-        let results = admin.create_partitions([&wanted], &options).await;
-        // Its end joins a thread, which is not for a task to wait for.
-        tokio::task::spawn_blocking(move || drop(admin));
+        let admin = self.changer()?;
+        let results = admin.create_partitions([&wanted], &change_options()).await;
+        put_down(admin);
         let refusal = results?.into_iter().find_map(Result::err);
         refusal.map_or(Ok(()), |(_, code)| Err(ClientError::AdminOp(code)))
     }

@@ -1,5 +1,6 @@
 //! The metrics of one handler's dead letters. How many were acknowledged the engine counts.
 
+use keylane_engine::Counted;
 use metrics::{Counter, Gauge, counter, gauge};
 
 /// Letters handed over and not acknowledged yet. What bounds them is the slots and lanes that wait for them.
@@ -20,16 +21,7 @@ impl Meters {
     }
 
     /// One letter more, until what is answered is dropped, be the burial done or broken off.
-    pub(super) fn waits(&self) -> Waits {
-        self.waiting.increment(1.0);
-        Waits(self.waiting.clone())
-    }
-}
-
-pub(super) struct Waits(Gauge);
-
-impl Drop for Waits {
-    fn drop(&mut self) {
-        self.0.decrement(1.0);
+    pub(super) fn waits(&self) -> Counted {
+        Counted::new(&self.waiting)
     }
 }

@@ -77,14 +77,14 @@ pub(super) struct Making {
 }
 
 impl Making {
-    /// A member that asks to be let into its group.
-    pub(super) fn poller(&self, looks: Looks) -> Result<Poller, KafkaError> {
-        let lookout = Lookout::new(self.health.clone(), &self.kafka.bootstrap, &self.config);
-        self.poller_with(lookout, looks)
+    /// Who tells how the member is doing.
+    pub(super) fn lookout(&self) -> Lookout {
+        Lookout::new(self.health.clone(), &self.kafka.bootstrap, &self.config)
     }
 
-    fn poller_with(&self, lookout: Lookout, looks: Looks) -> Result<Poller, KafkaError> {
-        let Self { kafka, config, health: _, owners, clock, shared } = self;
+    /// A member that asks to be let into its group.
+    pub(super) fn poller(&self, lookout: Lookout, looks: Looks) -> Result<Poller, KafkaError> {
+        let Self { kafka, config, owners, clock, shared, .. } = self;
         let client = |reason: String| KafkaError::Client { bootstrap: kafka.bootstrap.clone(), reason };
         let no_memory = || client("no memory for a queue".to_owned());
         let ring = || {
@@ -134,8 +134,7 @@ impl Making {
             if !self.may_ask_again(since, &reason) {
                 return Ok(Ended { drained: is_idle, committed: is_idle });
             }
-            let lookout = Lookout::new(self.health.clone(), &self.kafka.bootstrap, &self.config);
-            let poller = self.poller_with(lookout.turned_away(since, reason), looks);
+            let poller = self.poller(self.lookout().turned_away(since, reason), looks);
             *place = Some(poller.map_err(|error| Failure::ForGood(error.to_string()))?);
         }
         Ok(Ended::default())

@@ -78,8 +78,8 @@ impl Lookout {
         }
     }
 
-    /// One that knows from the former client that the group lets nobody of this name in, and since when.
-    /// Its successor says so again if it must; here it is only kept.
+    /// One that goes on telling what the former client heard: the group does not let this member in. Whoever
+    /// asks again writes it to the log.
     pub(super) fn turned_away(mut self, since: Instant, reason: String) -> Self {
         self.phase = Phase::Unassigned;
         self.since = since;

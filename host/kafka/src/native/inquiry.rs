@@ -250,14 +250,14 @@ fn offsets(event: &QueueEvent) -> Vec<(TopicPartition, Result<i64, Code>)> {
             let element = raw::rd_kafka_ListOffsetsResultInfo_topic_partition(*info).as_ref()?;
             let topic = text_of(element.topic).into();
             let partition = TopicPartition { topic, partition: element.partition };
-            Some((partition, told(element.err).map_or_else(|| offset_of(element.offset), Err)))
+            Some((partition, told(element.err).map_or_else(|| end_of(element.offset), Err)))
         };
         pointers(infos, count).iter().filter_map(told_of).collect()
     }
 }
 
 /// What is told as an end of a log. Below zero is none, and the client's own marks lie there.
-fn offset_of(offset: i64) -> Result<i64, Code> {
+fn end_of(offset: i64) -> Result<i64, Code> {
     if offset < 0 { Err(Code::NoOffset) } else { Ok(offset) }
 }
 

@@ -9,6 +9,17 @@ use super::{Cluster, Recorder, consumer, unique, until, until_assigned, until_he
 
 const LIMIT: Duration = Duration::from_secs(5);
 
+/// A topic of two partitions, and how the members of a group that reads it are set up.
+async fn scene(
+    cluster: &Cluster,
+    group_protocol: GroupProtocol,
+    drain_limit: Duration,
+) -> (String, ConsumerConfig) {
+    let topic = cluster.topic(2).await;
+    let config = consumer(&unique("group"), &topic, Start::Earliest);
+    (topic, ConsumerConfig { group_protocol, drain_limit, ..config })
+}
+
 /// One member with both partitions, and an event of each at work, which waits.
 async fn busy(cluster: &Cluster, config: ConsumerConfig, topic: &str) -> (Intake, Recorder) {
     let recorder = Recorder::new();
@@ -23,12 +34,7 @@ async fn busy(cluster: &Cluster, config: ConsumerConfig, topic: &str) -> (Intake
 
 /// A revocation is answered when the run that is out has ended and is committed.
 pub async fn a_revoke_waits_for_the_run_that_is_out(cluster: &Cluster, group_protocol: GroupProtocol) {
-    let (topic, group) = (cluster.topic(2).await, unique("group"));
-    let config = ConsumerConfig {
-        group_protocol,
-        drain_limit: Duration::from_secs(20),
-        ..consumer(&group, &topic, Start::Earliest)
-    };
+    let (topic, config) = scene(cluster, group_protocol, Duration::from_secs(20)).await;
     let (one, first) = busy(cluster, config.clone(), &topic).await;
     let second = Recorder::new();
     let other = cluster.intake(config, &second);
@@ -58,12 +64,7 @@ pub async fn past_the_limit_the_run_is_broken_off_and_repeats_elsewhere(
     cluster: &Cluster,
     group_protocol: GroupProtocol,
 ) {
-    let (topic, group) = (cluster.topic(2).await, unique("group"));
-    let config = ConsumerConfig {
-        group_protocol,
-        drain_limit: Duration::from_millis(300),
-        ..consumer(&group, &topic, Start::Earliest)
-    };
+    let (topic, config) = scene(cluster, group_protocol, Duration::from_millis(300)).await;
     let (one, first) = busy(cluster, config.clone(), &topic).await;
     let second = Recorder::new();
     let other = cluster.intake(config, &second);
@@ -84,12 +85,7 @@ pub async fn a_run_that_heeds_no_interruption_holds_nobody_up(
     cluster: &Cluster,
     group_protocol: GroupProtocol,
 ) {
-    let (topic, group) = (cluster.topic(2).await, unique("group"));
-    let config = ConsumerConfig {
-        group_protocol,
-        drain_limit: Duration::from_millis(300),
-        ..consumer(&group, &topic, Start::Earliest)
-    };
+    let (topic, config) = scene(cluster, group_protocol, Duration::from_millis(300)).await;
     let (first, second) = (Recorder::new(), Recorder::new());
     for partition in 0..2 {
         first.deafen(partition);
@@ -98,6 +94,7 @@ pub async fn a_run_that_heeds_no_interruption_holds_nobody_up(
     }
     let one = cluster.intake(config.clone(), &first);
     until("both events at work", || first.begun() == 2).await;
+    let group = config.group.clone();
     let other = cluster.intake(config, &second);
     until("the event at its new owner", || second.begun() == 1).await;
     assert_eq!(first.count(), 0, "the former owner's run is still out: the group did not wait for it");

@@ -5,6 +5,7 @@ use std::fs;
 use std::time::Duration;
 
 use keylane_deployment::{Place, name_problem};
+use keylane_test_support::FullDocument;
 use proptest::prelude::*;
 use proptest::sample::select;
 use tempfile::TempDir;
@@ -45,6 +46,7 @@ host-bytes = "3MiB"
 drain = "5s"
 revoke-drain = "7s"
 "#;
+const DOCUMENT: FullDocument = FullDocument(FULL);
 
 /// Values of every kind, and the extreme ones of each.
 const VALUES: &[&str] = &[
@@ -174,25 +176,6 @@ fn bounded(config: &HostConfig) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// The lines of [`FULL`] that are keys: which line, from 0, the path of the key, and the key as written.
-fn keys() -> Vec<(usize, String, &'static str)> {
-    let mut table = String::new();
-    let mut keys = Vec::new();
-    for (at, line) in FULL.lines().enumerate() {
-        match line.split_once(" = ") {
-            Some((key, _)) => keys.push((at, format!("{table}{}", key.trim_matches('"')), key)),
-            None => table = format!("{}.", line.trim_matches(['[', ']'])),
-        }
-    }
-    keys
-}
-
-/// [`FULL`] with one of its lines replaced.
-fn with_line(at: usize, line: &str) -> String {
-    let lines = FULL.lines().enumerate().map(|(here, own)| if here == at { line } else { own });
-    lines.collect::<Vec<_>>().join("\n")
-}
-
 #[test]
 fn the_whole_file_is_right() {
     assert!(judge(&folder(), FULL).unwrap().is_none());
@@ -212,12 +195,12 @@ fn any_text_is_read_without_harm() {
 fn a_key_that_is_renamed_is_named() {
     let folder = folder();
     let own = |path: &str| !path.starts_with("kafka.properties.");
-    let keys: Vec<_> = keys().into_iter().filter(|(_, path, _)| own(path)).collect();
+    let keys: Vec<_> = DOCUMENT.keys().into_iter().filter(|(_, path, _)| own(path)).collect();
     proptest!(|(key in select(keys), end in "[a-z`\"-]{1,4}")| {
         let (at, _, key) = key;
         let value = FULL.lines().nth(at).unwrap().split_once(" = ").unwrap().1;
         let renamed = format!("{key}{end}");
-        let error = judge(&folder, &with_line(at, &format!("'{renamed}' = {value}")))?.unwrap();
+        let error = judge(&folder, &DOCUMENT.with_line(at, &format!("'{renamed}' = {value}")))?.unwrap();
         let DeploymentError::UnknownKey { place, key, .. } = &error else {
             return Err(TestCaseError::fail(error.to_string()));
         };
@@ -235,7 +218,7 @@ fn a_property_of_any_name_and_value_is_taken_or_named() {
         prop_oneof![any::<String>().prop_map(toml::Value::from), any::<i64>().prop_map(toml::Value::from)];
     proptest!(|(name in names, value in values)| {
         let line = toml::to_string(&toml::Table::from_iter([(name.clone(), value)])).unwrap();
-        let text = with_line(at, line.trim_end());
+        let text = DOCUMENT.with_line(at, line.trim_end());
         prop_assume!(text.parse::<toml::Table>().is_ok());
         let Some(error) = judge(&folder, &text)? else { return Ok(()) };
         let place = place(&error).unwrap();
@@ -249,7 +232,7 @@ fn a_property_of_any_name_and_value_is_taken_or_named() {
 fn what_stands_twice_is_refused() {
     let folder = folder();
     for (at, line) in FULL.lines().enumerate() {
-        let error = judge(&folder, &with_line(at, &format!("{line}\n{line}"))).unwrap().unwrap();
+        let error = judge(&folder, &DOCUMENT.with_line(at, &format!("{line}\n{line}"))).unwrap().unwrap();
         assert!(matches!(error, DeploymentError::Syntax { .. }), "{error}");
     }
 }
@@ -257,9 +240,9 @@ fn what_stands_twice_is_refused() {
 #[test]
 fn a_value_of_any_kind_is_bounded_or_refused_where_it_stands() {
     let folder = folder();
-    for (at, path, key) in keys() {
+    for (at, path, key) in DOCUMENT.keys() {
         for value in VALUES {
-            let text = with_line(at, &format!("{key} = {value}"));
+            let text = DOCUMENT.with_line(at, &format!("{key} = {value}"));
             let Some(error) = judge(&folder, &text).unwrap() else { continue };
             let Some(place) = place(&error) else { continue };
             if matches!(error, DeploymentError::Syntax { .. }) || place.line.is_none() {
@@ -269,8 +252,10 @@ fn a_value_of_any_kind_is_bounded_or_refused_where_it_stands() {
             // What contradicts another key may be said there.
             let here = named == path || named.starts_with(&format!("{path}."));
             assert_eq!(here, place.line == Some(at + 1), "{error} for line {}, {path} = {value}", at + 1);
-            let known =
-                keys().iter().any(|(_, other, _)| other == named || other.starts_with(&format!("{named}.")));
+            let known = DOCUMENT
+                .keys()
+                .iter()
+                .any(|(_, other, _)| other == named || other.starts_with(&format!("{named}.")));
             assert!(here || known, "{error} for {path} = {value}");
         }
     }

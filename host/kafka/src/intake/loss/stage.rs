@@ -98,7 +98,7 @@ impl Stage {
         let (_looker, looks) = looks(shared.doorbell.clone());
         let (health, _nobody_asks) = watch::channel(Health::Stopped);
         let making = Making { kafka, config, health, owners: owners(), clock: Arc::new(BootTime), shared };
-        Self { poller: making.poller(looks).unwrap(), topic, _broker: broker }
+        Self { poller: making.poller(making.lookout(), looks).unwrap(), topic, _broker: broker }
     }
 
     /// One turn, but for partitions in trouble.

@@ -49,6 +49,6 @@ proptest! {
     /// The client's marks for the beginning, the end and no offset are no offsets.
     #[test]
     fn an_end_of_a_log_is_never_below_zero(offset: i64) {
-        prop_assert_eq!(offset_of(offset).ok(), Some(offset).filter(|offset| *offset >= 0));
+        prop_assert_eq!(end_of(offset).ok(), Some(offset).filter(|offset| *offset >= 0));
     }
 }

@@ -6,6 +6,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use keylane_engine::Counted;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 
@@ -77,25 +78,8 @@ pub(super) async fn pass(State(gate): State<Gate>, request: Request, next: Next)
         let problem = format!("{REQUESTS_MAX} requests are being answered already");
         return refuse(StatusCode::SERVICE_UNAVAILABLE, &problem, Some("ask again in a moment"));
     };
-    let _counted = InHand::new();
+    let _counted = Counted::new(&metrics::gauge!("keylane_admin_requests"));
     next.run(request).await
-}
-
-/// One request behind the gate, in the gauge for as long as it is answered.
-struct InHand(metrics::Gauge);
-
-impl InHand {
-    fn new() -> Self {
-        let gauge = metrics::gauge!("keylane_admin_requests");
-        gauge.increment(1.0);
-        Self(gauge)
-    }
-}
-
-impl Drop for InHand {
-    fn drop(&mut self) {
-        self.0.decrement(1.0);
-    }
 }
 
 /// Counts a request that did not pass.

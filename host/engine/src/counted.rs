@@ -1,10 +1,14 @@
 //! A gauge of those who wait or are at work: whoever is counted leaves it again, however it ends.
 
+use metrics::Gauge;
+
 /// One that is counted as long as it lives.
-pub(crate) struct Counted(metrics::Gauge);
+#[must_use = "it is counted only as long as it is held"]
+pub struct Counted(Gauge);
 
 impl Counted {
-    pub(crate) fn new(gauge: &metrics::Gauge) -> Self {
+    /// One more.
+    pub fn new(gauge: &Gauge) -> Self {
         gauge.increment(1.0);
         Self(gauge.clone())
     }
