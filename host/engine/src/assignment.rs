@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use keylane_lanes::GapSet;
 
+use crate::claims::Fence;
 use crate::event::TopicPartition;
 use crate::inbox::Wake;
 use crate::lease::Lease;
@@ -88,8 +89,11 @@ pub struct Assignment {
     pub partition: TopicPartition,
     /// Which assignment of it this is.
     pub token: Token,
-    /// What had ended before, from the group's commit ([`crate::restore`]). Reading starts at its base.
+    /// What had ended before, from the group's commit ([`crate::restore`]) or from the handler's database.
+    /// Reading starts at its base.
     pub restored: GapSet,
+    /// The ownership in the handler's write database, where it has one.
+    pub fence: Option<Fence>,
     /// The topic's id; part of every commit.
     pub topic_id: TopicId,
     /// The membership's proof of life; checked before each run.

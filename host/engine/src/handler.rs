@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use crate::admission::{Filter, LaneRule};
 use crate::assignment::Assignment;
 use crate::budget::HostBudget;
+use crate::claims::Claims;
 use crate::ending::Ownership;
 use crate::inbox::{Inbox, InboxLimits, Owners, inbox};
 use crate::meters;
@@ -45,6 +46,8 @@ pub(crate) struct Shared<R, D> {
     pub(crate) options: HandlerOptions,
     pub(crate) runner: Arc<R>,
     pub(crate) dead_letters: Arc<D>,
+    /// Where its progress is the truth, for a handler with a write database.
+    pub(crate) claims: Option<Arc<dyn Claims>>,
     /// Bounds the runs of this handler and shares them out among its partitions.
     pub(crate) slots: Arc<Slots>,
     pub(crate) tally: Arc<Tally>,
@@ -59,10 +62,17 @@ pub struct HandlerEngine<R, D> {
 
 impl<R: Runner, D: DeadLetters> HandlerEngine<R, D> {
     /// A handler that runs on `runtime`, where its owners' tasks will live.
-    pub fn new(options: HandlerOptions, runner: Arc<R>, dead_letters: Arc<D>, runtime: Handle) -> Self {
+    pub fn new(
+        options: HandlerOptions,
+        runner: Arc<R>,
+        dead_letters: Arc<D>,
+        claims: Option<Arc<dyn Claims>>,
+        runtime: Handle,
+    ) -> Self {
         meters::tell_limits(&options);
         let slots = Slots::new(&options.name, options.slots);
-        let shared = Shared { options, runner, dead_letters, slots, tally: Arc::new(Tally::default()) };
+        let shared =
+            Shared { options, runner, dead_letters, claims, slots, tally: Arc::new(Tally::default()) };
         Self { shared: Arc::new(shared), runtime }
     }
 

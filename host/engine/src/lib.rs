@@ -14,6 +14,7 @@ mod admission;
 mod assignment;
 mod budget;
 mod burial;
+mod claims;
 mod control;
 mod counted;
 mod ending;
@@ -38,6 +39,7 @@ mod testing;
 pub use admission::{Filter, LaneRule, Untyped};
 pub use assignment::{Assignment, Token, TopicId};
 pub use budget::{Floor, HostBudget};
+pub use claims::{Boxed, Claims, ClaimsError, Epoch, Fence, Hold};
 pub use control::{Control, ControlError};
 pub use counted::Counted;
 pub use ending::{Ownership, Parting};
@@ -49,7 +51,7 @@ pub use lease::{BootClock, Lease};
 pub use payload::{PAYLOAD_UNITS_HIGH, PAYLOAD_UNITS_MAX, Restored, RestoredNote, payload_of, restore};
 pub use ports::{
     Acknowledgement, Attempt, DeadLetter, DeadLetters, FailureClass, Outcome, OutgoingRecord, PublishError,
-    Publisher, Runner,
+    Publisher, RunReport, RunStand, Runner,
 };
 pub use progress::Progress;
 pub use run_control::RunControl;

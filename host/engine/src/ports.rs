@@ -43,12 +43,41 @@ pub enum Outcome {
     NotStarted,
 }
 
+/// How the partition stands after a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunStand {
+    /// What the outcomes say holds.
+    Kept,
+    /// Another host has taken the partition in the handler's database: nothing of the run is written.
+    Overtaken,
+    /// Whether the run is written is not known, or its database is gone: the partition is to be taken anew.
+    /// The reason is for people.
+    InDoubt(String),
+}
+
+/// What a run answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunReport {
+    /// One for each attempt, in the same order. They count only where the stand is kept.
+    pub outcomes: Vec<Outcome>,
+    /// How the partition stands.
+    pub stand: RunStand,
+    /// How often the run's transaction was undone because another one was in its way.
+    pub conflicts: u32,
+}
+
+impl From<Vec<Outcome>> for RunReport {
+    fn from(outcomes: Vec<Outcome>) -> Self {
+        Self { outcomes, stand: RunStand::Kept, conflicts: 0 }
+    }
+}
+
 /// Executes runs. One call is one run: attempts of one partition, each lane's in offset order.
 pub trait Runner: Send + Sync + 'static {
     /// Runs the attempts one after another and answers one outcome for each, in the same order. Asks
     /// `control` before each but the first, and begins no more once it says no.
     /// Must not panic: a panic stops the partition.
-    fn run(&self, attempts: Vec<Attempt>, control: RunControl) -> impl Future<Output = Vec<Outcome>> + Send;
+    fn run(&self, attempts: Vec<Attempt>, control: RunControl) -> impl Future<Output = RunReport> + Send;
 }
 
 /// An event whose story ended badly, on its way to the dead letters.

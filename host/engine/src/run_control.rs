@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::claims::Fence;
 use crate::lease::Lease;
 
 /// The leave of one run to go on. The first event of a run always begins, so that a run gets somewhere;
@@ -14,6 +15,7 @@ use crate::lease::Lease;
 pub struct RunControl {
     begun: Instant,
     bounds: Option<Bounds>,
+    fence: Option<Fence>,
 }
 
 #[derive(Clone)]
@@ -27,13 +29,25 @@ impl RunControl {
     /// The control of a run that begins now and may use `slice`, unless `stop` is set or the lease runs out.
     #[must_use]
     pub fn new(slice: Duration, stop: Arc<AtomicBool>, lease: Arc<Lease>) -> Self {
-        Self { begun: Instant::now(), bounds: Some(Bounds { slice, stop, lease }) }
+        Self { begun: Instant::now(), bounds: Some(Bounds { slice, stop, lease }), fence: None }
     }
 
     /// A control that never says no, for those who test a runner.
     #[must_use]
     pub fn unlimited() -> Self {
-        Self { begun: Instant::now(), bounds: None }
+        Self { begun: Instant::now(), bounds: None, fence: None }
+    }
+
+    /// The same for a run that writes under this fence.
+    #[must_use]
+    pub fn under(self, fence: Option<Fence>) -> Self {
+        Self { fence, ..self }
+    }
+
+    /// What the run's transaction must hold, for a handler with a write database.
+    #[must_use]
+    pub fn fence(&self) -> Option<Fence> {
+        self.fence
     }
 
     /// Whether another event may begin: the slice is not used up, no drain was asked for, and the lease

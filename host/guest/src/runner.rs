@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use keylane_capability::Delivery;
-use keylane_engine::{Attempt, Outcome, RunControl, Runner};
+use keylane_engine::{Attempt, RunControl, RunReport, Runner};
 
 use crate::attempt::carry_out;
 use crate::failure::AttemptFailure;
@@ -29,7 +29,7 @@ impl GuestRunner {
 }
 
 impl Runner for GuestRunner {
-    async fn run(&self, attempts: Vec<Attempt>, control: RunControl) -> Vec<Outcome> {
+    async fn run(&self, attempts: Vec<Attempt>, control: RunControl) -> RunReport {
         let mut progress = Progress::new(attempts.len(), &self.pool.deliveries);
         let mut lease = self.pool.take().await;
         for (index, attempt) in attempts.iter().enumerate() {
@@ -47,7 +47,7 @@ impl Runner for GuestRunner {
         }
         // The instance is free for the next run while this one waits for its acknowledgements.
         drop(lease);
-        progress.end().await
+        progress.end().await.into()
     }
 }
 

@@ -161,7 +161,7 @@ fn start_handler(runtime: &Runtime, process: &Arc<Process>, handler: u8) {
     };
     let runner = Arc::new(ModelRunner { handler, process: process.clone() });
     let letters = Arc::new(ModelLetters { handler, process: process.clone() });
-    let engine = HandlerEngine::new(options, runner, letters, runtime.handle().clone());
+    let engine = HandlerEngine::new(options, runner, letters, None, runtime.handle().clone());
     let doorbell = Arc::new(Notify::new());
     let membership = Membership::new(handler, doorbell.clone());
     runtime.spawn(membership.clone().keep(process.clone()));

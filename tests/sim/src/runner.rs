@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use keylane_engine::{Attempt, Event, FailureClass, Outcome, RunControl, Runner};
+use keylane_engine::{Attempt, Event, FailureClass, Outcome, RunControl, RunReport, Runner};
 
 use crate::draw::Draw;
 use crate::process::Process;
@@ -73,7 +73,7 @@ impl Drop for RunOut<'_> {
 }
 
 impl Runner for ModelRunner {
-    async fn run(&self, attempts: Vec<Attempt>, control: RunControl) -> Vec<Outcome> {
+    async fn run(&self, attempts: Vec<Attempt>, control: RunControl) -> RunReport {
         let first = &attempts[0].event;
         let place = Place { handler: self.handler, partition: first.source.partition };
         let number = number_of(first);
@@ -100,7 +100,7 @@ impl Runner for ModelRunner {
             outcomes.push(outcome);
         }
         out.answered = true;
-        outcomes
+        outcomes.into()
     }
 }
 

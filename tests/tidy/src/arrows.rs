@@ -9,12 +9,13 @@ use crate::repository::{File, assert_clean, cargo_files};
 const ARROWS: &[(&str, &[&str])] = &[
     ("lanes", &[]),
     ("engine", &["lanes"]),
-    ("kafka", &["engine"]),
+    ("effects", &["engine"]),
+    ("kafka", &["effects", "engine"]),
     ("deployment", &[]),
-    ("capability", &["deployment", "engine"]),
-    ("guest", &["capability", "deployment", "engine"]),
+    ("capability", &["deployment", "effects", "engine"]),
+    ("guest", &["capability", "deployment", "effects", "engine"]),
     ("devbroker", &[]),
-    ("keylane", &["capability", "deployment", "devbroker", "engine", "guest", "kafka"]),
+    ("keylane", &["capability", "deployment", "devbroker", "effects", "engine", "guest", "kafka"]),
 ];
 
 /// Crates of `handlers/` that others in `handlers/` may know.

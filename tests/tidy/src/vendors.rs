@@ -9,7 +9,8 @@ use crate::repository::{File, assert_clean, cargo_files};
 const VENDORS: &[(&str, &[&str])] = &[
     ("rdkafka", &["kafka"]),
     ("wasmtime", &["guest", "capability"]),
-    ("sqlx", &["capability"]),
+    ("sqlx", &["effects", "capability"]),
+    ("libsqlite3-sys", &["effects"]),
     ("lettre", &["capability"]),
     ("kafka-protocol", &["devbroker"]),
 ];

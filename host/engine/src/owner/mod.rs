@@ -23,6 +23,7 @@ use tokio::time::Instant;
 use self::reporting::Reporter;
 use self::runs::{EndedRun, RunsOut};
 use crate::assignment::Assignment;
+use crate::claims::Fence;
 use crate::control::Request;
 use crate::ending::Ownership;
 use crate::event::TopicPartition;
@@ -42,6 +43,7 @@ pub(crate) struct Owner<R, D> {
     shared: Arc<Shared<R, D>>,
     partition: TopicPartition,
     lease: Arc<Lease>,
+    fence: Option<Fence>,
     intake: Intake,
     lanes: Partition,
     held: HeldEvents,
@@ -76,12 +78,13 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
         intake: Intake,
         maker: ProgressMaker,
     ) -> Self {
-        let Assignment { partition, restored, lease, .. } = assignment;
+        let Assignment { partition, restored, lease, fence, .. } = assignment;
         Self {
             meters: Meters::new(&shared.options.name, &partition),
             stand: shared.slots.stand(),
             partition,
             lease,
+            fence,
             intake,
             held: HeldEvents::default(),
             runs: JoinSet::new(),

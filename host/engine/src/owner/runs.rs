@@ -8,7 +8,7 @@ use keylane_lanes::{Action, Input, RunId, Verdict};
 use tokio::time::Instant;
 
 use super::Owner;
-use crate::ports::{DeadLetters, FailureClass, Outcome, Runner};
+use crate::ports::{DeadLetters, FailureClass, Outcome, RunReport, Runner};
 use crate::run_control::RunControl;
 use crate::slots::Slot;
 use crate::tally::Count;
@@ -21,7 +21,7 @@ const KEYS_TOLD_MAX: usize = 10;
 /// A run that has come back: one outcome for each attempt.
 pub(super) struct EndedRun {
     run: RunId,
-    outcomes: Vec<Outcome>,
+    report: RunReport,
     spent: Duration,
 }
 
@@ -70,26 +70,26 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
         let (runner, lease, stop) =
             (self.shared.runner.clone(), self.lease.clone(), self.intake.stop.clone());
         let slice = Duration::from_millis(self.shared.options.policy.slice_ms);
-        let out = self.intake.out();
+        let (out, fence) = (self.intake.out(), self.fence);
         self.runs.spawn(async move {
             let _out = out;
             let begun = Instant::now();
             // The task may begin long after it was made: on a machine that slept in between, for one.
-            let outcomes = if lease.holds() && !stop.load(Ordering::Acquire) {
-                runner.run(attempts, RunControl::new(slice, stop, lease)).await
+            let report = if lease.holds() && !stop.load(Ordering::Acquire) {
+                runner.run(attempts, RunControl::new(slice, stop, lease).under(fence)).await
             } else {
-                vec![Outcome::NotStarted; attempts.len()]
+                vec![Outcome::NotStarted; attempts.len()].into()
             };
             drop(slot);
-            EndedRun { run, outcomes, spent: begun.elapsed() }
+            EndedRun { run, report, spent: begun.elapsed() }
         });
     }
 
     pub(super) fn end_run(&mut self, ended: EndedRun) {
         let offsets = self.out.runs.remove(&ended.run).map(|run| run.offsets).unwrap_or_default();
-        let mut verdicts = Vec::with_capacity(ended.outcomes.len());
+        let mut verdicts = Vec::with_capacity(ended.report.outcomes.len());
         let mut failed = Vec::new();
-        for (offset, outcome) in offsets.into_iter().zip(ended.outcomes) {
+        for (offset, outcome) in offsets.into_iter().zip(ended.report.outcomes) {
             verdicts.push(match outcome {
                 Outcome::Done => Verdict::Done,
                 Outcome::NotStarted => Verdict::NotStarted,

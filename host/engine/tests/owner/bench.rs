@@ -9,7 +9,8 @@ use bytes::Bytes;
 use keylane_engine::{
     Assignment, Attempt, BootClock, DeadLetter, DeadLetters, Delivery, Event, FailureClass, Filter, GapSet,
     HandlerEngine, HandlerOptions, Header, HostBudget, Inbox, InboxLimits, LaneRule, Lease, Outcome, Owners,
-    PartitionStatus, Policy, PublishError, RunControl, Runner, Token, TopicId, TopicPartition, Untyped,
+    PartitionStatus, Policy, PublishError, RunControl, RunReport, Runner, Token, TopicId, TopicPartition,
+    Untyped,
 };
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -118,7 +119,7 @@ fn failed(class: FailureClass) -> Outcome {
 }
 
 impl Runner for Scripted {
-    async fn run(&self, attempts: Vec<Attempt>, control: RunControl) -> Vec<Outcome> {
+    async fn run(&self, attempts: Vec<Attempt>, control: RunControl) -> RunReport {
         let mut outcomes: Vec<Outcome> = Vec::new();
         let mut stopped = Vec::new();
         for (index, attempt) in attempts.iter().enumerate() {
@@ -129,7 +130,7 @@ impl Runner for Scripted {
             }
             outcomes.push(outcome);
         }
-        outcomes
+        outcomes.into()
     }
 }
 
@@ -217,7 +218,7 @@ impl Bench {
         let lease = Arc::new(Lease::new(term, clock.clone()));
         lease.renew(lease.now());
         let handle = tokio::runtime::Handle::current();
-        let engine = HandlerEngine::new(options, runner.clone(), letters.clone(), handle);
+        let engine = HandlerEngine::new(options, runner.clone(), letters.clone(), None, handle);
         Self { engine, runner, letters, budget, clock, lease, wakes: Arc::default() }
     }
 
@@ -232,6 +233,7 @@ impl Bench {
             partition: source(partition),
             token: Token::fresh(),
             restored,
+            fence: None,
             topic_id: TOPIC,
             lease: self.lease.clone(),
             wake: Arc::new(move || _ = counted.fetch_add(1, Ordering::SeqCst)),

@@ -13,7 +13,7 @@ use crate::stage::{Stage, attempt, failure, folder};
 async fn noop() {
     let loaded = Stage::of("noop").load().await;
     assert_eq!(loaded.each(&["a", "b", "c"]).await, vec![Outcome::Done; 3]);
-    assert_eq!(loaded.runner.run(Vec::new(), RunControl::unlimited()).await, Vec::new());
+    assert_eq!(loaded.runner.run(Vec::new(), RunControl::unlimited()).await.outcomes, Vec::new());
 }
 
 #[tokio::test]
@@ -25,7 +25,7 @@ async fn flaky() {
 
     let mut second = attempt(0, 0, "retry 2");
     second.number = 2;
-    assert_eq!(loaded.runner.run(vec![second], RunControl::unlimited()).await, vec![Outcome::Done]);
+    assert_eq!(loaded.runner.run(vec![second], RunControl::unlimited()).await.outcomes, vec![Outcome::Done]);
 
     let rejected = loaded.one("reject").await;
     assert_eq!(failure(&rejected), (FailureClass::Reject, "no later attempt can help"));
@@ -74,14 +74,14 @@ async fn recorder() {
     let loaded =
         Stage::of("recorder").with_database(Some(folder("recorder").join("migrations"))).load().await;
     let run: Vec<_> = (0..97).map(|offset| attempt(offset, offset, "seen")).collect();
-    let outcomes = loaded.runner.run(run.clone(), RunControl::unlimited()).await;
+    let outcomes = loaded.runner.run(run.clone(), RunControl::unlimited()).await.outcomes;
     let failed: Vec<_> = (0..97).filter(|index| outcomes[*index] != Outcome::Done).collect();
     assert_eq!(failed.len(), 1, "one event in 97 asks for a second attempt");
     assert_eq!(failure(&outcomes[failed[0]]).0, FailureClass::Retry);
 
     let mut again = run[failed[0]].clone();
     again.number = 2;
-    assert_eq!(loaded.runner.run(vec![again], RunControl::unlimited()).await, vec![Outcome::Done]);
+    assert_eq!(loaded.runner.run(vec![again], RunControl::unlimited()).await.outcomes, vec![Outcome::Done]);
     let seen = "SELECT count(*), sum(attempt), max(n) FROM seen";
     let rows = read_rows(&loaded.database, seen).await.unwrap();
     assert_eq!(rows, [[97, 98, 97].map(Value::Integer)], "the failed attempt's row was rolled back");
@@ -141,7 +141,7 @@ async fn readme() {
         attempt
     };
     let run = vec![assigned(0, "task.assigned"), assigned(1, "task.assigned"), assigned(2, "task.lost")];
-    let outcomes = loaded.runner.run(run, RunControl::unlimited()).await;
+    let outcomes = loaded.runner.run(run, RunControl::unlimited()).await.outcomes;
     assert_eq!(outcomes[..2], [Outcome::Done, Outcome::Done], "a repeat is harmless");
     assert_eq!(failure(&outcomes[2]).0, FailureClass::Reject);
     let rows = read_rows(&loaded.database, "SELECT task, worker FROM assignments").await.unwrap();

@@ -35,7 +35,8 @@ async fn spin() {
 async fn a_spinning_guest_shares_its_thread() {
     let loaded = Stage::of("spin").time(TIME * 5).load().await;
     let runner = loaded.runner.clone();
-    let run = tokio::spawn(async move { runner.run(attempts(&["spin"]), RunControl::unlimited()).await });
+    let run =
+        tokio::spawn(async move { runner.run(attempts(&["spin"]), RunControl::unlimited()).await.outcomes });
     for _ in 0..5 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }

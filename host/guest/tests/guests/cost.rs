@@ -23,7 +23,10 @@ async fn cost_of_a_call_that_does_nothing() {
         for _ in 0..7 {
             let before = thread_cpu_ns();
             for _ in 0..RUNS {
-                assert_eq!(loaded.runner.run(run.clone(), RunControl::unlimited()).await[0], Outcome::Done);
+                assert_eq!(
+                    loaded.runner.run(run.clone(), RunControl::unlimited()).await.outcomes[0],
+                    Outcome::Done
+                );
             }
             samples.push((thread_cpu_ns() - before) / (RUNS * u64::try_from(length).unwrap()));
         }

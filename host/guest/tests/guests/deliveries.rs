@@ -14,7 +14,7 @@ async fn other_lanes_go_on_while_a_record_is_not_acknowledged() {
     let loaded = loaded().await;
     let runner = loaded.runner.clone();
     let run = tokio::spawn(async move {
-        runner.run(vec![attempt(0, 1, "a"), attempt(1, 2, "b")], RunControl::unlimited()).await
+        runner.run(vec![attempt(0, 1, "a"), attempt(1, 2, "b")], RunControl::unlimited()).await.outcomes
     });
     loaded.publisher.handed_over(2).await;
     assert!(!run.is_finished(), "not done before its records are acknowledged");
@@ -30,11 +30,15 @@ async fn the_instance_is_free_while_the_run_waits() {
     let loaded = stage.load().await;
     let runner = loaded.runner.clone();
     let first =
-        tokio::spawn(async move { runner.run(vec![attempt(0, 1, "a")], RunControl::unlimited()).await });
+        tokio::spawn(
+            async move { runner.run(vec![attempt(0, 1, "a")], RunControl::unlimited()).await.outcomes },
+        );
     loaded.publisher.handed_over(1).await;
     let runner = loaded.runner.clone();
     let second =
-        tokio::spawn(async move { runner.run(vec![attempt(1, 2, "b")], RunControl::unlimited()).await });
+        tokio::spawn(
+            async move { runner.run(vec![attempt(1, 2, "b")], RunControl::unlimited()).await.outcomes },
+        );
     loaded.publisher.handed_over(2).await;
     loaded.publisher.acknowledge(1);
     assert_eq!(second.await.unwrap(), vec![Outcome::Done]);
@@ -96,7 +100,7 @@ async fn a_failed_event_stops_its_lane_and_no_other() {
     let loaded = Stage::of("flaky").load().await;
     let run =
         vec![attempt(0, 1, "reject"), attempt(1, 2, "fine"), attempt(2, 1, "fine"), attempt(3, 2, "fine")];
-    let outcomes = loaded.runner.run(run, RunControl::unlimited()).await;
+    let outcomes = loaded.runner.run(run, RunControl::unlimited()).await.outcomes;
     assert_eq!(failure(&outcomes[0]).0, FailureClass::Reject);
     assert_eq!(outcomes[1..], [Outcome::Done, Outcome::NotStarted, Outcome::Done]);
 }

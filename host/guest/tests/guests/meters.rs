@@ -25,7 +25,7 @@ async fn runs(shown: &PrometheusHandle) {
     let values = vec!["x"; EVENTS];
     let run = || {
         let (runner, run) = (loaded.runner.clone(), attempts(&values));
-        tokio::spawn(async move { runner.run(run, RunControl::unlimited()).await })
+        tokio::spawn(async move { runner.run(run, RunControl::unlimited()).await.outcomes })
     };
     let first = run();
     // The 257th waits for the oldest.

@@ -27,7 +27,7 @@ fn lease(proven: bool) -> Arc<Lease> {
 
 async fn produced_by_three(control: RunControl) -> (Vec<Outcome>, usize) {
     let loaded: Loaded = Stage::of("echo").with_producer(Acks::AtOnce).load().await;
-    let outcomes = loaded.runner.run(attempts(&["once", "once", "once"]), control).await;
+    let outcomes = loaded.runner.run(attempts(&["once", "once", "once"]), control).await.outcomes;
     (outcomes, loaded.publisher.records().len())
 }
 

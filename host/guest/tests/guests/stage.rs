@@ -104,12 +104,12 @@ impl Stage {
 impl Loaded {
     /// Runs one event with this value, as a first attempt.
     pub async fn one(&self, value: &str) -> Outcome {
-        self.runner.run(vec![attempt(0, 0, value)], RunControl::unlimited()).await.remove(0)
+        self.runner.run(vec![attempt(0, 0, value)], RunControl::unlimited()).await.outcomes.remove(0)
     }
 
     /// Runs events with these values in one run, each in a lane of its own.
     pub async fn each(&self, values: &[&str]) -> Vec<Outcome> {
-        self.runner.run(attempts(values), RunControl::unlimited()).await
+        self.runner.run(attempts(values), RunControl::unlimited()).await.outcomes
     }
 }
 

@@ -61,7 +61,9 @@ async fn runs_beyond_the_pool_wait_for_a_place() {
     let runs: Vec<_> = (0..20)
         .map(|_| {
             let runner = loaded.runner.clone();
-            tokio::spawn(async move { runner.run(attempts(&["a", "b"]), RunControl::unlimited()).await })
+            tokio::spawn(
+                async move { runner.run(attempts(&["a", "b"]), RunControl::unlimited()).await.outcomes },
+            )
         })
         .collect();
     for run in runs {

@@ -144,7 +144,7 @@ impl Poller {
         let doorbell = self.parts.shared.doorbell.clone();
         let wake: Wake = Arc::new(move || doorbell.ring());
         let (start, lease) = (restored.base, self.parts.commits.lease().clone());
-        let assignment = Assignment { partition, token, restored, topic_id, lease, wake };
+        let assignment = Assignment { partition, token, restored, fence: None, topic_id, lease, wake };
         let inbox = self.parts.owners.assign(assignment);
         self.feeds.push(Feed::new(inbox, token, topic_id, queue, start));
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use keylane_engine::{
     Assignment, Attempt, DeadLetter, DeadLetters, Event, FailureClass, Filter, GapSet, HandlerEngine,
     HandlerOptions, HostBudget, Inbox, InboxLimits, LaneRule, Outcome, Owners, Policy, PublishError,
-    RunControl, Runner, Token, TopicId, TopicPartition, Untyped,
+    RunControl, RunReport, Runner, Token, TopicId, TopicPartition, Untyped,
 };
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -99,7 +99,7 @@ impl Recorder {
             stuck_after: Duration::from_secs(60),
         };
         let (runner, dead_letters) = (Arc::new(self.clone()), Arc::new(NoDeadLetters));
-        let handler = HandlerEngine::new(options, runner, dead_letters, Handle::current());
+        let handler = HandlerEngine::new(options, runner, dead_letters, None, Handle::current());
         Arc::new(NotedOwners { handler, assignments: self.assignments.clone() })
     }
 
@@ -190,7 +190,7 @@ impl Recorder {
 }
 
 impl Runner for Recorder {
-    async fn run(&self, attempts: Vec<Attempt>, control: RunControl) -> Vec<Outcome> {
+    async fn run(&self, attempts: Vec<Attempt>, control: RunControl) -> RunReport {
         let mut gates = self.gates.subscribe();
         let mut outcomes = Vec::with_capacity(attempts.len());
         for attempt in attempts {
@@ -214,7 +214,7 @@ impl Runner for Recorder {
             self.handled.lock().unwrap().push(attempt.event);
             outcomes.push(Outcome::Done);
         }
-        outcomes
+        outcomes.into()
     }
 }
 

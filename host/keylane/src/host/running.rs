@@ -177,6 +177,7 @@ impl<'a> Rooms<'a> {
             plan::engine(manifest, self.config.limits, self.budget.clone()),
             Arc::new(GuestRunner::new(revision)),
             Arc::new(KafkaDeadLetters::new(self.publisher.clone(), letters)),
+            None,
             Handle::current(),
         );
         let tally = engine.tally();

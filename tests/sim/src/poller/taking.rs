@@ -94,6 +94,7 @@ impl Poller {
             partition: TopicPartition { topic: TOPIC.into(), partition: place.partition },
             token,
             restored: restored.gap,
+            fence: None,
             topic_id: TOPIC_ID,
             lease: self.lease.clone(),
             wake,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use keylane_devbroker::{Broker, BrokerOptions};
 use keylane_engine::{
     Attempt, DeadLetter, DeadLetters, Filter, HandlerEngine, HandlerOptions, HostBudget, InboxLimits,
-    LaneRule, Outcome, Owners, Policy, PublishError, RunControl, Runner, Untyped,
+    LaneRule, Outcome, Owners, Policy, PublishError, RunControl, RunReport, Runner, Untyped,
 };
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
@@ -39,8 +39,8 @@ pub(super) struct Stage {
 struct Done;
 
 impl Runner for Done {
-    async fn run(&self, attempts: Vec<Attempt>, _: RunControl) -> Vec<Outcome> {
-        vec![Outcome::Done; attempts.len()]
+    async fn run(&self, attempts: Vec<Attempt>, _: RunControl) -> RunReport {
+        vec![Outcome::Done; attempts.len()].into()
     }
 }
 
@@ -62,7 +62,7 @@ fn owners() -> Arc<dyn Owners> {
         budget: HostBudget::new(64 * 1024 * 1024),
         stuck_after: PATIENCE,
     };
-    Arc::new(HandlerEngine::new(options, Arc::new(Done), Arc::new(Done), Handle::current()))
+    Arc::new(HandlerEngine::new(options, Arc::new(Done), Arc::new(Done), None, Handle::current()))
 }
 
 /// Ten records of which the first six are gone, and a group whose commit is at the third.

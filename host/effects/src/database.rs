@@ -1,0 +1,226 @@
+//! The seam between the host and the drivers: what a database must be able to do for exactly once.
+//!
+//! Times given as `deadline` or `limit` count from the call, by the host's own clock.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use keylane_engine::{Boxed, Fence, TopicId};
+
+use crate::config::DatabaseConfig;
+use crate::error::{BeginError, DatabaseError, FinishError, StatementError, StatementFailed};
+use crate::statement::{Statement, StatementLimits};
+use crate::value::{ResultLimits, Rows, Value};
+use crate::{postgres, sqlite};
+
+/// What a statement answers, with the transaction to go on with. A failed, late or cancelled one leaves
+/// none that could be committed.
+pub type Step<T> = Boxed<'static, Result<(T, Box<dyn RunTransaction>), StatementFailed>>;
+
+/// The most claims that one call of [`Database::raise_floor`] deletes (larger batches hold locks for long).
+pub const PRUNE_CLAIMS_MAX: i64 = 10_000;
+
+/// Which database this is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Made once, with the host's tables, and kept in them: 32 hexadecimal digits.
+    pub database: String,
+    /// The driver: `sqlite` or `postgres`.
+    pub driver: &'static str,
+}
+
+/// One partition of one handler's input. The topic counts by its id: its name is for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamKey {
+    /// The fleet.
+    pub fleet: String,
+    /// The handler.
+    pub handler: String,
+    /// 0, raised only by an operator's replay; never the consumer group's generation.
+    pub replay: i64,
+    /// The topic's name.
+    pub topic: String,
+    /// The topic's id.
+    pub topic_id: TopicId,
+    /// The partition's number.
+    pub partition: i32,
+}
+
+/// What a take found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    /// The new ownership.
+    pub fence: Fence,
+    /// Below it every event has ended; none where `start` was never settled.
+    pub floor: Option<i64>,
+    /// The offsets of events that have ended at or above the floor, sorted.
+    pub ended: Vec<i64>,
+}
+
+/// How an event's story ended, as its claim says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndedAs {
+    /// The handler did it.
+    Done = 1,
+    /// It went to the dead letters.
+    DeadLettered = 2,
+    /// A rule or an operator skipped it.
+    Skipped = 3,
+}
+
+/// What an outbox row becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutboxKind {
+    /// A record in Kafka.
+    Record = 1,
+    /// A mail.
+    Mail = 2,
+}
+
+/// An output that waits for its run's commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboxRow {
+    /// The offset of the event that made it.
+    pub event_offset: i64,
+    /// Which of that event's outputs, from 0.
+    pub ordinal: i32,
+    /// What it becomes.
+    pub kind: OutboxKind,
+    /// The topic; for a mail, its sender's grant.
+    pub topic: String,
+    /// Decides the partition.
+    pub key: Option<Vec<u8>>,
+    /// None is a tombstone.
+    pub value: Option<Vec<u8>>,
+    /// Encoded by the caller.
+    pub headers: Vec<u8>,
+}
+
+/// What one batch of pruning did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pruned {
+    /// Claims deleted.
+    pub claims: u64,
+    /// Where the floor stands now.
+    pub floor: i64,
+    /// Whether another batch is needed to reach the floor that was asked for.
+    pub more: bool,
+}
+
+/// A database with the host's tables.
+pub trait Database: Send + Sync {
+    /// Which database this is.
+    fn identity(&self) -> &Identity;
+
+    /// Checks a guest's statement as this database reads it.
+    ///
+    /// # Errors
+    /// `Refused` or `Limit`, with what to change.
+    fn check(
+        &self,
+        text: &str,
+        parameters: &[Value],
+        limits: &StatementLimits,
+    ) -> Result<Statement, StatementError>;
+
+    /// Becomes owner: raises the epoch, which waits for open runs of the former owner, and in a later
+    /// statement reads floor and claims. Waits no longer than `limit`.
+    fn take(&self, stream: &StreamKey, limit: Duration) -> Boxed<'_, Result<Taken, DatabaseError>>;
+
+    /// Begins a run's transaction, if the epoch is still one's own.
+    fn begin(&self, fence: &Fence) -> Boxed<'_, Result<Box<dyn RunTransaction>, BeginError>>;
+
+    /// Settles where the partitions of a topic start, all in one transaction, and answers what stands. What
+    /// stands is never overwritten. Where the topic was settled before, a partition that is missing was
+    /// added since and starts at 0, whatever is offered; so do all of a known name under a new topic id.
+    /// The key's own partition does not matter.
+    fn settle_start(
+        &self,
+        stream: &StreamKey,
+        floors: &[(i32, i64)],
+    ) -> Boxed<'_, Result<BTreeMap<i32, i64>, DatabaseError>>;
+
+    /// Raises the floor and deletes the claims below it in one transaction, at most [`PRUNE_CLAIMS_MAX`]
+    /// claims. Never lowers it. The caller knows that all below has ended.
+    fn raise_floor(&self, fence: &Fence, floor: i64) -> Boxed<'_, Result<Pruned, BeginError>>;
+
+    /// Which of these offsets have ended: claimed, or below the floor. Resolves an unknown outcome of COMMIT.
+    fn ended(&self, fence: &Fence, offsets: &[i64]) -> Boxed<'_, Result<Vec<i64>, DatabaseError>>;
+
+    /// Reads without a run, from the read address, by a connection that cannot write.
+    fn query(
+        &self,
+        statement: Statement,
+        parameters: Vec<Value>,
+        limits: ResultLimits,
+        deadline: Duration,
+    ) -> Boxed<'_, Result<Rows, StatementError>>;
+
+    /// Runs what has not run yet of a handler's migrations, all or nothing. Several hosts at once run each
+    /// file once. A file that was edited after it ran is refused.
+    fn migrate(&self, handler: &str, folder: &Path) -> Boxed<'_, Result<(), DatabaseError>>;
+}
+
+/// One run's transaction. Dropping it rolls it back, also in the middle of a statement.
+pub trait RunTransaction: Send {
+    /// Runs a guest's statement that yields rows. The deadline stops it in the database.
+    fn query(
+        self: Box<Self>,
+        statement: Statement,
+        parameters: Vec<Value>,
+        limits: ResultLimits,
+        deadline: Duration,
+    ) -> Step<Rows>;
+
+    /// Runs a guest's statement and answers how many rows it changed.
+    fn execute(
+        self: Box<Self>,
+        statement: Statement,
+        parameters: Vec<Value>,
+        deadline: Duration,
+    ) -> Step<u64>;
+
+    /// Sets the savepoint, instead of the former one. From now on a failed statement leaves a transaction
+    /// that can be rolled back to it.
+    fn savepoint(self: Box<Self>) -> Step<()>;
+
+    /// Undoes what came after the savepoint, which stays.
+    fn rollback_to_savepoint(self: Box<Self>) -> Step<()>;
+
+    /// Writes outbox rows and one claim for each ended event, and commits. The order of the lists does not
+    /// matter: they are written sorted.
+    fn finish(
+        self: Box<Self>,
+        outbox: &[OutboxRow],
+        endings: &[(i64, EndedAs)],
+        deadline: Duration,
+    ) -> Boxed<'static, Result<(), FinishError>>;
+
+    /// Rolls back.
+    fn rollback(self: Box<Self>) -> Boxed<'static, ()>;
+}
+
+/// Opens a database with the driver that its address names; makes the host's tables if they are missing.
+///
+/// # Errors
+/// When no driver knows the address, the database does not answer, or its tables are another version's.
+pub async fn open(config: &DatabaseConfig) -> Result<Arc<dyn Database>, DatabaseError> {
+    if config.write.starts_with("sqlite:") {
+        return sqlite::open(config).await;
+    }
+    if config.write.starts_with("postgres:") || config.write.starts_with("postgresql:") {
+        return postgres::open(config).await;
+    }
+    let reason = "no driver of this host knows it; write sqlite://PATH or postgres://USER@HOST/NAME";
+    Err(DatabaseError::Address { url: config.write.clone(), reason: reason.to_owned() })
+}
+
+/// Makes this machine the one that a moved SQLite file belongs to.
+///
+/// # Errors
+/// When the address is no SQLite file's, or the file cannot be written.
+pub async fn adopt(config: &DatabaseConfig) -> Result<(), DatabaseError> {
+    sqlite::adopt(config).await
+}

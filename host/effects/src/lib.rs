@@ -1,0 +1,30 @@
+//! Effects: a run's transaction on its handler's database, and the rows with which the host keeps order and
+//! once. One seam, [`Database`], and a driver behind it for each kind of database: SQLite and PostgreSQL.
+//!
+//! What the seam promises is the same on both and held by one suite of tests (`tests/suite`): a guest's
+//! statement is one data statement that reaches neither the host's tables nor transaction control; a run's
+//! statements, its outbox rows and its claims become real together or not at all; a host whose epoch has
+//! passed writes nothing.
+//!
+//! - `database.rs`: the seam. `error.rs`: what goes wrong, told by origin. `value.rs`, `statement.rs`: what
+//!   is said to a database and what it answers. `config.rs`: one database of the host's configuration.
+//! - `migrations.rs`: the files of a handler's folder, compared with what has run.
+//! - `sqlite/`, `postgres/`: the drivers.
+
+mod config;
+mod database;
+mod error;
+mod migrations;
+mod postgres;
+mod sqlite;
+mod statement;
+mod value;
+
+pub use config::{DatabaseConfig, Isolation, Synchronous};
+pub use database::{
+    Database, EndedAs, Identity, OutboxKind, OutboxRow, PRUNE_CLAIMS_MAX, Pruned, RunTransaction, Step,
+    StreamKey, Taken, adopt, open,
+};
+pub use error::{BeginError, DatabaseError, FinishError, StatementError, StatementFailed, StepError};
+pub use statement::{Statement, StatementLimits};
+pub use value::{ResultLimits, Rows, Value};

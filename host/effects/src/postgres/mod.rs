@@ -1,0 +1,118 @@
+//! PostgreSQL.
+//!
+//! Who owns: a run holds one connection of the pool of runs, from begin to end; takes, pruning and look-ups
+//! use a small pool of their own, so that runs cannot starve them; a third one ends other sessions, so that
+//! it can be reached when all else waits. Who waits: for a connection at most `writer_wait`; for a lock at
+//! most `lock_wait`. Who wakes: the database. What bounds: the pools, and for each wait the host's own clock,
+//! since a time-out of the database's counts from anew for each lock.
+//!
+//! The host's tables lie in the schema `keylane`, where the role of guests has no rights; a run's statements
+//! are said as that role (`SET LOCAL ROLE`). What a function made by a handler's own migration does is bounded
+//! by the rights of the user that the host connects as: it reaches this database and no other. So that user
+//! should be no superuser.
+
+mod closing;
+mod faults;
+mod functions;
+mod migrate;
+mod numeric;
+mod ownership;
+mod prune;
+mod read;
+mod rules;
+mod run;
+mod server;
+mod session;
+mod settle;
+mod tables;
+mod tokens;
+mod value;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use keylane_engine::{Boxed, Fence};
+
+use crate::config::DatabaseConfig;
+use crate::database::{Database, Identity, Pruned, RunTransaction, StreamKey, Taken};
+use crate::error::{BeginError, DatabaseError, StatementError};
+use crate::postgres::rules::Rules;
+use crate::postgres::server::Server;
+use crate::statement::{Statement, StatementLimits};
+use crate::value::{ResultLimits, Rows, Value};
+
+/// One PostgreSQL database.
+struct Postgres {
+    identity: Identity,
+    rules: Rules,
+    server: Arc<Server>,
+}
+
+/// Opens the database; makes the host's tables and the role of guests if they are missing.
+pub(crate) async fn open(config: &DatabaseConfig) -> Result<Arc<dyn Database>, DatabaseError> {
+    let server = Arc::new(Server::new(config)?);
+    let identity = tables::prepare(&server).await?;
+    let rules = Rules::new(tables::catalogue(&server).await?);
+    Ok(Arc::new(Postgres { identity, rules, server }))
+}
+
+impl Database for Postgres {
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn check(
+        &self,
+        text: &str,
+        parameters: &[Value],
+        limits: &StatementLimits,
+    ) -> Result<Statement, StatementError> {
+        self.rules.check(text, parameters, limits)
+    }
+
+    fn take(&self, stream: &StreamKey, limit: Duration) -> Boxed<'_, Result<Taken, DatabaseError>> {
+        let stream = stream.clone();
+        Box::pin(async move { ownership::take(&self.server, &stream, limit).await })
+    }
+
+    fn begin(&self, fence: &Fence) -> Boxed<'_, Result<Box<dyn RunTransaction>, BeginError>> {
+        let fence = *fence;
+        Box::pin(async move { run::begin(&self.server, fence).await })
+    }
+
+    fn settle_start(
+        &self,
+        stream: &StreamKey,
+        floors: &[(i32, i64)],
+    ) -> Boxed<'_, Result<BTreeMap<i32, i64>, DatabaseError>> {
+        let (stream, floors) = (stream.clone(), floors.to_vec());
+        Box::pin(async move { settle::settle_start(&self.server, &stream, floors).await })
+    }
+
+    fn raise_floor(&self, fence: &Fence, floor: i64) -> Boxed<'_, Result<Pruned, BeginError>> {
+        let fence = *fence;
+        Box::pin(async move { prune::raise_floor(&self.server, fence, floor).await })
+    }
+
+    fn ended(&self, fence: &Fence, offsets: &[i64]) -> Boxed<'_, Result<Vec<i64>, DatabaseError>> {
+        let (fence, offsets) = (*fence, offsets.to_vec());
+        Box::pin(async move { ownership::ended(&self.server, fence, offsets).await })
+    }
+
+    fn query(
+        &self,
+        statement: Statement,
+        parameters: Vec<Value>,
+        limits: ResultLimits,
+        deadline: Duration,
+    ) -> Boxed<'_, Result<Rows, StatementError>> {
+        Box::pin(read::query(self.server.clone(), statement, parameters, limits, deadline))
+    }
+
+    fn migrate(&self, handler: &str, folder: &Path) -> Boxed<'_, Result<(), DatabaseError>> {
+        let (handler, folder) = (handler.to_owned(), folder.to_owned());
+        Box::pin(async move { migrate::migrate(&self.server, &handler, &folder).await })
+    }
+}

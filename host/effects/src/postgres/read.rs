@@ -1,0 +1,190 @@
+//! Statements of guests: how one is run and held to its time, and reads that belong to no run.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::TryStreamExt;
+use sqlx::{AssertSqlSafe, Executor, PgConnection, SqlSafeStr, Statement as _};
+
+use crate::error::{StatementError, StepError};
+use crate::postgres::faults;
+use crate::postgres::server::Server;
+use crate::postgres::session::Session;
+use crate::postgres::tables::GUEST;
+use crate::postgres::value::{Parameter, names, prepared_text, values};
+use crate::statement::Statement;
+use crate::value::{Collected, ResultLimits, Rows, Value};
+
+/// How long the answer to a cancellation is awaited before the session is given up.
+const GRACE: Duration = Duration::from_secs(2);
+/// How often a late statement is asked whether it waits for a lock.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Why a statement gave no answer.
+pub(crate) enum Failure {
+    /// The server or the driver says so; the session goes on if the server answered.
+    Said(sqlx::Error),
+    /// The answer passes a limit; there is more of it to come.
+    TooMuch(String),
+    /// It was cancelled at its deadline, or does not even answer that.
+    Late {
+        /// Whether the server has answered, so that the session goes on.
+        answered: bool,
+    },
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Said(error)
+    }
+}
+
+impl Failure {
+    /// Whether the session can be used further.
+    pub(crate) async fn leaves(&self, session: &mut Session) -> bool {
+        match self {
+            // A value that could not be said or read leaves rows behind, or nothing was sent at all.
+            Self::Said(error) if faults::code(error).is_none() => {
+                faults::is_value(error) && session.drain().await
+            }
+            Self::Said(error) => faults::is_answer(error),
+            Self::TooMuch(_) => session.drain().await,
+            Self::Late { answered } => *answered,
+        }
+    }
+
+    /// What it means.
+    pub(crate) fn explain(&self, url: &str, deadline: Duration) -> StepError {
+        match self {
+            Self::Said(error) => faults::of_guest(error, url),
+            Self::TooMuch(said) => StatementError::Limit(said.clone()).into(),
+            Self::Late { .. } => {
+                let said = format!("the statement took longer than {deadline:?} (host-call)");
+                StatementError::Unavailable(said).into()
+            }
+        }
+    }
+}
+
+/// Runs a guest's statement that yields rows.
+pub(crate) async fn rows(
+    connection: &mut PgConnection,
+    statement: Statement,
+    parameters: Vec<Value>,
+    limits: ResultLimits,
+) -> Result<Rows, Failure> {
+    let text = prepared_text(&statement.text, &parameters);
+    let query = sqlx::query(AssertSqlSafe(text.clone()));
+    let query = parameters.into_iter().fold(query, |query, value| query.bind(Parameter(value)));
+    let mut collected = Collected::new(limits);
+    {
+        let mut stream = query.fetch(&mut *connection);
+        while let Some(row) = stream.try_next().await? {
+            if collected.rows.columns.is_empty() {
+                collected.rows.columns = names(sqlx::Row::columns(&row));
+            }
+            collected.push(values(&row)?).map_err(Failure::TooMuch)?;
+        }
+    }
+    if collected.rows.rows.is_empty() {
+        // Prepared a moment ago, so this asks the server nothing.
+        let prepared = connection.prepare(AssertSqlSafe(text).into_sql_str()).await?;
+        collected.rows.columns = names(prepared.columns());
+    }
+    Ok(collected.rows)
+}
+
+/// Runs a guest's statement and answers how many rows it changed.
+pub(crate) async fn changes(
+    connection: &mut PgConnection,
+    statement: Statement,
+    parameters: Vec<Value>,
+) -> Result<u64, Failure> {
+    let query = sqlx::query(AssertSqlSafe(prepared_text(&statement.text, &parameters)));
+    let query = parameters.into_iter().fold(query, |query, value| query.bind(Parameter(value)));
+    let done = query.execute(connection).await?;
+    Ok(if statement.changes { done.rows_affected() } else { 0 })
+}
+
+/// Holds a statement to its deadline by the host's clock. While it waits for another transaction's lock its
+/// time does not pass: that is bounded by `lock_timeout`. Otherwise it is cancelled in the database.
+pub(crate) async fn within<T>(
+    server: &Server,
+    pid: i32,
+    deadline: Duration,
+    statement: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let mut statement = pin!(statement);
+    let mut wait = deadline;
+    loop {
+        match tokio::time::timeout(wait, &mut statement).await {
+            Ok(Err(Failure::TooMuch(said))) => {
+                server.cancel(pid).await;
+                return Err(Failure::TooMuch(said));
+            }
+            Ok(answer) => return answer,
+            Err(_) if server.waits_for_lock(pid).await => wait = LOOK,
+            Err(_) => break,
+        }
+    }
+    server.cancel(pid).await;
+    match tokio::time::timeout(GRACE, &mut statement).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(_)) => Err(Failure::Late { answered: true }),
+        Err(_) => Err(Failure::Late { answered: false }),
+    }
+}
+
+/// How a read begins. A hot standby refuses serializable.
+fn begin_text(server: &Server, deadline: Duration) -> String {
+    let bound = deadline.saturating_add(server.lock_wait).as_millis();
+    format!(
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL ROLE NONE; SET LOCAL search_path = public; \
+         SET LOCAL timezone = 'UTC'; SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = {bound}; \
+         SET LOCAL ROLE {GUEST}",
+        server.lock_wait.as_millis()
+    )
+}
+
+/// Reads without a run. A connection that died in the pool is replaced once.
+pub(crate) async fn query(
+    server: Arc<Server>,
+    statement: Statement,
+    parameters: Vec<Value>,
+    limits: ResultLimits,
+    deadline: Duration,
+) -> Result<Rows, StatementError> {
+    let unavailable = |error: &sqlx::Error| StatementError::Unavailable(error.to_string());
+    let begin = begin_text(&server, deadline);
+    let mut session = begin_reading(&server, &begin).await.map_err(|error| unavailable(&error))?;
+    let pid = session.pid;
+    let connection = session.connection().map_err(|error| unavailable(&error))?;
+    // The limit of the read pool is the same server's, unless a replica has an address of its own.
+    let answer = within(&server, pid, deadline, rows(connection, statement, parameters, limits)).await;
+    let lives = match &answer {
+        Ok(_) => true,
+        Err(failure) => failure.leaves(&mut session).await,
+    };
+    if lives {
+        session.rollback().await;
+    }
+    answer.map_err(|failure| match failure.explain(&server.url, deadline) {
+        StepError::Statement(error) => error,
+        StepError::Conflict(said) => StatementError::Unavailable(said),
+        StepError::Database(error) => StatementError::Unavailable(error.to_string()),
+    })
+}
+
+async fn begin_reading(server: &Arc<Server>, begin: &str) -> Result<Session, sqlx::Error> {
+    let mut left = server.reads.options().get_max_connections();
+    loop {
+        let mut session = Session::acquire(server, &server.reads).await?;
+        match session.begin(begin).await {
+            Ok(()) => return Ok(session),
+            Err(error) if left == 0 => return Err(error),
+            // Idle connections that died with the server are dropped one by one.
+            Err(_) => left -= 1,
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! What a guest may say to PostgreSQL: one data statement with numbered parameters, and of the functions of
+//! the catalogue only those of a list. The second line behind the database's rights: settings, locks,
+//! sessions and files are reached by functions that every role may call, and the role of guests is no border
+//! by itself (`set_config('role', 'none', true)` takes a session back to the host's user).
+//!
+//! The check is by tokens, so it may refuse a harmless text that looks like one of these; a value belongs
+//! into a parameter.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::error::StatementError;
+use crate::postgres::functions::ALLOWED;
+use crate::postgres::tokens::{Token, Tokens};
+use crate::statement::{Statement, StatementLimits};
+use crate::value::Value;
+
+/// The statements that a guest may run.
+const VERBS: &[&str] = &["select", "values", "insert", "update", "delete", "merge", "with"];
+/// Those that change rows.
+const CHANGING: &[&str] = &["insert", "update", "delete", "merge"];
+/// Beginnings of names that no statement may mention: the catalogue's tables, views and functions.
+const PREFIXES: &[&str] = &["pg_", "lo_", "keylane_"];
+/// Names that no statement may mention.
+const NAMES: &[&str] = &["information_schema", "set_config", "current_setting"];
+/// The host's schema, which no statement may mention as one.
+const HOST_SCHEMA: &str = "keylane";
+
+/// The rules, with what is known of one database.
+pub(crate) struct Rules {
+    /// Every function of the catalogue.
+    catalogue: HashSet<String>,
+}
+
+impl Rules {
+    /// With the names of the catalogue's functions.
+    pub(crate) fn new(catalogue: HashSet<String>) -> Self {
+        Self { catalogue }
+    }
+
+    /// Checks a statement.
+    pub(crate) fn check(
+        &self,
+        text: &str,
+        parameters: &[Value],
+        limits: &StatementLimits,
+    ) -> Result<Statement, StatementError> {
+        limits.check(text, parameters)?;
+        let changes = self.check_text(text, parameters.len()).map_err(StatementError::Refused)?;
+        Ok(Statement { text: Arc::from(text), changes })
+    }
+
+    fn check_text(&self, text: &str, given: usize) -> Result<bool, String> {
+        if text.contains('\0') {
+            let said = "a NUL stands in the statement; if it is part of a value, make it a parameter";
+            return Err(said.to_owned());
+        }
+        let mut tokens = Vec::new();
+        for token in Tokens::of(text) {
+            tokens.push(token.map_err(|fault| format!("{fault} in the statement"))?);
+        }
+        while tokens.last() == Some(&Token::Symbol(';')) {
+            tokens.pop();
+        }
+        let verb = check_verb(&tokens)?;
+        tokens.iter().try_for_each(check_token)?;
+        for (first, second) in tokens.iter().zip(tokens.iter().skip(1)) {
+            self.check_pair(first, second)?;
+        }
+        check_parameters(&tokens, given)?;
+        Ok(changes(verb, &tokens))
+    }
+
+    /// What is refused of two tokens that follow each other.
+    fn check_pair(&self, first: &Token<'_>, second: &Token<'_>) -> Result<(), String> {
+        let into =
+            |token: &Token<'_>| matches!(token, Token::Word(word) if word.eq_ignore_ascii_case("into"));
+        let inserts = matches!(first, Token::Word(word)
+            if word.eq_ignore_ascii_case("insert") || word.eq_ignore_ascii_case("merge"));
+        if into(second) && !inserts {
+            return Err("SELECT INTO is not for handlers: tables are made by migrations".to_owned());
+        }
+        let Some(name) = name_of(first) else { return Ok(()) };
+        if *second == Token::Symbol('.') && name == HOST_SCHEMA {
+            return Err(format!("the schema {name:?} is the host's"));
+        }
+        let calls = *second == Token::Symbol('(');
+        if calls && self.catalogue.contains(&name) && ALLOWED.binary_search(&name.as_str()).is_err() {
+            return Err(format!("the function {name:?} is not for handlers"));
+        }
+        Ok(())
+    }
+}
+
+/// A name as PostgreSQL looks it up.
+fn name_of(token: &Token<'_>) -> Option<String> {
+    match token {
+        Token::Word(word) => Some(word.to_ascii_lowercase()),
+        Token::Name(name) => Some((*name).to_owned()),
+        _ => None,
+    }
+}
+
+fn check_verb<'a>(tokens: &[Token<'a>]) -> Result<&'a str, String> {
+    let Some(Token::Word(verb)) = tokens.first() else {
+        return Err("the statement does not begin with a keyword".to_owned());
+    };
+    if !VERBS.iter().any(|allowed| allowed.eq_ignore_ascii_case(verb)) {
+        return Err(format!(
+            "{verb:?} is not for handlers: a statement begins with SELECT, INSERT, UPDATE, DELETE, MERGE, \
+             VALUES or WITH; tables are made by migrations, and the host owns the transaction"
+        ));
+    }
+    Ok(verb)
+}
+
+fn check_token(token: &Token<'_>) -> Result<(), String> {
+    if *token == Token::Symbol(';') {
+        return Err("one statement at a time".to_owned());
+    }
+    let Some(name) = name_of(token) else { return Ok(()) };
+    let refused = NAMES.contains(&name.as_str()) || PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+    if refused {
+        return Err(format!("{name:?} is not for handlers; if it is a value, make it a parameter"));
+    }
+    Ok(())
+}
+
+/// The parameters that the text names must be those that were given, no more and no fewer.
+fn check_parameters(tokens: &[Token<'_>], given: usize) -> Result<(), String> {
+    let mut highest = 0;
+    for token in tokens {
+        let Token::Parameter(name) = token else { continue };
+        let number = name.parse::<usize>().ok().filter(|number| *number > 0);
+        let Some(number) = number else {
+            return Err(format!("${name} is no parameter: parameters are $1, $2 and so on"));
+        };
+        highest = highest.max(number);
+    }
+    if highest != given {
+        return Err(format!("the statement names {highest} parameters, {given} are given"));
+    }
+    Ok(())
+}
+
+/// Whether the statement changes rows: by its verb, or after WITH by the first verb outside brackets.
+fn changes(verb: &str, tokens: &[Token<'_>]) -> bool {
+    let is = |word: &str, list: &[&str]| list.iter().any(|one| one.eq_ignore_ascii_case(word));
+    if !verb.eq_ignore_ascii_case("with") {
+        return is(verb, CHANGING);
+    }
+    let mut depth = 0_usize;
+    for token in tokens.iter().skip(1) {
+        match token {
+            Token::Symbol('(') => depth += 1,
+            Token::Symbol(')') => depth = depth.saturating_sub(1),
+            Token::Word(word) if depth == 0 && is(word, VERBS) => return is(word, CHANGING),
+            _ => {}
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+#[path = "rules_tests.rs"]
+mod tests;

@@ -1,0 +1,101 @@
+//! A connection in the hands of one task. It goes back to its pool only after a clean end; in every other
+//! case, a cancelled call among them, it is closed and its session is ended by another one: a closed
+//! connection alone leaves a running statement, and its locks, until the server looks at the client again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgPool, PgRow};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
+
+use crate::postgres::faults;
+use crate::postgres::server::Server;
+
+/// How long a rollback may take before the session is given up.
+const ROLLBACK_WAIT: Duration = Duration::from_secs(5);
+
+/// One connection.
+pub(crate) struct Session {
+    connection: Option<PoolConnection<sqlx::Postgres>>,
+    /// The server's process, 0 until it is known.
+    pub pid: i32,
+    /// Nothing is open on it.
+    clean: bool,
+    /// It must not be used again even after a clean end.
+    pub stale: bool,
+    server: Arc<Server>,
+}
+
+impl Session {
+    /// Waits for a connection of this pool.
+    pub(crate) async fn acquire(server: &Arc<Server>, pool: &PgPool) -> Result<Self, sqlx::Error> {
+        let connection = Some(pool.acquire().await?);
+        Ok(Self { connection, pid: 0, clean: true, stale: false, server: server.clone() })
+    }
+
+    /// The connection, which counts as in use until [`Self::finish`] or [`Self::rollback`].
+    pub(crate) fn connection(&mut self) -> Result<&mut PgConnection, sqlx::Error> {
+        self.clean = false;
+        self.connection.as_deref_mut().ok_or(sqlx::Error::PoolClosed)
+    }
+
+    /// Says several statements of the host's own in one message and answers their rows. Never a guest's
+    /// text: only the extended protocol holds a text to one statement.
+    pub(crate) async fn say(&mut self, text: String) -> Result<Vec<PgRow>, sqlx::Error> {
+        sqlx::raw_sql(AssertSqlSafe(text)).fetch_all(self.connection()?).await
+    }
+
+    /// Begins a transaction with these words and learns the session's number.
+    pub(crate) async fn begin(&mut self, begin: &str) -> Result<(), sqlx::Error> {
+        let rows = self.say(format!("{begin}; SELECT pg_backend_pid()")).await?;
+        self.pid = rows.first().map_or(Ok(0), |row| row.try_get(0))?;
+        Ok(())
+    }
+
+    /// Reads what is still to come of an answer that was cancelled. Its error would else be taken for the
+    /// next statement's. Answers whether the session goes on.
+    pub(crate) async fn drain(&mut self) -> bool {
+        let Ok(connection) = self.connection() else { return false };
+        // The first word that is answered with that error; the second one is its own.
+        for _ in 0..2 {
+            match tokio::time::timeout(ROLLBACK_WAIT, connection.ping()).await {
+                Ok(Ok(())) => return true,
+                Ok(Err(error)) if faults::is_answer(&error) => {}
+                _ => return false,
+            }
+        }
+        false
+    }
+
+    /// Commits.
+    pub(crate) async fn commit(&mut self) -> Result<(), sqlx::Error> {
+        self.say("COMMIT".to_owned()).await?;
+        self.clean = true;
+        Ok(())
+    }
+
+    /// Rolls back; a session that does not even do that is given up.
+    pub(crate) async fn rollback(&mut self) {
+        let said = tokio::time::timeout(ROLLBACK_WAIT, self.say("ROLLBACK".to_owned())).await;
+        self.clean = matches!(said, Ok(Ok(_)));
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let Some(connection) = self.connection.take() else { return };
+        if self.clean && !self.stale {
+            return;
+        }
+        // Detached, it is no longer the pool's: dropping it closes the socket.
+        drop(connection.detach());
+        let (server, pid) = (self.server.clone(), self.pid);
+        if self.clean || pid == 0 {
+            return;
+        }
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move { server.end(pid).await });
+        }
+    }
+}

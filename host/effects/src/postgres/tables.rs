@@ -1,0 +1,164 @@
+//! The host's own tables in the schema `keylane`, the role that guests speak as, and the database's identity.
+//! Hosts that start at once wait for each other at an advisory lock.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use sqlx::Connection;
+use sqlx::{ConnectOptions, PgConnection};
+
+use crate::database::Identity;
+use crate::error::DatabaseError;
+use crate::postgres::faults;
+use crate::postgres::server::Server;
+
+/// The role of guests and migrations. Roles belong to all databases of a server; this one cannot log in, so
+/// that it reaches only the database to which the host is connected.
+pub(crate) const GUEST: &str = "keylane_guest";
+/// The lock under which the host's tables are made and handlers are migrated: any number that is ours.
+pub(crate) const LOCK: i64 = 0x006b_6579_6c61_6e65;
+/// The version of the host's tables.
+const VERSION: i32 = 1;
+/// `duplicate_object`: another host made the role meanwhile.
+const DUPLICATE: &str = "42710";
+
+/// The host's tables. No run ever locks a floor; a fence is changed by takes only. The numbers of the outbox
+/// are given when its rows are visible: the order of `id` follows neither commits nor locks.
+const TABLES: &str = "
+CREATE SCHEMA keylane;
+REVOKE ALL ON SCHEMA keylane FROM PUBLIC;
+CREATE TABLE keylane.meta (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    version integer NOT NULL,
+    database_id text NOT NULL,
+    made_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE TABLE keylane.stream (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    fleet text NOT NULL,
+    handler text NOT NULL,
+    replay bigint NOT NULL,
+    topic_id bytea NOT NULL,
+    partition integer NOT NULL,
+    topic text NOT NULL,
+    UNIQUE (fleet, handler, replay, topic_id, partition)
+);
+CREATE TABLE keylane.fence (
+    stream bigint PRIMARY KEY,
+    epoch bigint NOT NULL,
+    nonce bigint NOT NULL
+);
+CREATE TABLE keylane.floor (
+    stream bigint PRIMARY KEY,
+    floor bigint NOT NULL
+);
+CREATE TABLE keylane.claim (
+    stream bigint,
+    event_offset bigint,
+    ended_as smallint NOT NULL,
+    CONSTRAINT claim_pkey PRIMARY KEY (stream, event_offset)
+);
+CREATE TABLE keylane.outbox (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    stream bigint NOT NULL,
+    event_offset bigint NOT NULL,
+    ordinal integer NOT NULL,
+    kind smallint NOT NULL,
+    topic text NOT NULL,
+    key bytea,
+    value bytea,
+    headers bytea NOT NULL,
+    number bigint UNIQUE,
+    attempts integer NOT NULL DEFAULT 0,
+    not_before timestamptz,
+    last_error text,
+    made_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE TABLE keylane.migration (
+    handler text,
+    version bigint,
+    checksum bytea NOT NULL,
+    ran_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (handler, version)
+);
+INSERT INTO keylane.meta (version, database_id) VALUES (1, replace(gen_random_uuid()::text, '-', ''));
+";
+
+/// Makes what is missing and answers which database this is.
+pub(crate) async fn prepare(server: &Arc<Server>) -> Result<Identity, DatabaseError> {
+    let mut connection = server.options.connect().await.map_err(|error| server.fault(&error))?;
+    make_role(&mut connection, server).await?;
+    let tables = |reason: String| DatabaseError::Tables { url: server.url.clone(), reason };
+    let hinted = |error: sqlx::Error| match server.fault(&error) {
+        DatabaseError::Tables { reason, .. } => tables(format!("{reason}. {}", hint())),
+        other => other,
+    };
+    let (version, database) = make_tables(&mut connection).await.map_err(hinted)?;
+    if version != VERSION {
+        return Err(tables(format!("they are of version {version}, this host knows {VERSION}")));
+    }
+    say(&mut connection, format!("SET ROLE {GUEST}; RESET ROLE")).await.map_err(hinted)?;
+    // A failure to take leave changes nothing.
+    let _ = connection.close().await;
+    Ok(Identity { database, driver: "postgres" })
+}
+
+/// The names of all functions of the catalogue.
+pub(crate) async fn catalogue(server: &Server) -> Result<HashSet<String>, DatabaseError> {
+    let text = "SELECT DISTINCT proname::text FROM pg_catalog.pg_proc \
+                WHERE pronamespace = 'pg_catalog'::regnamespace";
+    let names = sqlx::query_scalar::<_, String>(text).fetch_all(&server.own).await;
+    names.map(HashSet::from_iter).map_err(|error| server.fault(&error))
+}
+
+async fn say(connection: &mut PgConnection, text: String) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(connection).await.map(|_| ())
+}
+
+/// The role, if it is missing and this user may make it. Whether it can be used is seen later.
+async fn make_role(connection: &mut PgConnection, server: &Server) -> Result<(), DatabaseError> {
+    let known =
+        sqlx::query_scalar::<_, bool>("SELECT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = $1)");
+    let known = known.bind(GUEST).fetch_one(&mut *connection).await.map_err(|error| server.fault(&error))?;
+    if known {
+        return Ok(());
+    }
+    match say(connection, format!("CREATE ROLE {GUEST} NOLOGIN; GRANT {GUEST} TO CURRENT_USER")).await {
+        Ok(()) => Ok(()),
+        // Roles are of all databases, this lock of one only, so that another host may have been quicker.
+        Err(error) if matches!(faults::code(&error).as_deref(), Some(DUPLICATE | faults::UNIQUE)) => Ok(()),
+        Err(error) => Err(DatabaseError::Tables {
+            url: server.url.clone(),
+            reason: format!("the role {GUEST} is missing and cannot be made ({error}). {}", hint()),
+        }),
+    }
+}
+
+/// What an operator can do about missing rights.
+fn hint() -> String {
+    format!(
+        "Whoever may can say, with the host's user for HOST: CREATE ROLE {GUEST} NOLOGIN; \
+         GRANT {GUEST} TO HOST; GRANT CREATE ON DATABASE and USAGE, CREATE ON SCHEMA public likewise; \
+         GRANT USAGE, CREATE ON SCHEMA public TO {GUEST}"
+    )
+}
+
+/// Answers the version of the tables and the database's identity.
+async fn make_tables(connection: &mut PgConnection) -> Result<(i32, String), sqlx::Error> {
+    let mut transaction = connection.begin().await?;
+    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *transaction).await?;
+    let made = "SELECT to_regclass('keylane.meta') IS NOT NULL";
+    if !sqlx::query_scalar::<_, bool>(made).fetch_one(&mut *transaction).await? {
+        say(&mut transaction, TABLES.to_owned()).await?;
+    }
+    // Under the lock: two that grant at once fail with "tuple concurrently updated".
+    let may =
+        "SELECT has_schema_privilege($1, 'public', 'CREATE') AND has_schema_privilege($1, 'public', 'USAGE')";
+    if !sqlx::query_scalar::<_, bool>(may).bind(GUEST).fetch_one(&mut *transaction).await? {
+        say(&mut transaction, format!("GRANT USAGE, CREATE ON SCHEMA public TO {GUEST}")).await?;
+    }
+    let meta = "SELECT version, database_id FROM keylane.meta";
+    let meta = sqlx::query_as::<_, (i32, String)>(meta).fetch_one(&mut *transaction).await?;
+    transaction.commit().await?;
+    Ok(meta)
+}

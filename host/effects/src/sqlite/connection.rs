@@ -1,0 +1,216 @@
+//! One connection to SQLite with its watch and its allow list, and how statements are run on it.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::TryStreamExt;
+use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteRow};
+use sqlx::{AssertSqlSafe, ConnectOptions, Executor, SqlSafeStr, Statement as _};
+
+use crate::sqlite::authorizer::Mode;
+use crate::sqlite::fault::{Fault, explain, late};
+use crate::sqlite::watch::Watch;
+use crate::sqlite::{native, row};
+use crate::statement::Statement;
+use crate::value::{Collected, ResultLimits, Rows, Value};
+
+/// How much longer than its deadline a statement is awaited: SQLite looks at the deadline between
+/// steps, but a step that waits for the disk does not.
+const GRACE: Duration = Duration::from_secs(1);
+/// How long a short statement of the host's own may take.
+const HOST_STATEMENT: Duration = Duration::from_secs(30);
+/// What every guest's text begins with, so that it never meets a statement that the host has prepared on
+/// the same connection and that nobody would ask the allow list for again.
+const GUEST: &str = "/* guest */ ";
+
+/// A statement being put together.
+pub(crate) type Query<'q> = sqlx::query::Query<'q, sqlx::Sqlite, SqliteArguments>;
+
+/// A connection.
+pub(crate) struct Connection {
+    inner: SqliteConnection,
+    watch: Arc<Watch>,
+    /// A statement outlived even its grace: the connection's thread is still inside it, and whoever asked
+    /// anything more would wait for it.
+    stuck: Option<Duration>,
+}
+
+impl Connection {
+    /// Opens one.
+    pub(crate) async fn open(options: &SqliteConnectOptions) -> Result<Self, Fault> {
+        let mut inner = options.connect().await.map_err(|error| explain(&error))?;
+        let watch = {
+            let mut handle = inner.lock_handle().await.map_err(|error| explain(&error))?;
+            let watch = Watch::install(&mut handle);
+            if !native::set_authorizer(&mut handle, &watch) {
+                return Err(Fault::Unavailable("the authorizer could not be set".to_owned()));
+            }
+            watch
+        };
+        Ok(Self { inner, watch, stuck: None })
+    }
+
+    /// Begins a transaction that writes.
+    pub(crate) async fn begin_immediate(&mut self) -> Result<(), Fault> {
+        self.watch.begin_transaction();
+        self.run(host("BEGIN IMMEDIATE")).await.map(|_| ())
+    }
+
+    /// Whether the transaction was rolled back since it began: for after each statement, where asking
+    /// SQLite itself ([`Self::in_transaction`]) would cost a turn of the connection's thread, a third of
+    /// what a run costs.
+    pub(crate) fn rolled_back(&self) -> bool {
+        self.watch.rolled_back()
+    }
+
+    /// Whether a transaction is open, as SQLite itself says.
+    pub(crate) async fn in_transaction(&mut self) -> Result<bool, Fault> {
+        self.answers()?;
+        let mut handle = self.inner.lock_handle().await.map_err(|error| explain(&error))?;
+        Ok(!native::autocommits(&mut handle))
+    }
+
+    /// Whether a foreign key of the open transaction is still to be made good.
+    pub(crate) async fn foreign_keys_pending(&mut self) -> Result<bool, Fault> {
+        self.answers()?;
+        let mut handle = self.inner.lock_handle().await.map_err(|error| explain(&error))?;
+        Ok(native::foreign_keys_pending(&mut handle))
+    }
+
+    fn answers(&self) -> Result<(), Fault> {
+        self.stuck.map_or(Ok(()), |deadline| Err(Fault::Stuck(deadline)))
+    }
+
+    /// Remembers that it is stuck.
+    fn noted<T>(&mut self, answer: Result<T, Fault>) -> Result<T, Fault> {
+        if let Err(Fault::Stuck(deadline)) = &answer {
+            self.stuck = Some(*deadline);
+        }
+        answer
+    }
+
+    /// Stops what it does and closes it; SQLite rolls back.
+    pub(crate) fn abandon(self) {
+        self.watch.abandon();
+    }
+
+    /// Runs one of the host's statements without rows; answers how many rows it changed.
+    pub(crate) async fn run(&mut self, query: Query<'_>) -> Result<u64, Fault> {
+        self.run_within(query, HOST_STATEMENT).await
+    }
+
+    /// The same under a deadline.
+    pub(crate) async fn run_within(&mut self, query: Query<'_>, deadline: Duration) -> Result<u64, Fault> {
+        let watch = self.watch.clone();
+        let done = async { Ok(query.execute(&mut self.inner).await?.rows_affected()) };
+        let done = within(&watch, Mode::Host, deadline, done).await;
+        self.noted(done)
+    }
+
+    /// Runs one of the host's queries.
+    pub(crate) async fn fetch(&mut self, query: Query<'_>) -> Result<Vec<SqliteRow>, Fault> {
+        let watch = self.watch.clone();
+        let rows = within(&watch, Mode::Host, HOST_STATEMENT, query.fetch_all(&mut self.inner)).await;
+        self.noted(rows)
+    }
+
+    /// Runs all statements of a text of the host's own (its tables) or of a handler's migration.
+    pub(crate) async fn script(&mut self, mode: Mode, text: &str, deadline: Duration) -> Result<(), Fault> {
+        let watch = self.watch.clone();
+        let done = async { sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut self.inner).await.map(|_| ()) };
+        let done = within(&watch, mode, deadline, done).await;
+        self.noted(done)
+    }
+
+    /// Runs a guest's query.
+    pub(crate) async fn guest_rows(
+        &mut self,
+        statement: &Statement,
+        parameters: Vec<Value>,
+        limits: ResultLimits,
+        deadline: Duration,
+    ) -> Result<Rows, Fault> {
+        let watch = self.watch.clone();
+        watch.begin(Mode::Guest, deadline);
+        let text = format!("{GUEST}{}", statement.text);
+        let collected = collect(&mut self.inner, text, parameters, limits);
+        let rows = answered(&watch, deadline, collected).await;
+        self.noted(rows)
+    }
+
+    /// Runs a guest's statement and answers how many rows it changed.
+    pub(crate) async fn guest_changes(
+        &mut self,
+        statement: &Statement,
+        parameters: Vec<Value>,
+        deadline: Duration,
+    ) -> Result<u64, Fault> {
+        let watch = self.watch.clone();
+        let query = sqlx::query(AssertSqlSafe(format!("{GUEST}{}", statement.text)));
+        let query = parameters.into_iter().fold(query, row::bind);
+        let done = async { Ok(query.execute(&mut self.inner).await?.rows_affected()) };
+        let rows = within(&watch, Mode::Guest, deadline, done).await;
+        let rows = self.noted(rows)?;
+        Ok(if statement.changes { rows } else { 0 })
+    }
+}
+
+/// Reads rows under their limits.
+async fn collect(
+    inner: &mut SqliteConnection,
+    text: String,
+    parameters: Vec<Value>,
+    limits: ResultLimits,
+) -> Result<Rows, Fault> {
+    let refused = |said| Fault::Statement(crate::error::StatementError::Limit(said));
+    let query = sqlx::query(AssertSqlSafe(text.clone()));
+    let query = parameters.into_iter().fold(query, row::bind);
+    let mut collected = Collected::new(limits);
+    {
+        let mut stream = query.fetch(&mut *inner);
+        while let Some(one) = stream.try_next().await.map_err(|error| explain(&error))? {
+            if collected.rows.rows.is_empty() {
+                collected.rows.columns = row::names(sqlx::Row::columns(&one));
+            }
+            collected.push(row::values(&one).map_err(|error| explain(&error))?).map_err(refused)?;
+        }
+    }
+    if collected.rows.rows.is_empty() {
+        let prepared = inner.prepare(AssertSqlSafe(text).into_sql_str()).await;
+        collected.rows.columns = row::names(prepared.map_err(|error| explain(&error))?.columns());
+    }
+    Ok(collected.rows)
+}
+
+/// Runs one statement under its deadline, which stops it in the database.
+async fn within<T>(
+    watch: &Watch,
+    mode: Mode,
+    deadline: Duration,
+    statement: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, Fault> {
+    watch.begin(mode, deadline);
+    answered(watch, deadline, async { statement.await.map_err(|error| explain(&error)) }).await
+}
+
+/// Awaits what runs under the watch's deadline; a little longer, for a database that does not even answer
+/// to that.
+async fn answered<T>(
+    watch: &Watch,
+    deadline: Duration,
+    statement: impl Future<Output = Result<T, Fault>>,
+) -> Result<T, Fault> {
+    let answer = match tokio::time::timeout(deadline.saturating_add(GRACE), statement).await {
+        Ok(Err(Fault::Unavailable(_))) if watch.late() => Err(Fault::Statement(late(deadline))),
+        Ok(answer) => answer,
+        Err(_) => return Err(Fault::Stuck(deadline)),
+    };
+    watch.begin(Mode::Guest, Duration::MAX);
+    answer
+}
+
+/// A statement of the host's own.
+pub(crate) fn host(text: &'static str) -> Query<'static> {
+    sqlx::query(text)
+}

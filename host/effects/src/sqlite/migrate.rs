@@ -1,0 +1,46 @@
+//! Runs a handler's migrations, all that are pending in one transaction: it holds the writer, so that
+//! several hosts run each file once, and a file that fails leaves nothing half done.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::error::DatabaseError;
+use crate::migrations::Folder;
+use crate::sqlite::authorizer::Mode;
+use crate::sqlite::connection::host;
+use crate::sqlite::file::File;
+use crate::sqlite::tables::get;
+use crate::sqlite::writing::Writing;
+
+/// How long one file may run.
+const FILE: Duration = Duration::from_secs(600);
+
+/// Runs what has not run yet.
+pub(crate) async fn migrate(file: &File, handler: &str, path: &Path) -> Result<(), DatabaseError> {
+    let folder = Folder::read(path, &file.url).await?;
+    // Another host's migrations may be what the writer is held for.
+    let mut writing = Writing::begin(file, FILE, FILE).await?;
+    let ran = ran(&mut writing, file, handler).await?;
+    for one in folder.pending(&ran)? {
+        let done = writing.connection()?.script(Mode::Migration, &one.text, FILE).await;
+        done.map_err(|fault| folder.fault(Some(one), &fault.guest().to_string()))?;
+        if !writing.connection()?.in_transaction().await.map_err(|fault| fault.host(&file.url))? {
+            return Err(folder.fault(Some(one), "it ended the transaction that it runs in"));
+        }
+        let insert = "INSERT INTO keylane_migration VALUES ($1, $2, $3)";
+        let query = host(insert).bind(handler.to_owned()).bind(one.version).bind(one.checksum.clone());
+        writing.run(query).await?;
+    }
+    writing.commit().await
+}
+
+async fn ran(
+    writing: &mut Writing,
+    file: &File,
+    handler: &str,
+) -> Result<BTreeMap<i64, Vec<u8>>, DatabaseError> {
+    let text = "SELECT version, checksum FROM keylane_migration WHERE handler = $1";
+    let rows = writing.fetch(host(text).bind(handler.to_owned())).await?;
+    rows.iter().map(|row| Ok((get(row, 0, &file.url)?, get(row, 1, &file.url)?))).collect()
+}

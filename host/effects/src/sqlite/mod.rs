@@ -1,0 +1,130 @@
+//! SQLite: one file with the handler's tables and the host's own beside them, one connection that writes and
+//! a few that only read. WAL mode; each commit is pressed to the disk unless the configuration says
+//! otherwise.
+//!
+//! - `file.rs`, `writing.rs`, `readers.rs`: who holds which connection, and who waits.
+//! - `connection.rs`, `watch.rs`, `authorizer.rs`, `native.rs`: one connection, its deadline and its
+//!   allow list.
+//! - `rules.rs`, `tokens.rs`: the check of a guest's text, the second guard.
+//! - `run.rs`, `closing.rs`, `ownership.rs`: runs, and the host's own transactions.
+//! - `tables.rs`, `migrate.rs`: the host's tables and the handlers'.
+//! - `fault.rs`, `holder.rs`, `row.rs`: errors, the process that holds the writer, values.
+
+mod authorizer;
+mod closing;
+mod connection;
+mod fault;
+mod file;
+mod holder;
+mod migrate;
+mod native;
+mod ownership;
+mod readers;
+mod row;
+mod rules;
+mod run;
+mod tables;
+mod tokens;
+mod watch;
+mod writing;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use keylane_engine::{Boxed, Fence};
+
+use crate::config::DatabaseConfig;
+use crate::database::{Database, Identity, Pruned, RunTransaction, StreamKey, Taken};
+use crate::error::{BeginError, DatabaseError, StatementError};
+use crate::sqlite::file::File;
+use crate::sqlite::readers::Readers;
+use crate::sqlite::run::SqliteRun;
+use crate::statement::{Statement, StatementLimits};
+use crate::value::{ResultLimits, Rows, Value};
+
+/// A SQLite database.
+struct Sqlite {
+    file: File,
+    readers: Readers,
+    identity: Identity,
+}
+
+/// Opens the file, making it and the host's tables if they are missing.
+pub(crate) async fn open(config: &DatabaseConfig) -> Result<Arc<dyn Database>, DatabaseError> {
+    let file = File::new(config).await?;
+    let identity = tables::make(&file, config).await?;
+    let reading = file.reading(config.read.as_deref())?;
+    let readers = Readers::new(reading, config.read_connections, config.writer_wait);
+    Ok(Arc::new(Sqlite { file, readers, identity }))
+}
+
+/// Makes this machine the one that the file belongs to.
+pub(crate) async fn adopt(config: &DatabaseConfig) -> Result<(), DatabaseError> {
+    if !config.write.starts_with("sqlite:") {
+        let reason = "only a SQLite file belongs to a machine".to_owned();
+        return Err(DatabaseError::Address { url: config.write.clone(), reason });
+    }
+    tables::adopt(&File::new(config).await?, config).await
+}
+
+impl Database for Sqlite {
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn check(
+        &self,
+        text: &str,
+        parameters: &[Value],
+        limits: &StatementLimits,
+    ) -> Result<Statement, StatementError> {
+        rules::check(text, parameters, limits)
+    }
+
+    fn take(&self, stream: &StreamKey, limit: Duration) -> Boxed<'_, Result<Taken, DatabaseError>> {
+        let stream = stream.clone();
+        Box::pin(async move { ownership::take(&self.file, &stream, limit).await })
+    }
+
+    fn begin(&self, fence: &Fence) -> Boxed<'_, Result<Box<dyn RunTransaction>, BeginError>> {
+        Box::pin(SqliteRun::begin(&self.file, *fence))
+    }
+
+    fn settle_start(
+        &self,
+        stream: &StreamKey,
+        floors: &[(i32, i64)],
+    ) -> Boxed<'_, Result<BTreeMap<i32, i64>, DatabaseError>> {
+        let (stream, floors) = (stream.clone(), floors.to_vec());
+        Box::pin(async move { ownership::settle_start(&self.file, &stream, &floors).await })
+    }
+
+    fn raise_floor(&self, fence: &Fence, floor: i64) -> Boxed<'_, Result<Pruned, BeginError>> {
+        Box::pin(ownership::raise_floor(&self.file, *fence, floor))
+    }
+
+    fn ended(&self, fence: &Fence, offsets: &[i64]) -> Boxed<'_, Result<Vec<i64>, DatabaseError>> {
+        let (fence, offsets) = (*fence, offsets.to_vec());
+        Box::pin(async move { ownership::ended(&self.file, fence, &offsets).await })
+    }
+
+    fn query(
+        &self,
+        statement: Statement,
+        parameters: Vec<Value>,
+        limits: ResultLimits,
+        deadline: Duration,
+    ) -> Boxed<'_, Result<Rows, StatementError>> {
+        Box::pin(self.readers.query(statement, parameters, limits, deadline))
+    }
+
+    fn migrate(&self, handler: &str, folder: &Path) -> Boxed<'_, Result<(), DatabaseError>> {
+        let (handler, folder): (String, PathBuf) = (handler.to_owned(), folder.to_owned());
+        Box::pin(async move { migrate::migrate(&self.file, &handler, &folder).await })
+    }
+}
+
+#[cfg(test)]
+mod tests;

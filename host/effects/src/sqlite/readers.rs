@@ -1,0 +1,64 @@
+//! The connections that only read: opened as they are needed, at most so many, and kept.
+//!
+//! Who owns: a query holds a permit and one connection. Who waits: queries beyond the permits, in order of
+//! arrival, for at most `wait`. Who wakes: the end of a query. A connection goes back unless it was stuck or
+//! its query was cancelled.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use sqlx::sqlite::SqliteConnectOptions;
+use tokio::sync::Semaphore;
+
+use crate::error::StatementError;
+use crate::sqlite::connection::Connection;
+use crate::sqlite::fault::Fault;
+use crate::statement::Statement;
+use crate::value::{ResultLimits, Rows, Value};
+
+/// The connections.
+pub(crate) struct Readers {
+    options: SqliteConnectOptions,
+    permits: Semaphore,
+    idle: Mutex<Vec<Connection>>,
+    wait: Duration,
+}
+
+impl Readers {
+    pub(crate) fn new(options: SqliteConnectOptions, connections: u32, wait: Duration) -> Self {
+        let permits = Semaphore::new(usize::try_from(connections.max(1)).unwrap_or(1));
+        Self { options, permits, idle: Mutex::new(Vec::new()), wait }
+    }
+
+    /// Runs a guest's query. SQLite itself refuses to write on this connection.
+    pub(crate) async fn query(
+        &self,
+        statement: Statement,
+        parameters: Vec<Value>,
+        limits: ResultLimits,
+        deadline: Duration,
+    ) -> Result<Rows, StatementError> {
+        let permit = tokio::time::timeout(self.wait, self.permits.acquire()).await;
+        let busy =
+            |wait| StatementError::Unavailable(format!("other queries kept all connections for {wait:?}"));
+        let _permit = match permit {
+            Ok(Ok(permit)) => permit,
+            _ => return Err(busy(self.wait)),
+        };
+        let mut connection = self.connection().await.map_err(Fault::guest)?;
+        let rows = connection.guest_rows(&statement, parameters, limits, deadline).await;
+        match &rows {
+            Err(Fault::Stuck(_)) => connection.abandon(),
+            _ => self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection),
+        }
+        rows.map_err(Fault::guest)
+    }
+
+    async fn connection(&self) -> Result<Connection, Fault> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        match idle {
+            Some(connection) => Ok(connection),
+            None => Connection::open(&self.options).await,
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The allow list alone: statements that never passed the check of their text, on a run and on a reader.
+
+use std::time::Duration;
+
+use super::*;
+use crate::error::{StatementError, StepError};
+use crate::value::ResultLimits;
+
+const LONG: Duration = Duration::from_secs(60);
+const LIMITS: ResultLimits = ResultLimits { rows: 100, bytes: 10_000 };
+
+fn unchecked(text: &str) -> Statement {
+    Statement { text: text.into(), changes: true }
+}
+
+async fn owner(folder: &Path) -> (Arc<dyn Database>, Fence) {
+    let database = open(&DatabaseConfig::sqlite(&folder.join("guard.db"))).await.unwrap();
+    std::fs::create_dir(folder.join("m")).unwrap();
+    let sql = "CREATE TABLE t (a); CREATE VIRTUAL TABLE words USING fts5 (word); \
+               CREATE TABLE n (a INTEGER PRIMARY KEY AUTOINCREMENT);";
+    std::fs::write(folder.join("m/1_t.sql"), sql).unwrap();
+    database.migrate("h", &folder.join("m")).await.unwrap();
+    let topic_id = keylane_engine::TopicId::new([1; 16]);
+    let (fleet, handler, topic) = ("f".to_owned(), "h".to_owned(), "t".to_owned());
+    let key = StreamKey { fleet, handler, replay: 0, topic, topic_id, partition: 0 };
+    database.settle_start(&key, &[(0, 0)]).await.unwrap();
+    let fence = database.take(&key, LONG).await.unwrap().fence;
+    (database, fence)
+}
+
+async fn kept(database: &dyn Database) -> usize {
+    database.query(unchecked("SELECT a FROM t"), Vec::new(), LIMITS, LONG).await.unwrap().rows.len()
+}
+
+/// Whatever the text is, it is the database that refuses, and the run's own rows are not committed by it.
+#[tokio::test]
+async fn the_database_refuses_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let (database, fence) = owner(folder.path()).await;
+    for text in [
+        "COMMIT",
+        "END",
+        "ROLLBACK",
+        "ROLLBACK; BEGIN",
+        "COMMIT; BEGIN IMMEDIATE",
+        "SAVEPOINT a",
+        "RELEASE keylane_event",
+        "PRAGMA journal_mode = DELETE",
+        "PRAGMA user_version",
+        "PRAGMA data_version = 1",
+        "ATTACH ':memory:' AS other",
+        "CREATE TABLE u (a)",
+        "CREATE TEMP TABLE u (a)",
+        "DROP TABLE t",
+        "ALTER TABLE t ADD COLUMN b",
+        "CREATE TEMP TRIGGER x AFTER INSERT ON t BEGIN DELETE FROM t; END",
+        "REINDEX",
+        "ANALYZE",
+        "SELECT * FROM keylane_claim",
+        "SELECT * FROM KEYLANE_FENCE",
+        "UPDATE keylane_floor SET floor = 9",
+        "SELECT (SELECT count(*) FROM keylane_outbox)",
+        "SELECT * FROM sqlite_schema",
+        "SELECT * FROM pragma_database_list",
+        "SELECT fts3_tokenizer('simple')",
+        "SELECT sqlite_source_id()",
+        "BEGIN IMMEDIATE",
+    ] {
+        let run = database.begin(&fence).await.unwrap();
+        let (_, run) = run.execute(unchecked("INSERT INTO t VALUES (1)"), Vec::new(), LONG).await.unwrap();
+        let failed = run.query(unchecked(text), Vec::new(), LIMITS, LONG).await.err();
+        let failed = failed.unwrap_or_else(|| panic!("{text} was let through"));
+        assert!(
+            matches!(failed.error, StepError::Statement(StatementError::Refused(_))),
+            "{text}: {failed:?}"
+        );
+        let read = database.query(unchecked(text), Vec::new(), LIMITS, LONG).await;
+        assert!(read.is_err(), "{text} was let through where it only reads: {read:?}");
+    }
+    assert_eq!(kept(&*database).await, 0);
+}
+
+/// A text that the host has prepared on the same connection is asked for anew when a guest says it.
+#[tokio::test]
+async fn a_guest_never_meets_a_statement_of_the_host() {
+    let folder = tempfile::tempdir().unwrap();
+    let (database, fence) = owner(folder.path()).await;
+    let text = "SELECT floor FROM keylane_floor WHERE stream = $1";
+    assert!(include_str!("ownership.rs").contains(text), "the host says something else by now");
+    let run = database.begin(&fence).await.unwrap();
+    let failed = run.query(unchecked(text), vec![Value::Integer(fence.stream)], LIMITS, LONG).await.err();
+    assert!(failed.is_some(), "the host's prepared statement was run for a guest");
+}
+
+/// What ends a transaction although it is a data statement is noticed at once.
+#[tokio::test]
+async fn or_rollback_ends_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let (database, fence) = owner(folder.path()).await;
+    let run = database.begin(&fence).await.unwrap();
+    let ((), run) = run.savepoint().await.unwrap();
+    let (_, run) = run.execute(unchecked("INSERT INTO n VALUES (1)"), Vec::new(), LONG).await.unwrap();
+    let twice = "INSERT OR ROLLBACK INTO n VALUES (1)";
+    let failed = run.execute(unchecked(twice), Vec::new(), LONG).await.err().unwrap();
+    assert!(failed.transaction.is_none(), "{failed:?}");
+    // Two statements in one text: the second would commit alone, were it not refused.
+    let run = database.begin(&fence).await.unwrap();
+    let two = "INSERT OR ROLLBACK INTO n VALUES (1), (1); INSERT INTO t VALUES (1)";
+    assert!(run.execute(unchecked(two), Vec::new(), LONG).await.is_err());
+    assert_eq!(kept(&*database).await, 0);
+}
+
+/// Should a transaction ever end unnoticed, what a guest writes after it is not committed alone.
+#[tokio::test]
+async fn a_guests_statement_never_commits_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let (database, _) = owner(folder.path()).await;
+    let file = File::new(&DatabaseConfig::sqlite(&folder.path().join("guard.db"))).await.unwrap();
+    let mut slot = file.writer(LONG).await.unwrap();
+    let connection = slot.as_mut().unwrap();
+    let insert = connection.guest_changes(&unchecked("INSERT INTO t VALUES (1)"), Vec::new(), LONG).await;
+    assert!(insert.is_err(), "{insert:?}");
+    assert_eq!(kept(&*database).await, 0);
+}
+
+/// Full-text search and counting keys work under the allow list.
+#[tokio::test]
+async fn what_guests_need_is_let_through() {
+    let folder = tempfile::tempdir().unwrap();
+    let (database, fence) = owner(folder.path()).await;
+    let mut run = database.begin(&fence).await.unwrap();
+    for text in [
+        "INSERT INTO words VALUES ('one two')",
+        "INSERT INTO n DEFAULT VALUES",
+        "INSERT INTO t SELECT value FROM json_each('[1, 2]')",
+        "UPDATE t SET a = upper(coalesce(a, 'x')) WHERE a IS NOT NULL",
+        "INSERT INTO t VALUES (1) ON CONFLICT DO NOTHING RETURNING a",
+        "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 3) \
+         INSERT INTO t SELECT i FROM c",
+        "SELECT a, row_number() OVER (ORDER BY a) FROM t",
+        "SELECT word FROM words WHERE words MATCH 'two' ORDER BY rank",
+        "SELECT strftime('%Y', 'now'), json_extract('{\"a\": 1}', '$.a'), sum(a) FILTER (WHERE a > 1) FROM t",
+    ] {
+        run = run
+            .execute(unchecked(text), Vec::new(), LONG)
+            .await
+            .unwrap_or_else(|e| panic!("{text}: {e:?}"))
+            .1;
+    }
+    run.finish(&[], &[(0, crate::EndedAs::Done)], LONG).await.unwrap();
+    let found = unchecked("SELECT word FROM words WHERE words MATCH 'two'");
+    assert_eq!(database.query(found, Vec::new(), LIMITS, LONG).await.unwrap().rows.len(), 1);
+}

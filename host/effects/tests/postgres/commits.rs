@@ -1,0 +1,165 @@
+//! What becomes real, and what does not.
+
+use keylane_effects::{
+    DatabaseConfig, EndedAs, FinishError, Isolation, OutboxKind, OutboxRow, StepError, Value, open,
+};
+
+use crate::ground::{Ground, LONG, begin, execute, finish, folder, migrate, query, read, run, stream, take};
+
+fn output(event_offset: i64, ordinal: i32) -> OutboxRow {
+    let (topic, headers) = ("out".to_owned(), vec![1]);
+    OutboxRow {
+        event_offset,
+        ordinal,
+        kind: OutboxKind::Record,
+        topic,
+        key: None,
+        value: Some(vec![2]),
+        headers,
+    }
+}
+
+async fn rows_of(config: &DatabaseConfig, text: &str) -> Vec<(i64, i64)> {
+    let pool = sqlx::PgPool::connect(&config.write).await.unwrap();
+    sqlx::query_as(sqlx::AssertSqlSafe(text.to_owned())).fetch_all(&pool).await.unwrap()
+}
+
+pub async fn a_run_is_written_whole(ground: &Ground) {
+    let config = ground.config().await;
+    let database = open(&config).await.unwrap();
+    migrate(database.as_ref(), "CREATE TABLE t (a int)").await;
+    let fence = take(database.as_ref()).await;
+    let run = begin(database.as_ref(), &fence).await;
+    let (_, run) = execute(database.as_ref(), run, "insert into t values (1)", &[]).await.unwrap();
+    let endings = [(9, EndedAs::Skipped), (4, EndedAs::Done)];
+    run.finish(&[output(9, 0), output(4, 1), output(4, 0)], &endings, LONG).await.unwrap();
+    let claims = "SELECT event_offset, ended_as::bigint FROM keylane.claim ORDER BY 1";
+    assert_eq!(rows_of(&config, claims).await, [(4, 1), (9, 3)]);
+    let outbox = "SELECT event_offset, ordinal::bigint FROM keylane.outbox ORDER BY id";
+    assert_eq!(rows_of(&config, outbox).await, [(4, 0), (4, 1), (9, 0)]);
+    let again = begin(database.as_ref(), &fence).await;
+    let (_, again) = execute(database.as_ref(), again, "insert into t values (2)", &[]).await.unwrap();
+    assert!(matches!(finish(again, &[9, 10]).await, Err(FinishError::ClaimExists)));
+    assert_eq!(read(database.as_ref(), "select count(*) from t").await.rows, [[Value::Integer(1)]]);
+    assert_eq!(database.ended(&fence, &[10, 9, 4]).await.unwrap(), [4, 9]);
+}
+
+/// A function catches the failure inside, and the guest goes on: PostgreSQL bears that. What it does not
+/// bear, a failed statement of the transaction, is remembered.
+pub async fn a_swallowed_error_is_void(ground: &Ground) {
+    let database = ground.database("CREATE TABLE t (a int PRIMARY KEY)").await;
+    let (_, run) = run(database.as_ref()).await.savepoint().await.unwrap();
+    let failed = execute(database.as_ref(), run, "insert into t values (1), (1)", &[]).await.err().unwrap();
+    let run = failed.transaction.unwrap();
+    let refused = execute(database.as_ref(), run, "insert into t values (2)", &[]).await.err().unwrap();
+    assert!(refused.error.to_string().contains("earlier statement"), "{}", refused.error);
+    let void = finish(refused.transaction.unwrap(), &[1]).await;
+    assert!(matches!(void, Err(FinishError::Void(_))), "{void:?}");
+    assert_eq!(database.take(&stream(), LONG).await.unwrap().ended, [0_i64; 0]);
+}
+
+pub async fn a_savepoint_saves_the_rest(ground: &Ground) {
+    let database = ground.database("CREATE TABLE t (a int PRIMARY KEY)").await;
+    let mut run = run(database.as_ref()).await;
+    for number in 0..5_i64 {
+        ((), run) = run.savepoint().await.unwrap();
+        (_, run) = execute(database.as_ref(), run, "insert into t values ($1)", &[Value::Integer(number)])
+            .await
+            .unwrap();
+        if number == 2 {
+            let failed =
+                execute(database.as_ref(), run, "insert into t values (0)", &[]).await.err().unwrap();
+            ((), run) = failed.transaction.unwrap().rollback_to_savepoint().await.unwrap();
+        }
+    }
+    finish(run, &[0, 1, 3, 4]).await.unwrap();
+    assert_eq!(read(database.as_ref(), "select a from t").await.rows.len(), 4);
+}
+
+/// Two runs read what the other one writes: one of them is redone when serializable, none otherwise.
+pub async fn conflicts_are_the_hosts(ground: &Ground) {
+    for isolation in [Isolation::Serializable, Isolation::ReadCommitted] {
+        let database = open(&DatabaseConfig { isolation, ..ground.config().await }).await.unwrap();
+        migrate(database.as_ref(), "CREATE TABLE t (a int); INSERT INTO t VALUES (1)").await;
+        let fence = take(database.as_ref()).await;
+        let text = "insert into t select sum(a) from t";
+        let (first, second) =
+            (begin(database.as_ref(), &fence).await, begin(database.as_ref(), &fence).await);
+        let (_, first) = execute(database.as_ref(), first, text, &[]).await.unwrap();
+        let second = execute(database.as_ref(), second, text, &[]).await;
+        finish(first, &[1]).await.unwrap();
+        let conflict = match second {
+            Ok((_, second)) => matches!(finish(second, &[2]).await, Err(FinishError::Conflict(_))),
+            Err(failed) => matches!(failed.error, StepError::Conflict(_)),
+        };
+        assert_eq!(conflict, isolation == Isolation::Serializable);
+    }
+}
+
+pub async fn a_deferred_constraint_is_refused(ground: &Ground) {
+    let tables = "CREATE TABLE t (a int PRIMARY KEY); \
+        CREATE TABLE u (a int REFERENCES t DEFERRABLE INITIALLY DEFERRED)";
+    let database = ground.database(tables).await;
+    let fence = take(database.as_ref()).await;
+    let run = begin(database.as_ref(), &fence).await;
+    let (_, run) = execute(database.as_ref(), run, "insert into u values (1)", &[]).await.unwrap();
+    let refused = finish(run, &[1]).await;
+    assert!(matches!(refused, Err(FinishError::Refused(_))), "{refused:?}");
+    assert_eq!(database.ended(&fence, &[1]).await.unwrap(), [0_i64; 0]);
+}
+
+/// A handler's function changes settings, for the session and for the transaction: the next runs and the
+/// commit have the host's own.
+pub async fn a_function_cannot_weaken_the_commit(ground: &Ground) {
+    let tables = "CREATE TABLE seen (how text); \
+        CREATE FUNCTION weaken() RETURNS void LANGUAGE plpgsql AS $$ BEGIN \
+            SET synchronous_commit = off; SET search_path = nowhere; SET ROLE NONE; END $$; \
+        CREATE FUNCTION see() RETURNS void LANGUAGE plpgsql AS $$ BEGIN \
+            INSERT INTO public.seen VALUES (current_setting('synchronous_commit')); END $$; \
+        CREATE FUNCTION see_late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM public.see(); RETURN NULL; END $$; \
+        CREATE TABLE late (a int); \
+        CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT ON late DEFERRABLE INITIALLY DEFERRED \
+            FOR EACH ROW EXECUTE FUNCTION see_late()";
+    let config = DatabaseConfig { write_connections: 1, ..ground.config().await };
+    let database = open(&config).await.unwrap();
+    migrate(database.as_ref(), tables).await;
+    let fence = take(database.as_ref()).await;
+    let run = begin(database.as_ref(), &fence).await;
+    let (_, run) = execute(database.as_ref(), run, "insert into late values (1)", &[]).await.unwrap();
+    let (_, run) = query(database.as_ref(), run, "select weaken()", &[]).await.unwrap();
+    // The trigger fires as the host's user, who may not write there: said, not swallowed.
+    let finished = finish(run, &[1]).await;
+    let run = begin(database.as_ref(), &fence).await;
+    let (_, run) = query(database.as_ref(), run, "select see()", &[]).await.unwrap();
+    finish(run, &[2]).await.unwrap();
+    let seen = read(database.as_ref(), "select how from seen").await.rows;
+    assert!(seen.iter().all(|row| row == &[Value::Text("on".to_owned())]), "{seen:?} {finished:?}");
+}
+
+pub async fn migrations_run_once(ground: &Ground) {
+    let config = ground.config().await;
+    let (one, two) = tokio::join!(open(&config), open(&config));
+    let (one, two) = (one.unwrap(), two.unwrap());
+    assert_eq!(one.identity(), two.identity());
+    let files = folder(&[("1_a.sql", "CREATE TABLE t (a int)"), ("2_b.sql", "INSERT INTO t VALUES (1)")]);
+    let (first, second) = tokio::join!(one.migrate("h", files.path()), two.migrate("h", files.path()));
+    first.unwrap();
+    second.unwrap();
+    assert_eq!(read(one.as_ref(), "select count(*) from t").await.rows, [[Value::Integer(1)]]);
+    std::fs::write(files.path().join("2_b.sql"), "INSERT INTO t VALUES (2)").unwrap();
+    let edited = one.migrate("h", files.path()).await.err().unwrap();
+    assert!(edited.to_string().contains("2_b.sql") && !edited.can_retry(), "{edited}");
+    for (text, said) in [
+        ("INSERT INTO t VALUES (5); SELECT 1 / 0", "division"),
+        ("INSERT INTO t VALUES (5); COMMIT; DROP TABLE keylane.claim", "transaction commands"),
+        ("ROLLBACK; DROP TABLE keylane.claim", "transaction commands"),
+        ("RESET ROLE; DROP TABLE keylane.claim", "security-definer"),
+        ("SELECT set_config('role', 'none', true); DROP TABLE keylane.claim", "security-definer"),
+        ("DROP TABLE keylane.claim", "permission denied"),
+        ("COMMIT; BEGIN", "transaction commands"),
+    ] {
+        let bad = folder(&[("1_bad.sql", text)]);
+        let failed = one.migrate("bad", bad.path()).await.err().unwrap();
+        assert!(failed.to_string().contains(said), "{text}: {failed}");
+    }
+}

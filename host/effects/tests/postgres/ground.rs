@@ -1,0 +1,119 @@
+//! What the checks stand on: a database each, a partition, statements.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use keylane_effects::{
+    Database, DatabaseConfig, EndedAs, FinishError, ResultLimits, Rows, RunTransaction, StatementFailed,
+    StatementLimits, StreamKey, Value, open,
+};
+use keylane_engine::Fence;
+use keylane_engine::TopicId;
+
+use crate::support_postgres::PostgreSql;
+
+/// Generous: nothing here is a matter of speed.
+pub const LONG: Duration = Duration::from_secs(30);
+
+pub struct Ground {
+    admin: sqlx::PgPool,
+    urls: Box<dyn Fn(&str) -> String + Send + Sync>,
+    count: AtomicU32,
+}
+
+impl Ground {
+    pub async fn new(server: &PostgreSql) -> Self {
+        let admin = sqlx::PgPool::connect(&server.url("postgres")).await.unwrap();
+        sqlx::query("CREATE ROLE host LOGIN CREATEROLE").execute(&admin).await.unwrap();
+        let base = server.url_of("host", "");
+        Self { admin, urls: Box::new(move |name| format!("{base}{name}")), count: AtomicU32::new(0) }
+    }
+
+    /// A database that the host owns without being a superuser.
+    pub async fn config(&self) -> DatabaseConfig {
+        let name = format!("check_{}", self.count.fetch_add(1, Ordering::Relaxed));
+        let text = format!("CREATE DATABASE {name} OWNER host");
+        sqlx::query(sqlx::AssertSqlSafe(text)).execute(&self.admin).await.unwrap();
+        DatabaseConfig::new((self.urls)(&name))
+    }
+
+    /// An open database with these tables of the handler's.
+    pub async fn database(&self, tables: &str) -> Arc<dyn Database> {
+        let database = open(&self.config().await).await.unwrap();
+        migrate(database.as_ref(), tables).await;
+        database
+    }
+}
+
+pub async fn migrate(database: &dyn Database, text: &str) {
+    let folder = folder(&[("1_first.sql", text)]);
+    database.migrate("handler", folder.path()).await.unwrap();
+}
+
+pub fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        std::fs::write(Path::new(folder.path()).join(name), text).unwrap();
+    }
+    folder
+}
+
+pub fn stream() -> StreamKey {
+    StreamKey {
+        fleet: "fleet".to_owned(),
+        handler: "handler".to_owned(),
+        replay: 0,
+        topic: "topic".to_owned(),
+        topic_id: TopicId::new([7; 16]),
+        partition: 0,
+    }
+}
+
+pub async fn take(database: &dyn Database) -> Fence {
+    database.take(&stream(), LONG).await.unwrap().fence
+}
+
+pub async fn begin(database: &dyn Database, fence: &Fence) -> Box<dyn RunTransaction> {
+    database.begin(fence).await.unwrap()
+}
+
+/// Takes the partition and begins.
+pub async fn run(database: &dyn Database) -> Box<dyn RunTransaction> {
+    begin(database, &take(database).await).await
+}
+
+pub type Answer<T> = Result<(T, Box<dyn RunTransaction>), StatementFailed>;
+
+pub async fn query(
+    database: &dyn Database,
+    run: Box<dyn RunTransaction>,
+    text: &str,
+    values: &[Value],
+) -> Answer<Rows> {
+    let statement = database.check(text, values, &StatementLimits::default()).unwrap();
+    run.query(statement, values.to_vec(), ResultLimits { rows: 1_000, bytes: 1_000_000 }, LONG).await
+}
+
+pub async fn execute(
+    database: &dyn Database,
+    run: Box<dyn RunTransaction>,
+    text: &str,
+    values: &[Value],
+) -> Answer<u64> {
+    let statement = database.check(text, values, &StatementLimits::default()).unwrap();
+    run.execute(statement, values.to_vec(), LONG).await
+}
+
+pub async fn finish(run: Box<dyn RunTransaction>, offsets: &[i64]) -> Result<(), FinishError> {
+    let endings: Vec<_> = offsets.iter().map(|offset| (*offset, EndedAs::Done)).collect();
+    run.finish(&[], &endings, LONG).await
+}
+
+/// What a query outside any run answers.
+pub async fn read(database: &dyn Database, text: &str) -> Rows {
+    let statement = database.check(text, &[], &StatementLimits::default()).unwrap();
+    let limits = ResultLimits { rows: 1_000, bytes: 1_000_000 };
+    database.query(statement, Vec::new(), limits, LONG).await.unwrap()
+}

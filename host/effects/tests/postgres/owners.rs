@@ -1,0 +1,103 @@
+//! Who owns a partition, and what the others can still do.
+
+use std::time::Duration;
+
+use keylane_effects::{BeginError, FinishError, Pruned, StreamKey, Value};
+use keylane_engine::TopicId;
+use keylane_engine::{Epoch, Fence};
+
+use crate::ground::{Ground, LONG, begin, execute, finish, query, read, stream, take};
+
+pub async fn a_former_epoch_is_refused(ground: &Ground) {
+    let database = ground.database("CREATE TABLE t (a int)").await;
+    let former = take(database.as_ref()).await;
+    let own = take(database.as_ref()).await;
+    assert_eq!((former.epoch.count, own.epoch.count), (1, 2));
+    let guessed = Fence { epoch: Epoch { count: 2, nonce: own.epoch.nonce ^ 1 }, ..own };
+    for passed in [former, guessed] {
+        assert!(matches!(database.begin(&passed).await, Err(BeginError::NotOwner)));
+        assert!(matches!(database.raise_floor(&passed, 5).await, Err(BeginError::NotOwner)));
+    }
+    finish(begin(database.as_ref(), &own).await, &[1]).await.unwrap();
+}
+
+pub async fn a_take_reads_what_it_waited_for(ground: &Ground) {
+    let database = ground.database("CREATE TABLE t (a int)").await;
+    let fence = take(database.as_ref()).await;
+    let run = begin(database.as_ref(), &fence).await;
+    let key = stream();
+    let taking = database.take(&key, LONG);
+    let commits = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        finish(run, &[3, 5]).await.unwrap();
+    };
+    let (taken, ()) = tokio::join!(taking, commits);
+    assert_eq!(taken.unwrap().ended, [3, 5]);
+}
+
+/// The owner is stopped in its transaction, with a queue of another taker behind it.
+pub async fn a_take_ends_who_holds_on(ground: &Ground) {
+    let database = ground.database("CREATE TABLE t (a int)").await;
+    let fence = take(database.as_ref()).await;
+    let run = begin(database.as_ref(), &fence).await;
+    let (_, run) = execute(database.as_ref(), run, "insert into t values (1)", &[]).await.unwrap();
+    let taken = database.take(&stream(), Duration::from_millis(200)).await.unwrap();
+    assert_eq!((taken.fence.epoch.count, taken.ended.len()), (2, 0));
+    let finished = finish(run, &[1]).await;
+    assert!(matches!(finished, Err(FinishError::Database(ref error)) if error.can_retry()), "{finished:?}");
+    assert_eq!(read(database.as_ref(), "select count(*) from t").await.rows, [[Value::Integer(0)]]);
+    finish(begin(database.as_ref(), &taken.fence).await, &[1]).await.unwrap();
+}
+
+/// A call that is dropped in the middle of a statement leaves no session that holds the partition.
+pub async fn a_cancelled_statement_holds_nothing(ground: &Ground) {
+    let database = ground.database("CREATE TABLE t (a int)").await;
+    let fence = take(database.as_ref()).await;
+    let run = begin(database.as_ref(), &fence).await;
+    let endless =
+        "with recursive n as (select 1 as a union all select a % 7 + 1 from n) select count(*) from n";
+    let stopped =
+        tokio::time::timeout(Duration::from_millis(300), query(database.as_ref(), run, endless, &[])).await;
+    assert!(stopped.is_err());
+    // Longer than this the take would not wait without ending anybody.
+    assert_eq!(database.take(&stream(), LONG).await.unwrap().fence.epoch.count, 2);
+}
+
+pub async fn start_is_settled_once(ground: &Ground) {
+    let database = ground.database("CREATE TABLE t (a int)").await;
+    let key = stream();
+    let (first, second) = tokio::join!(
+        database.settle_start(&key, &[(0, 10), (1, 20)]),
+        database.settle_start(&key, &[(1, 200), (0, 100)]),
+    );
+    let stands = first.unwrap();
+    assert_eq!(stands, second.unwrap());
+    assert!(stands == [(0, 10), (1, 20)].into() || stands == [(0, 100), (1, 200)].into(), "{stands:?}");
+    let added = database.settle_start(&key, &[(0, 7), (2, 7)]).await.unwrap();
+    assert_eq!((added[&0], added[&2]), (stands[&0], 0), "an added partition starts at 0");
+    let new_id = StreamKey { topic_id: TopicId::new([8; 16]), ..key.clone() };
+    assert_eq!(database.settle_start(&new_id, &[(0, 7)]).await.unwrap(), [(0, 0)].into());
+    let replay = StreamKey { replay: 1, ..key };
+    assert_eq!(database.settle_start(&replay, &[(0, 7)]).await.unwrap(), [(0, 7)].into());
+    assert_eq!(database.take(&replay, LONG).await.unwrap().floor, Some(7));
+}
+
+pub async fn pruning_raises_the_floor(ground: &Ground) {
+    let database = ground.database("CREATE TABLE t (a int)").await;
+    database.settle_start(&stream(), &[(0, 100)]).await.unwrap();
+    let fence = take(database.as_ref()).await;
+    let offsets: Vec<i64> = (100..12_100).collect();
+    finish(begin(database.as_ref(), &fence).await, &offsets).await.unwrap();
+    // A run that is open does not keep the floor.
+    let open = begin(database.as_ref(), &fence).await;
+    let first = database.raise_floor(&fence, 12_050).await.unwrap();
+    assert_eq!(first, Pruned { claims: 10_000, floor: 10_100, more: true });
+    let second = database.raise_floor(&fence, 12_050).await.unwrap();
+    assert_eq!(second, Pruned { claims: 1_950, floor: 12_050, more: false });
+    let lower = database.raise_floor(&fence, 5).await.unwrap();
+    assert_eq!(lower, Pruned { claims: 0, floor: 12_050, more: false });
+    open.rollback().await;
+    assert_eq!(database.ended(&fence, &[99, 12_049, 12_050, 12_100]).await.unwrap(), [99, 12_049, 12_050]);
+    let taken = database.take(&stream(), LONG).await.unwrap();
+    assert_eq!((taken.floor, taken.ended.len()), (Some(12_050), 50));
+}
