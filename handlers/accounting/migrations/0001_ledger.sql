@@ -26,15 +26,6 @@ CREATE TABLE workers (
     worker TEXT NOT NULL PRIMARY KEY
 );
 
--- What was decided for a worker when a day closed; an amount of 0 says that nothing was due.
-CREATE TABLE payouts (
-    worker  TEXT   NOT NULL,
-    day     TEXT   NOT NULL,
-    balance BIGINT NOT NULL,            -- what the worker's account held
-    amount  BIGINT NOT NULL,            -- what was paid: the balance if positive, otherwise 0
-    PRIMARY KEY (worker, day)
-);
-
 -- For people and tools: what each account holds. All of them together hold 0.
 CREATE VIEW balances AS
 SELECT account, CAST(SUM(amount) AS BIGINT) AS balance

@@ -2,7 +2,7 @@
 
 use crate::draw;
 use crate::events::{DayClosed, PayoutDue, PayoutPage, TaskMoved};
-use crate::ledger::{Entry, Ledger, Payout};
+use crate::ledger::{Entry, Ledger};
 use crate::publication::Publication;
 
 #[cfg(test)]
@@ -11,22 +11,25 @@ mod tests;
 /// The most workers that one `payout.page` walks through.
 pub const PAGE_WORKERS_MAX: usize = 1_000;
 
-/// Charges the worker of an assigned task, once for each task.
+/// Charges the worker of a task's first assignment. A later one, to whomever, changes nothing.
 ///
 /// # Errors
 /// What the ledger answered.
-pub fn assigned<L: Ledger>(ledger: &L, event: &TaskMoved) -> Result<Publication, L::Error> {
-    let fee = Entry::fee(&event.task, &event.worker, &event.day, draw::fee(&event.task));
-    Ok(Publication::posted(ledger.post(fee)?))
+pub fn assigned<L: Ledger>(ledger: &L, event: &TaskMoved) -> Result<Option<Publication>, L::Error> {
+    post(ledger, Entry::fee(&event.task, &event.worker, &event.day, draw::fee(&event.task)))
 }
 
-/// Credits the worker of a completed task, once for each task.
+/// Credits the worker of a task's first completion. A later one, of whomever, changes nothing.
 ///
 /// # Errors
 /// What the ledger answered.
-pub fn completed<L: Ledger>(ledger: &L, event: &TaskMoved) -> Result<Publication, L::Error> {
-    let reward = Entry::reward(&event.task, &event.worker, &event.day, draw::reward(&event.task));
-    Ok(Publication::posted(ledger.post(reward)?))
+pub fn completed<L: Ledger>(ledger: &L, event: &TaskMoved) -> Result<Option<Publication>, L::Error> {
+    post(ledger, Entry::reward(&event.task, &event.worker, &event.day, draw::reward(&event.task)))
+}
+
+fn post<L: Ledger>(ledger: &L, entry: Entry) -> Result<Option<Publication>, L::Error> {
+    let posted = ledger.post(&entry)?;
+    Ok(posted.then(|| Publication::posted(entry)))
 }
 
 /// Begins to pay a closed day.
@@ -35,11 +38,8 @@ pub fn closed(event: &DayClosed) -> Publication {
     Publication::page(event.day.clone(), None)
 }
 
-/// Walks one page of workers: a payout is due for each, and a full page is followed by another.
-///
-/// A repeat may find workers that were not there before, so that its page ends elsewhere. That is
-/// harmless: whoever had an account when the day closed is on some page in either case, and who is on
-/// two is paid once.
+/// Walks one page of workers: a payout is due for each, and a full page is followed by another. Who has an
+/// account when the day closes is on one page; who gets their first one meanwhile may be.
 ///
 /// # Errors
 /// What the ledger answered.
@@ -51,26 +51,15 @@ pub fn page<L: Ledger>(ledger: &L, event: &PayoutPage) -> Result<Vec<Publication
     Ok(dues.chain(next).collect())
 }
 
-/// Pays a worker what the ledger holds, if that is positive, once for each worker and day.
-///
-/// The first decision stands, also that nothing was due: what is earned after it belongs to the next
-/// payout, however often this event is repeated.
+/// Pays a worker what the ledger holds, if that is positive; what it lacks is carried over. There is one
+/// payout for a worker and a day: should the day be closed again, what came in meanwhile is paid with the
+/// next one.
 ///
 /// # Errors
 /// What the ledger answered.
 pub fn due<L: Ledger>(ledger: &L, event: &PayoutDue) -> Result<Vec<Publication>, L::Error> {
-    let payout = match ledger.payout(&event.worker, &event.day)? {
-        Some(decided) => decided,
-        None => decide(ledger, event)?,
-    };
-    Ok(Publication::paid(payout))
-}
-
-fn decide<L: Ledger>(ledger: &L, event: &PayoutDue) -> Result<Payout, L::Error> {
-    let payout = Payout::decide(&event.worker, &event.day, ledger.balance(&event.worker)?);
-    ledger.keep(&payout)?;
-    if let Some(entry) = payout.entry() {
-        ledger.post(entry)?;
-    }
-    Ok(payout)
+    let held = ledger.balance(&event.worker)?;
+    let payout = Entry::payout(&event.worker, &event.day, held);
+    let paid = held > 0 && ledger.post(&payout)?;
+    Ok(if paid { Publication::paid(payout).into() } else { Vec::new() })
 }

@@ -24,8 +24,8 @@ keylane_sdk::handler!(handle);
 
 fn handle(event: Event, _record: &Record) -> Result<(), Failure> {
     let publications = match event {
-        Event::Assigned(event) => vec![book::assigned(&SqlLedger::open()?, &event)?],
-        Event::Completed(event) => vec![book::completed(&SqlLedger::open()?, &event)?],
+        Event::Assigned(event) => book::assigned(&SqlLedger::open()?, &event)?.into_iter().collect(),
+        Event::Completed(event) => book::completed(&SqlLedger::open()?, &event)?.into_iter().collect(),
         Event::DayClosed(event) => {
             logging::info("day.closed", &format!("paying the day {}", event.day));
             vec![book::closed(&event)]

@@ -1,4 +1,4 @@
-//! The ledger's words: entries, their postings, payouts, and what a ledger must be able to do.
+//! The ledger's words: entries, their postings, and what a ledger must be able to do.
 
 use serde::Serialize;
 
@@ -51,7 +51,7 @@ pub struct Posting {
 /// A movement of money. Its postings follow from it and sum to zero.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// The natural key, which makes a repeat harmless.
+    /// The natural key: there is one fee and one reward for a task, and one payout for a worker and a day.
     pub id: String,
     /// What kind of movement.
     pub kind: Kind,
@@ -78,6 +78,13 @@ impl Entry {
         Entry::of_task(Kind::Reward, task, worker, day, reward)
     }
 
+    /// The payout of what a worker's account holds, which zeroes it: there is one for a worker and a day.
+    #[must_use]
+    pub fn payout(worker: &Id, day: &Day, held: i64) -> Entry {
+        let id = format!("{}/{day}/{worker}", Kind::Payout.as_str());
+        Entry { id, kind: Kind::Payout, worker: worker.clone(), task: None, day: day.clone(), amount: -held }
+    }
+
     fn of_task(kind: Kind, task: &Id, worker: &Id, day: &Day, amount: i64) -> Entry {
         let id = format!("{}/{task}", kind.as_str());
         Entry { id, kind, worker: worker.clone(), task: Some(task.clone()), day: day.clone(), amount }
@@ -97,51 +104,17 @@ impl Entry {
     }
 }
 
-/// What was decided for a worker when a day closed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Payout {
-    /// Whom.
-    pub worker: Id,
-    /// Which day.
-    pub day: Day,
-    /// What the worker's account held at the decision, in whole units.
-    pub balance: i64,
-    /// What is paid, in whole units; 0 if nothing was due.
-    pub amount: i64,
-}
-
-impl Payout {
-    /// Decides: a positive balance is paid in full, any other is carried over.
-    #[must_use]
-    pub fn decide(worker: &Id, day: &Day, balance: i64) -> Payout {
-        Payout { worker: worker.clone(), day: day.clone(), balance, amount: balance.max(0) }
-    }
-
-    /// The entry that pays it and so zeroes the worker's account; none if nothing was due.
-    #[must_use]
-    pub fn entry(&self) -> Option<Entry> {
-        (self.amount > 0).then(|| Entry {
-            id: format!("payout/{}/{}", self.day, self.worker),
-            kind: Kind::Payout,
-            worker: self.worker.clone(),
-            task: None,
-            day: self.day.clone(),
-            amount: -self.amount,
-        })
-    }
-}
-
 /// What decisions need of the tables. Nothing is ever changed or taken away.
 pub trait Ledger {
     /// Why the tables did not answer.
     type Error;
 
-    /// Adds an entry with its postings, unless one of the same id is there; answers the one that the
-    /// ledger holds then. The worker has an account from then on.
+    /// Adds an entry with its postings, and the worker's account if it is their first. An entry that is
+    /// there already stands: then nothing is added, and the answer is `false`.
     ///
     /// # Errors
     /// That the tables did not answer.
-    fn post(&self, entry: Entry) -> Result<Entry, Self::Error>;
+    fn post(&self, entry: &Entry) -> Result<bool, Self::Error>;
 
     /// What a worker's account holds, in whole units.
     ///
@@ -155,18 +128,6 @@ pub trait Ledger {
     /// # Errors
     /// That the tables did not answer.
     fn workers_after(&self, after: Option<&Id>, most: usize) -> Result<Vec<Id>, Self::Error>;
-
-    /// What was decided for a worker and day, if anything was.
-    ///
-    /// # Errors
-    /// That the tables did not answer.
-    fn payout(&self, worker: &Id, day: &Day) -> Result<Option<Payout>, Self::Error>;
-
-    /// Keeps a decision.
-    ///
-    /// # Errors
-    /// That the tables did not answer, or that there is a decision already.
-    fn keep(&self, payout: &Payout) -> Result<(), Self::Error>;
 }
 
 #[cfg(test)]
@@ -177,21 +138,11 @@ mod tests {
     fn postings_sum_to_zero() {
         let (task, worker) = (Id::new("t-1").unwrap(), Id::new("company").unwrap());
         let day = Day::new("2026-11-21").unwrap();
-        let payout = Payout::decide(&worker, &day, 31).entry().unwrap();
+        let payout = Entry::payout(&worker, &day, 31);
         for entry in [Entry::fee(&task, &worker, &day, 12), Entry::reward(&task, &worker, &day, 33), payout] {
             let [first, second] = entry.postings();
             assert_eq!(first.amount + second.amount, 0, "{entry:?}");
             assert_ne!(first.account, second.account, "{entry:?}");
-        }
-    }
-
-    #[test]
-    fn only_a_positive_balance_is_paid() {
-        let (worker, day) = (Id::new("w").unwrap(), Day::new("2026-11-21").unwrap());
-        for (balance, amount) in [(-5, 0), (0, 0), (1, 1), (70, 70)] {
-            let payout = Payout::decide(&worker, &day, balance);
-            assert_eq!(payout.amount, amount);
-            assert_eq!(payout.entry().map_or(0, |entry| entry.amount), -amount);
         }
     }
 }

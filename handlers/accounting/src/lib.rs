@@ -4,12 +4,13 @@
 //! The rules, in the order of the story:
 //!
 //! - A task's fee and reward are drawn once, from the task's id ([`draw`]).
-//! - A task has one fee and one reward, whatever is repeated: the first assignment is charged, and a
-//!   later one, to the same worker or another, changes nothing. A completion is credited even if no
-//!   assignment was seen.
+//! - A task has one fee and one reward: its first assignment is charged, and a later one, to the same
+//!   worker or another, changes nothing. A completion is credited even if no assignment was seen.
 //! - A closed day is paid page by page ([`book`]): one payout for each worker and day, of what the
-//!   ledger then holds, if that is positive. That nothing was due is a decision too and stands.
-//! - On a repeat is published again what the tables hold, never a new amount.
+//!   ledger then holds, if that is positive. Debts carry over.
+//!
+//! Nothing here guards against repeats: the host has each event's statements and publications happen
+//! once, together.
 //!
 //! Decisions are plain functions over the trait [`ledger::Ledger`]; [`sql`] implements it, and
 //! `component` joins both to the world.

@@ -1,10 +1,10 @@
-//! What accounting publishes, as `handlers/events/README.md` writes it down. A publication is made
-//! from what the tables hold and from nothing else, so that a repeat is the same to the byte.
+//! What accounting publishes, as `handlers/events/README.md` writes it down: each fact once, in the
+//! transaction that makes it true.
 
 use serde::Serialize;
 
 use crate::events::{PayoutDue, PayoutPage};
-use crate::ledger::{Entry, Kind, Payout, Posting};
+use crate::ledger::{Entry, Kind, Posting};
 use crate::names::{Day, Id};
 
 /// Who publishes: the `ce_source` of every event of this handler.
@@ -125,23 +125,23 @@ impl Publication {
         }
     }
 
-    /// What a payout is announced by: its entry and the payout itself; nothing if nothing was due.
+    /// A payout is announced by its entry and by itself.
     #[must_use]
-    pub fn paid(payout: Payout) -> Vec<Publication> {
-        let Some(entry) = payout.entry() else { return Vec::new() };
+    pub fn paid(payout: Entry) -> [Publication; 2] {
+        let held = -payout.amount;
         let made = Publication {
             topic: PAYOUTS,
             key: payout.worker.to_string(),
             event_type: "payout.made",
             id: format!("made/{}/{}", payout.day, payout.worker),
             body: Body::Made(PayoutMade {
-                worker: payout.worker,
-                day: payout.day,
-                amount: payout.amount,
-                balance: payout.balance,
-                entry: entry.id.clone(),
+                worker: payout.worker.clone(),
+                day: payout.day.clone(),
+                amount: held,
+                balance: held,
+                entry: payout.id.clone(),
             }),
         };
-        vec![Publication::posted(entry), made]
+        [Publication::posted(payout), made]
     }
 }

@@ -1,10 +1,10 @@
 //! The ledger in the database that the manifest calls `ledger`; its tables are in `migrations/`.
 
-use keylane_sdk::sql::{Database, FromValue, Row, Value};
+use keylane_sdk::sql::{Database, FromValue, Value};
 use keylane_sdk::{Error, params};
 
-use crate::ledger::{Entry, Kind, Ledger, Payout, account_of};
-use crate::names::{Day, Id};
+use crate::ledger::{Entry, Ledger, account_of};
+use crate::names::Id;
 
 /// The ledger's tables.
 #[derive(Debug)]
@@ -20,24 +20,12 @@ impl SqlLedger {
     pub fn open() -> Result<SqlLedger, Error> {
         Ok(SqlLedger { database: Database::open("ledger")? })
     }
-
-    fn entry(&self, id: &str) -> Result<Entry, Error> {
-        let rows = self.database.query(
-            "SELECT entry, kind, worker, task, day, amount FROM entries WHERE entry = $1",
-            params![id],
-        )?;
-        rows.first().map_or_else(
-            // Only on a database whose isolation hides what it has just refused to insert twice.
-            || Err(Error::StatementRefused(format!("entry {id} is being written by another event"))),
-            |row| read_entry(&row),
-        )
-    }
 }
 
 impl Ledger for SqlLedger {
     type Error = Error;
 
-    fn post(&self, entry: Entry) -> Result<Entry, Error> {
+    fn post(&self, entry: &Entry) -> Result<bool, Error> {
         let added = self.database.execute(
             "INSERT INTO entries (entry, kind, worker, task, day, amount) \
              VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
@@ -51,7 +39,7 @@ impl Ledger for SqlLedger {
             ],
         )?;
         if added == 0 {
-            return self.entry(&entry.id);
+            return Ok(false);
         }
         let [first, second] = entry.postings();
         self.database.execute(
@@ -62,7 +50,7 @@ impl Ledger for SqlLedger {
             "INSERT INTO workers (worker) VALUES ($1) ON CONFLICT DO NOTHING",
             params![entry.worker.as_str()],
         )?;
-        Ok(entry)
+        Ok(true)
     }
 
     fn balance(&self, worker: &Id) -> Result<i64, Error> {
@@ -83,58 +71,10 @@ impl Ledger for SqlLedger {
         )?;
         rows.iter().map(|row| row.get("worker")).collect()
     }
-
-    fn payout(&self, worker: &Id, day: &Day) -> Result<Option<Payout>, Error> {
-        let rows = self.database.query(
-            "SELECT balance, amount FROM payouts WHERE worker = $1 AND day = $2",
-            params![worker.as_str(), day.as_str()],
-        )?;
-        let payout = |row: Row<'_>| {
-            let (balance, amount) = (row.get("balance")?, row.get("amount")?);
-            Ok(Payout { worker: worker.clone(), day: day.clone(), balance, amount })
-        };
-        rows.first().map(payout).transpose()
-    }
-
-    fn keep(&self, payout: &Payout) -> Result<(), Error> {
-        // A decision made elsewhere meanwhile refuses this one; the retry finds it.
-        self.database.execute(
-            "INSERT INTO payouts (worker, day, balance, amount) VALUES ($1, $2, $3, $4)",
-            params![payout.worker.as_str(), payout.day.as_str(), payout.balance, payout.amount],
-        )?;
-        Ok(())
-    }
-}
-
-fn read_entry(row: &Row<'_>) -> Result<Entry, Error> {
-    Ok(Entry {
-        id: row.get("entry")?,
-        kind: row.get("kind")?,
-        worker: row.get("worker")?,
-        task: row.get("task")?,
-        day: row.get("day")?,
-        amount: row.get("amount")?,
-    })
 }
 
 impl FromValue for Id {
     fn from_value(value: &Value) -> Result<Id, String> {
         Id::new(String::from_value(value)?)
-    }
-}
-
-impl FromValue for Day {
-    fn from_value(value: &Value) -> Result<Day, String> {
-        Day::new(String::from_value(value)?)
-    }
-}
-
-impl FromValue for Kind {
-    fn from_value(value: &Value) -> Result<Kind, String> {
-        let kind = String::from_value(value)?;
-        [Kind::Fee, Kind::Reward, Kind::Payout]
-            .into_iter()
-            .find(|known| known.as_str() == kind)
-            .ok_or_else(|| format!("\"{kind}\" is not a kind of entry"))
     }
 }

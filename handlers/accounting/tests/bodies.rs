@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 use accounting::events::{PayoutPage, TaskMoved};
-use accounting::ledger::{Entry, Payout};
+use accounting::ledger::Entry;
 use accounting::names::{Day, Id};
 use accounting::publication::Publication;
 
@@ -48,8 +48,8 @@ fn what_is_published_stays_as_it_is_to_the_byte() {
             + r#""postings":[{"account":"worker:w-1","amount":-12},{"account":"company","amount":12}]}"#
     );
 
-    let paid = Publication::paid(Payout::decide(&worker, &day, 57));
-    let made = paid.last().unwrap();
+    let [entry, made] = &Publication::paid(Entry::payout(&worker, &day, 57));
+    assert_eq!((entry.topic, entry.id.as_str()), ("account-entries", "payout/2026-11-21/w-1"));
     assert_eq!((made.topic, made.key.as_str(), made.id.as_str()), ("payouts", "w-1", "made/2026-11-21/w-1"));
     assert_eq!(
         written(made),

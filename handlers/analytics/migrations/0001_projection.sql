@@ -1,5 +1,5 @@
--- What was told, by natural keys. Both tables are appended to and never changed: a repeat adds nothing,
--- and it does not matter which of two facts about a task comes first.
+-- What was told, by natural keys. Both tables are appended to and never changed, and it does not matter
+-- which of two facts about a task comes first.
 
 CREATE TABLE entries (
     entry          TEXT   NOT NULL PRIMARY KEY, -- the ledger's own key

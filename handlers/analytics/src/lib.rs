@@ -2,7 +2,7 @@
 //! of each day, the workers in the red, and the dearest completed task of each day, week and month.
 //!
 //! The facts are kept as they come, by their natural keys, and the three questions are views over them
-//! (`migrations/`). So a repeat changes nothing, and the topics may run ahead of one another.
+//! (`migrations/`). So the topics may run ahead of one another.
 //!
 //! [`projection`] turns events into rows, with the weeks and months of [`calendar`]; [`sql`] keeps
 //! them, and `component` joins both to the world.

@@ -21,14 +21,14 @@ impl SqlProjection {
         Ok(SqlProjection { database: Database::open("analytics")? })
     }
 
-    /// Adds an entry, unless it is there.
+    /// Adds an entry.
     ///
     /// # Errors
     /// What the database answered.
     pub fn add_entry(&self, row: &EntryRow) -> Result<(), Error> {
         self.database.execute(
             "INSERT INTO entries (entry, kind, worker, task, day, worker_amount, company_amount) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
             params![
                 &row.entry,
                 &row.kind,
@@ -42,7 +42,7 @@ impl SqlProjection {
         Ok(())
     }
 
-    /// Adds a completed task, unless it is there.
+    /// Adds a completed task. Its first completion counts: that is the one which is credited.
     ///
     /// # Errors
     /// What the database answered.

@@ -1,11 +1,7 @@
 //! Email: writes a worker one mail for each payout.
 //!
-//! There is one mail for a worker and a day. It is kept when it is first written, and a repeat sends
-//! what was kept: the same text under the same Message-ID, so that a mailbox knows it as one mail.
-//!
-//! What a mail says is decided in [`letter`], over the trait [`letter::Mails`]; [`sql`] implements it,
-//! and `component` joins both to the world.
+//! What a mail says is decided in [`letter`]; `component` joins it to the world. A mail is committed with
+//! its event and sent from there, so nothing here remembers what was sent.
 
 mod component;
 pub mod letter;
-pub mod sql;

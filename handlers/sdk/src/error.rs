@@ -12,8 +12,8 @@ pub enum Error {
     /// The database, or the host on its behalf, refused a statement.
     #[error("statement refused: {0}")]
     StatementRefused(String),
-    /// An earlier statement of this event failed, so its transaction will be rolled back.
-    #[error("the event's transaction is aborted, because an earlier statement failed")]
+    /// An earlier statement of this event failed, so what it did will be undone.
+    #[error("the event is aborted, because an earlier statement failed")]
     Aborted,
     /// The database could not be reached or did not answer in time.
     #[error("database unavailable: {0}")]

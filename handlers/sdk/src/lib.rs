@@ -40,7 +40,7 @@
 //!     }
 //!     let database = sql::Database::open("tasks")?;
 //!     database.execute(
-//!         "INSERT INTO assignments (task, worker, seen_as) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+//!         "INSERT INTO assignments (task, worker, seen_as) VALUES ($1, $2, $3)",
 //!         params![&task.task, &task.worker, record.identity()],
 //!     )?;
 //!     producer::Message::to("workers")
@@ -76,13 +76,17 @@
 //! - **The type** of an event stands in its header `ce_type`, its body is JSON. An event without a
 //!   type, of a type that was not declared, or with a body that does not fit, is rejected with the
 //!   reason before the function is called, and goes to the dead letters.
-//! - **All statements of an event are one transaction.** It is committed when the function answers
-//!   `Ok`, and rolled back on any failure. Produced records and mails leave after the commit.
+//! - **With a database that it writes to, an event happens once.** Its statements, its produced records
+//!   and its mails are committed together with the fact that it is done, when the function has answered
+//!   `Ok`; on any failure all of them are undone. The function may be called again for an event that was
+//!   undone (another transaction was in the way, the host died), so it keeps nothing elsewhere; it needs no
+//!   code of its own against repeats.
+//! - **A failed statement dooms its event**, whatever the function makes of the error: later statements
+//!   answer [`Error::Aborted`], and an `Ok` becomes a retry.
 //! - **`?` does the right thing.** An [`Error`] of a capability turns into a [`Failure`]: into a retry
 //!   where a later attempt can help, into a rejection where none can.
-//! - **Delivery is at least once.** The same event may come again, after a crash even one that was
-//!   answered with `Ok`. Give rows natural keys and insert with `ON CONFLICT DO NOTHING`, as above;
-//!   on a repeat publish again what the tables hold. [`Record::identity`] names an event.
+//! - **Without such a database delivery is at least once.** The same event may come again, after a crash
+//!   even one that was answered with `Ok`. [`Record::identity`] names an event.
 //! - **An instance may serve many events** and is dropped after a failure: keep nothing in statics
 //!   that a lost instance would make wrong.
 //!

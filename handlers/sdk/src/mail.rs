@@ -1,4 +1,4 @@
-//! Mail. A mail is held by the host and sent after the event's transaction is committed.
+//! Mail. A mail is committed with its event in the database that the handler writes to, and sent from there.
 
 use crate::bindings::keylane::handler::mail;
 use crate::error::Error;

@@ -1,5 +1,5 @@
-//! SQL on the databases that the manifest grants by name. All statements of one event are one
-//! transaction, which the host commits when the handler answers `Ok`.
+//! SQL on the databases that the manifest grants by name. What an event writes becomes real once, together
+//! with the fact that it is done, when the handler has answered `Ok`.
 
 mod rows;
 mod value;
@@ -9,7 +9,7 @@ use crate::error::Error;
 
 pub use crate::bindings::keylane::handler::sql::Value;
 pub use rows::{Row, Rows};
-pub use value::FromValue;
+pub use value::{Decimal, FromValue, Timestamp};
 
 /// A database. Parameters of its statements are `$1`, `$2`, and so on; see
 /// [`params!`](crate::params!).
@@ -30,7 +30,7 @@ impl Database {
     /// Runs one statement that yields rows.
     ///
     /// # Errors
-    /// What the host answered; any error dooms the event's transaction.
+    /// What the host answered; after any error the event cannot end well any more.
     pub fn query(&self, statement: &str, parameters: &[Value]) -> Result<Rows, Error> {
         let answer = self.resource.query(statement, parameters)?;
         Ok(Rows::new(answer.columns, answer.rows))
@@ -39,13 +39,14 @@ impl Database {
     /// Runs one statement and answers how many rows it changed.
     ///
     /// # Errors
-    /// What the host answered; any error dooms the event's transaction.
+    /// What the host answered; after any error the event cannot end well any more.
     pub fn execute(&self, statement: &str, parameters: &[Value]) -> Result<u64, Error> {
         Ok(self.resource.execute(statement, parameters)?)
     }
 }
 
-/// The parameters of a statement: numbers, text, bytes, booleans, and options of these.
+/// The parameters of a statement: numbers, text, bytes, booleans, [`sql::Timestamp`](crate::sql::Timestamp),
+/// [`sql::Decimal`](crate::sql::Decimal), and options of these.
 ///
 /// ```
 /// use keylane_sdk::{params, sql::Value};

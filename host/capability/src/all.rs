@@ -1,8 +1,7 @@
 //! The one list of all capabilities. A new one is a module with an implementation of [`Capability`]
 //! and a line here.
 //!
-//! The order matters: it is the order in which held effects leave at the end of an event,
-//! so records go before mails.
+//! The order matters: it is the order of an event's outputs, so records go before mails.
 
 use crate::capability::Capability;
 

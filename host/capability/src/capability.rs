@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use keylane_deployment::{Grants, Manifest};
+use keylane_effects::OutboxRow;
 use keylane_engine::Event;
 use wasmtime::component::Linker;
 
@@ -15,6 +16,7 @@ use crate::error::{CapabilityError, EffectsError};
 use crate::prepared::HostResources;
 use crate::scope::LogScope;
 use crate::state::GuestState;
+use crate::transaction::RunSlot;
 
 /// A future on the heap; traits of this crate are used as objects.
 pub(crate) type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -58,7 +60,7 @@ pub trait Capability: Send + Sync {
     /// When the linker already holds it.
     fn link(&self, linker: &mut Linker<GuestState>) -> wasmtime::Result<()>;
 
-    /// Opens what a revision needs; called once for each revision that is granted this capability.
+    /// Makes ready what a revision needs; called once for each revision that is granted this capability.
     fn prepare<'a>(
         &'a self,
         preparation: &'a Preparation<'a>,
@@ -73,24 +75,33 @@ pub trait Part: Send + Sync {
 
 /// What one instance does through one capability. Used by one event at a time.
 pub trait Session: Any + Send {
-    /// A new event begins; nothing of an earlier one may be left.
-    fn begin(&mut self, event: &Arc<Event>);
+    /// A new event begins, in the run's transaction if its handler writes to a database; nothing of an
+    /// earlier event may be left.
+    fn begin(&mut self, event: &Arc<Event>, run: Option<&Arc<RunSlot>>);
 
-    /// The first half of an event's end: makes true what could still be taken back.
-    fn commit(&mut self) -> Boxed<'_, Result<(), EffectsError>> {
-        Box::pin(std::future::ready(Ok(())))
+    /// The handler has answered ok: whether what it did may become real.
+    ///
+    /// # Errors
+    /// When something of it had failed, whatever the handler made of that.
+    fn close(&mut self) -> Result<(), EffectsError> {
+        Ok(())
     }
 
-    /// The second half, when every session has committed: hands over what was held. Answers what remains
-    /// to be awaited, if anything.
+    /// With a run's transaction, when every session has closed: what was held, as rows of the outbox that
+    /// are numbered from `ordinal` on.
+    fn rows(&mut self, ordinal: i32) -> Vec<OutboxRow> {
+        let _ = ordinal;
+        Vec::new()
+    }
+
+    /// Without one, when every session has closed: hands over what was held. Answers what remains to be
+    /// awaited, if anything.
     fn release(&mut self) -> Boxed<'_, Result<Option<Pending>, EffectsError>> {
         Box::pin(std::future::ready(Ok(None)))
     }
 
-    /// Takes back and drops everything of this event.
-    fn rollback(&mut self) -> Boxed<'_, ()> {
-        Box::pin(std::future::ready(()))
-    }
+    /// Drops everything of this event.
+    fn forget(&mut self) {}
 }
 
 /// Effects that have left and are not acknowledged yet.

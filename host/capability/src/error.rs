@@ -1,8 +1,7 @@
 //! What can go wrong: before a handler starts ([`CapabilityError`]) and at the end of an event
 //! ([`EffectsError`]).
 
-use std::path::PathBuf;
-
+use keylane_effects::DatabaseError;
 use keylane_engine::PublishError;
 
 /// A handler cannot be given what it needs.
@@ -49,10 +48,10 @@ pub enum CapabilityError {
         /// The version that the host has.
         version: &'static str,
     },
-    /// More than one database is granted.
+    /// More than one database is granted for writing.
     #[error(
-        "the manifest of handler {handler:?} grants {count} databases ({names}); a handler writes to one \
-         database, because two cannot commit as one: keep one [grants.sql.NAME]"
+        "the manifest of handler {handler:?} grants {count} databases for writing ({names}); a handler writes \
+         to one database, because two cannot commit as one: keep access = \"write\" in one [grants.sql.NAME]"
     )]
     ManyDatabases {
         /// The handler's name.
@@ -75,44 +74,30 @@ pub enum CapabilityError {
     },
     /// Two handlers would share one database.
     #[error(
-        "handlers {handler:?} and {other:?} are both given the database {url}; each handler needs a database \
-         of its own"
+        "handler {handler:?} as {grant:?} and handler {other:?} as {other_grant:?} both write to the same database; \
+         a handler writes to a database of its own"
     )]
     SharedDatabase {
         /// The handler being prepared.
         handler: String,
+        /// The database's name in its manifest.
+        grant: String,
         /// The other handler.
         other: String,
-        /// The database they share.
-        url: String,
+        /// The database's name in the other's manifest.
+        other_grant: String,
     },
-    /// An address that no driver knows.
-    #[error("the database address {url:?} cannot be used: {reason}")]
-    DatabaseUrl {
-        /// The address.
-        url: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The database cannot be opened.
-    #[error("the database {url} cannot be opened: {reason}")]
-    DatabaseOpen {
-        /// Its address.
-        url: String,
-        /// What the driver says.
-        reason: String,
-        /// Whether another try can help.
-        can_retry: bool,
-    },
-    /// A migration failed.
-    #[error("the migration {file} failed on the database {url}: {reason}", file = file.display())]
-    Migration {
-        /// The migration's file, or their folder when the whole set is at fault.
-        file: PathBuf,
-        /// The database's address.
-        url: String,
-        /// What the driver says.
-        reason: String,
+    /// A database does not answer, or a migration of the handler failed there.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// Mail is granted without a database that holds mails until they are sent.
+    #[error(
+        "the manifest of handler {handler:?} grants mail, but no database to write to; a mail is committed with \
+         its event and sent from there: add a [grants.sql.NAME] with access = \"write\""
+    )]
+    MailNeedsDatabase {
+        /// The handler's name.
+        handler: String,
     },
     /// Mail is granted, but the host cannot send any.
     #[error(
@@ -148,56 +133,22 @@ impl CapabilityError {
     /// Whether starting again without any change can help.
     #[must_use]
     pub fn can_retry(&self) -> bool {
-        matches!(self, Self::DatabaseOpen { can_retry: true, .. })
+        matches!(self, Self::Database(error) if error.can_retry())
     }
 }
 
 /// An event's handler answered ok, but its effects did not become real, or not all of them.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum EffectsError {
-    /// A statement had failed, so its transaction was rolled back; nothing became real.
-    #[error(
-        "a statement on database {database:?} failed and the handler went on; all was rolled back: {reason}"
-    )]
+    /// A statement had failed, so nothing of the event becomes real.
+    #[error("a statement on database {database:?} failed and the handler went on; all is undone: {reason}")]
     Doomed {
         /// The database's name in the manifest.
         database: String,
         /// The first failure.
         reason: String,
     },
-    /// The transaction could not be committed.
-    #[error("the transaction on database {database:?} was not committed: {reason}")]
-    Commit {
-        /// The database's name in the manifest.
-        database: String,
-        /// What the database said.
-        reason: String,
-    },
-    /// The transaction is committed, but a record was not acknowledged.
+    /// A record was not acknowledged.
     #[error(transparent)]
     Publish(#[from] PublishError),
-    /// The transaction is committed and the records are acknowledged, but a mail was not accepted.
-    #[error("the mail {message_id} was not accepted by {place}: {reason}")]
-    Mail {
-        /// Its Message-ID.
-        message_id: String,
-        /// The server or the folder.
-        place: String,
-        /// What it said.
-        reason: String,
-        /// Whether the same mail may be accepted later.
-        can_retry: bool,
-    },
-}
-
-impl EffectsError {
-    /// Whether the same event may succeed later.
-    #[must_use]
-    pub fn can_retry(&self) -> bool {
-        match self {
-            Self::Doomed { .. } | Self::Commit { .. } => true,
-            Self::Publish(error) => error.can_retry,
-            Self::Mail { can_retry, .. } => *can_retry,
-        }
-    }
 }

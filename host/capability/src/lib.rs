@@ -6,11 +6,12 @@
 //!
 //! The steps, from rare to frequent: [`Capabilities::check`] compares a component's imports with its
 //! manifest, [`Capabilities::link`] puts the granted interfaces into a linker, [`Capabilities::prepare`]
-//! opens what a revision needs (databases, migrations), [`Prepared::state`] makes the data of one
-//! instance, and [`GuestState::begin`] and [`GuestState::commit`] frame one event.
+//! makes ready what a revision needs (its tables), [`Prepared::state`] makes the data of one instance.
 //!
-//! What an event does is held back until its end. The order at the end is fixed: its SQL transaction
-//! commits, then its records are handed over and acknowledged, then its mails are sent, then it is done.
+//! What an event does is held back until its end. A handler that writes to a database does all of it in its
+//! run's transaction: [`GuestState::begin`] is told the transaction's place ([`RunSlot`]), and
+//! [`GuestState::outbox`] answers the event's records and mails as rows to be committed with it. For any
+//! other handler [`GuestState::commit`] hands the event's records over; it is done when they are acknowledged.
 
 pub mod bindings;
 
@@ -29,6 +30,7 @@ mod scope;
 mod sql;
 mod state;
 mod trace;
+mod transaction;
 mod wasi;
 
 pub use capability::{Capability, Part, Pending, Preparation, Session};
@@ -36,7 +38,7 @@ pub use clock::HostClock;
 pub use error::{CapabilityError, EffectsError};
 pub use limits::CapabilityLimits;
 pub use mail::{Mailer, SmtpConfig, SmtpSecurity};
-pub use prepared::{Capabilities, HostResources, Prepared};
+pub use prepared::{Capabilities, HostResources, OpenDatabase, Prepared};
 pub use scope::LogScope;
-pub use sql::{DatabaseConfig, ReportError, Synchronous, Value, read_rows};
 pub use state::{Delivery, GuestState};
+pub use transaction::{RunFault, RunSlot};

@@ -11,6 +11,7 @@ use crate::capability::{Boxed, Capability, Part, Preparation, Session};
 use crate::error::CapabilityError;
 use crate::scope::LogScope;
 use crate::state::GuestState;
+use crate::transaction::RunSlot;
 
 /// The capability.
 pub(crate) struct Logging;
@@ -58,7 +59,7 @@ struct LoggingSession {
 }
 
 impl Session for LoggingSession {
-    fn begin(&mut self, _event: &Arc<Event>) {}
+    fn begin(&mut self, _event: &Arc<Event>, _run: Option<&Arc<RunSlot>>) {}
 }
 
 impl logging::Host for GuestState {

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use keylane_deployment::{Grants, Manifest};
+use keylane_effects::{Database, ReadDatabase};
 use keylane_engine::Publisher;
 use wasmtime::component::Linker;
 
@@ -14,7 +15,6 @@ use crate::limits::CapabilityLimits;
 use crate::mail::Mailer;
 use crate::memory::MemoryLimits;
 use crate::scope::LogScope;
-use crate::sql::DatabaseConfig;
 use crate::state::GuestState;
 
 /// The package's types, imported by every component and granted to all: they do nothing.
@@ -24,14 +24,23 @@ const TYPES_VERSION: &str = "0.1.0";
 
 /// What the host has, to be handed out by manifest.
 pub struct HostResources {
-    /// Databases by handler and by the name the manifest gives them.
-    pub databases: BTreeMap<String, BTreeMap<String, DatabaseConfig>>,
-    /// Takes the records that handlers produce.
+    /// Open databases by handler and by the name the manifest gives them.
+    pub databases: BTreeMap<String, BTreeMap<String, OpenDatabase>>,
+    /// Takes the records of handlers that write to no database.
     pub publisher: Arc<dyn Publisher>,
-    /// Takes their mails, if the host can send any.
+    /// Sends mails, if the host can send any.
     pub mailer: Option<Arc<Mailer>>,
     /// The host's own limits.
     pub limits: CapabilityLimits,
+}
+
+/// A database that the host has opened for a handler.
+#[derive(Clone)]
+pub enum OpenDatabase {
+    /// To write to, in transactions of runs.
+    Write(Arc<dyn Database>),
+    /// To read from only.
+    Read(Arc<dyn ReadDatabase>),
 }
 
 /// Everything this host can grant.
@@ -101,7 +110,7 @@ impl Capabilities {
         granted.try_for_each(|capability| capability.link(linker))
     }
 
-    /// Opens what a revision needs: its database is created if it is missing, and migrated.
+    /// Makes ready what a revision needs: the tables of its database are brought up to date.
     ///
     /// # Errors
     /// Names the database, file or setting that is at fault.
@@ -119,6 +128,7 @@ impl Capabilities {
             }
         }
         Ok(Prepared {
+            write_database: crate::sql::write_database(&preparation)?,
             handler: manifest.name.as_str().into(),
             memory_bytes: manifest.limits.memory_bytes,
             table_elements: manifest.limits.table_elements,
@@ -135,9 +145,17 @@ pub struct Prepared {
     table_elements: usize,
     limits: CapabilityLimits,
     parts: Vec<Box<dyn Part>>,
+    write_database: Option<Arc<dyn Database>>,
 }
 
 impl Prepared {
+    /// The database that the handler writes to. Its events run in transactions there ([`crate::RunSlot`])
+    /// and nothing of them leaves by itself; without one, each event's records leave at its end.
+    #[must_use]
+    pub fn write_database(&self) -> Option<&Arc<dyn Database>> {
+        self.write_database.as_ref()
+    }
+
     /// The data of one new instance.
     #[must_use]
     pub fn state(&self) -> GuestState {

@@ -1,11 +1,13 @@
-//! `producer`: records for other topics. They are held until the event's transaction has committed,
-//! then handed over in order, and the event is done when all of them are acknowledged.
+//! `producer`: records for other topics. They are held until the event's end. With a database that the
+//! handler writes to they become rows of its outbox, committed with the event; without one they are handed
+//! over in order, and the event is done when all of them are acknowledged.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use keylane_deployment::{Grants, ProducerGrant};
+use keylane_effects::{OutboxRow, record_row};
 use keylane_engine::{Acknowledgement, Event, Header, OutgoingRecord, Publisher};
 use wasmtime::component::{HasSelf, Linker};
 
@@ -16,6 +18,7 @@ use crate::limits::{self, CapabilityLimits};
 use crate::scope::LogScope;
 use crate::state::GuestState;
 use crate::trace;
+use crate::transaction::RunSlot;
 
 /// Names the event that a record was made from, as `topic/partition/offset`. The host's own: one that
 /// a handler sets is replaced.
@@ -188,18 +191,23 @@ async fn all_acknowledged(acknowledgements: Vec<Acknowledgement>) -> Result<(), 
 }
 
 impl Session for ProducerSession {
-    fn begin(&mut self, event: &Arc<Event>) {
+    fn begin(&mut self, event: &Arc<Event>, _run: Option<&Arc<RunSlot>>) {
         self.drop_held();
         self.event = Some(event.clone());
+    }
+
+    fn rows(&mut self, ordinal: i32) -> Vec<OutboxRow> {
+        let Some(event) = self.event.clone() else { return Vec::new() };
+        let records = self.drop_held();
+        (ordinal..).zip(&records).map(|(ordinal, record)| record_row(event.offset, ordinal, record)).collect()
     }
 
     fn release(&mut self) -> Boxed<'_, Result<Option<Pending>, EffectsError>> {
         Box::pin(self.hand_over())
     }
 
-    fn rollback(&mut self) -> Boxed<'_, ()> {
+    fn forget(&mut self) {
         self.drop_held();
-        Box::pin(std::future::ready(()))
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use keylane_effects::OutboxRow;
 use keylane_engine::Event;
 use wasmtime::ResourceLimiter;
 use wasmtime::component::ResourceTable;
@@ -17,9 +18,9 @@ use crate::clock::{HostCall, HostClock};
 use crate::error::EffectsError;
 use crate::memory::MemoryLimits;
 use crate::scope::LogScope;
+use crate::transaction::RunSlot;
 
-/// The data of one instance's store. Dropping it at any time is safe: an open transaction is rolled
-/// back and what was held is dropped.
+/// The data of one instance's store. Dropping it at any time is safe: what was held is dropped with it.
 pub struct GuestState {
     pub(crate) table: ResourceTable,
     wasi: WasiCtx,
@@ -42,34 +43,54 @@ impl GuestState {
         Self { table, wasi, memory, clock: HostClock::new(), scope, sessions }
     }
 
-    /// An event begins. Handles stay: the language's runtime keeps those of its output, and a database's
-    /// holds nothing but a name.
-    pub fn begin(&mut self, event: &Arc<Event>) {
+    /// An event begins, in the run's transaction if its handler writes to a database. Handles stay: the
+    /// language's runtime keeps those of its output, and a database's holds nothing but a name.
+    pub fn begin(&mut self, event: &Arc<Event>, run: Option<&Arc<RunSlot>>) {
         self.memory.forget();
         self.scope.begin(event);
         for session in &mut self.sessions {
-            session.begin(event);
+            session.begin(event, run);
         }
     }
 
-    /// Makes the event's effects real: its SQL transaction is committed, then its records are handed over.
-    /// The answer is to be awaited: it is ready when all records are acknowledged and then all mails,
-    /// which it sends itself, are accepted. The event is done only then.
+    /// The event's end in a run's transaction: what it gave out, as rows to be committed with it. Nothing
+    /// has left, so the event may still be undone and done again.
     ///
     /// # Errors
-    /// Says what did not become real. What was not committed or handed over by then is dropped.
-    pub async fn commit(&mut self) -> Result<Delivery, EffectsError> {
-        let ended = self.commit_sessions().await;
-        if ended.is_err() {
-            self.rollback().await;
+    /// Says what had failed. All that was held is dropped.
+    pub fn outbox(&mut self) -> Result<Vec<OutboxRow>, EffectsError> {
+        self.close()?;
+        let mut rows = Vec::new();
+        for session in &mut self.sessions {
+            let ordinal = i32::try_from(rows.len()).unwrap_or(i32::MAX);
+            rows.extend(session.rows(ordinal));
         }
-        ended
+        Ok(rows)
     }
 
-    async fn commit_sessions(&mut self) -> Result<Delivery, EffectsError> {
-        for session in &mut self.sessions {
-            session.commit().await?;
+    /// The event's end without one: its records are handed over. The answer is to be awaited: it is ready
+    /// when all of them are acknowledged. The event is done only then.
+    ///
+    /// # Errors
+    /// Says what did not become real. What was not handed over by then is dropped.
+    pub async fn commit(&mut self) -> Result<Delivery, EffectsError> {
+        self.close()?;
+        let released = self.release().await;
+        if released.is_err() {
+            self.forget();
         }
+        released
+    }
+
+    fn close(&mut self) -> Result<(), EffectsError> {
+        let closed = self.sessions.iter_mut().try_for_each(|session| session.close());
+        if closed.is_err() {
+            self.forget();
+        }
+        closed
+    }
+
+    async fn release(&mut self) -> Result<Delivery, EffectsError> {
         let mut pending = Vec::new();
         for session in &mut self.sessions {
             match session.release().await {
@@ -85,10 +106,11 @@ impl GuestState {
         Ok(Delivery::of(pending))
     }
 
-    /// Takes the event's effects back: rolls back its transaction and drops what was held.
-    pub async fn rollback(&mut self) {
+    /// Drops what the event has done and holds. Its statements are undone by whoever owns the run's
+    /// transaction.
+    pub fn forget(&mut self) {
         for session in &mut self.sessions {
-            session.rollback().await;
+            session.forget();
         }
     }
 
@@ -142,7 +164,7 @@ impl WasiView for GuestState {
 }
 
 /// Effects that have left, to be awaited until all of them are acknowledged. Dropped before its end,
-/// records may still arrive, and mails may not be sent.
+/// records may still arrive.
 #[must_use = "the event is done only when its delivery is acknowledged"]
 pub struct Delivery {
     /// None when there is nothing to wait for.
@@ -154,8 +176,7 @@ impl Delivery {
         if pending.len() < 2 {
             return Self { pending: pending.pop() };
         }
-        // One after another, so that mails leave when the records are acknowledged. After a failure the
-        // others are not begun.
+        // One after another; after a failure the others are not begun.
         let all = async move {
             for one in pending {
                 one.await?;

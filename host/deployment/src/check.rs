@@ -4,6 +4,7 @@
 mod dead_letters;
 mod delivery;
 mod grants;
+mod guarantee;
 mod limits;
 mod subscribe;
 mod words;
@@ -26,7 +27,8 @@ pub(crate) fn manifest(document: &Document, raw: RawManifest) -> Checked<Manifes
     }
     let name = raw.name.into_inner();
     let subscribe = subscribe::subscribe(document, raw.subscribe, &name)?;
-    let delivery = delivery::delivery(document, raw.delivery)?;
+    let grants = grants::grants(document, raw.grants)?;
+    let delivery = delivery::delivery(document, raw.delivery, &grants)?;
     Ok(Manifest {
         dead_letters: dead_letters::dead_letters(
             document,
@@ -39,7 +41,7 @@ pub(crate) fn manifest(document: &Document, raw: RawManifest) -> Checked<Manifes
         component: raw.component.into_inner(),
         subscribe,
         delivery,
-        grants: grants::grants(document, raw.grants)?,
+        grants,
         limits: limits::limits(document, raw.limits)?,
     })
 }

@@ -17,8 +17,9 @@ pub use bounds::{Bounds, Quantity};
 pub use document::Document;
 pub use error::{DeploymentError, Place};
 pub use manifest::{
-    Caps, DeadLetters, Delivery, Flood, Grants, HeaderProfile, Limits, LoggingGrant, Lost, MailGrant,
-    Manifest, NullKeys, Order, ProducerGrant, SqlGrant, Start, Subscribe, Then, Untyped,
+    Access, Caps, DeadLetters, Delivery, Flood, Grants, Guarantee, HeaderProfile, Isolation, Limits,
+    LoggingGrant, Lost, MailGrant, Manifest, NullKeys, Order, ProducerGrant, SqlGrant, Start, Subscribe,
+    Then, Untyped,
 };
 pub use names::{NAME_CHARACTERS_MAX, name_problem, topic_problem};
 pub use quantity::{Count, Size, Time};

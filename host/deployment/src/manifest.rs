@@ -14,8 +14,8 @@ use crate::error::DeploymentError;
 use crate::raw::RawManifest;
 
 pub use dead_letters::{DeadLetters, HeaderProfile};
-pub use delivery::{Caps, Delivery, Flood, NullKeys, Order, Then};
-pub use grants::{Grants, LoggingGrant, MailGrant, ProducerGrant, SqlGrant};
+pub use delivery::{Caps, Delivery, Flood, Guarantee, NullKeys, Order, Then};
+pub use grants::{Access, Grants, Isolation, LoggingGrant, MailGrant, ProducerGrant, SqlGrant};
 pub use limits::Limits;
 pub use subscribe::{Lost, Start, Subscribe, Untyped};
 

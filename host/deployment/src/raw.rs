@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use toml::{Spanned, Value};
 
-use crate::manifest::{HeaderProfile, Lost, NullKeys, Order, Then, Untyped};
+use crate::manifest::{Access, Guarantee, HeaderProfile, Isolation, Lost, NullKeys, Order, Then, Untyped};
 use crate::quantity::{Count, Size, Time};
 
 /// The file.
@@ -43,6 +43,7 @@ pub(crate) struct RawSubscribe {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct RawDelivery {
+    pub(crate) guarantee: Option<Spanned<Guarantee>>,
     pub(crate) order: Option<Order>,
     pub(crate) null_keys: Option<Spanned<NullKeys>>,
     pub(crate) attempts: Option<Spanned<Count>>,
@@ -89,7 +90,7 @@ pub(crate) struct RawGrants {
     #[serde(default)]
     pub(crate) sql: BTreeMap<Spanned<String>, RawSqlGrant>,
     pub(crate) producer: Option<RawProducerGrant>,
-    pub(crate) mail: Option<RawMailGrant>,
+    pub(crate) mail: Option<Spanned<RawMailGrant>>,
     pub(crate) logging: Option<RawLoggingGrant>,
 }
 
@@ -97,17 +98,10 @@ pub(crate) struct RawGrants {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct RawSqlGrant {
-    pub(crate) access: Spanned<RawAccess>,
-    pub(crate) migrations: Option<PathBuf>,
+    pub(crate) access: Access,
+    pub(crate) isolation: Option<Spanned<Isolation>>,
+    pub(crate) migrations: Option<Spanned<PathBuf>>,
     pub(crate) rows_max: Option<Spanned<Count>>,
-}
-
-/// What a component may do with a database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum RawAccess {
-    Write,
-    Read,
 }
 
 /// `[grants.producer]`

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use keylane_deployment::{
-    Caps, DeadLetters, Delivery, DeploymentError, Document, Flood, Grants, HeaderProfile, Limits, Lost,
-    Manifest, NullKeys, Order, ProducerGrant, SqlGrant, Start, Subscribe, Then, Untyped,
+    Access, Caps, DeadLetters, Delivery, DeploymentError, Document, Flood, Grants, Guarantee, HeaderProfile,
+    Isolation, Limits, Lost, Manifest, NullKeys, Order, ProducerGrant, SqlGrant, Start, Subscribe, Then,
+    Untyped,
 };
 
 const SMALLEST: &str = r#"
@@ -36,6 +37,7 @@ fn what_is_left_out_has_its_default() {
             lost: Lost::Stop,
         },
         delivery: Delivery {
+            guarantee: Guarantee::AtLeastOnce,
             order: Order::Key,
             null_keys: NullKeys::Unordered,
             attempts: 8,
@@ -76,6 +78,7 @@ fn every_key_is_read() {
     assert_eq!(
         manifest.delivery,
         Delivery {
+            guarantee: Guarantee::ExactlyOnce,
             order: Order::Key,
             null_keys: NullKeys::Ordered,
             attempts: 7,
@@ -89,7 +92,12 @@ fn every_key_is_read() {
     );
     let graveyard = DeadLetters { topic: Some("graveyard".to_owned()), headers: HeaderProfile::Spring };
     assert_eq!(manifest.dead_letters, graveyard);
-    let ledger = SqlGrant { migrations: Some(PathBuf::from("migrations")), rows_max: 5 };
+    let ledger = SqlGrant {
+        access: Access::Write,
+        isolation: Isolation::ReadCommitted,
+        migrations: Some(PathBuf::from("migrations")),
+        rows_max: 5,
+    };
     assert_eq!(manifest.grants.sql["ledger"], ledger);
     let producer = ProducerGrant { topics: vec!["payouts".to_owned()], records_max: 7 };
     assert_eq!(manifest.grants.producer, Some(producer));
@@ -109,6 +117,31 @@ fn every_key_is_read() {
             stuck_after: Duration::from_secs(90),
         }
     );
+}
+
+#[test]
+fn the_grants_tell_what_is_promised() {
+    let write = "[grants.sql.ledger]\naccess = \"write\"";
+    let read = "[grants.sql.reports]\naccess = \"read\"";
+    for (grants, words, guarantee, written) in [
+        ("", "at-least-once", Guarantee::AtLeastOnce, None),
+        (read, "at-least-once", Guarantee::AtLeastOnce, None),
+        (write, "exactly-once", Guarantee::ExactlyOnce, Some("ledger")),
+        (&format!("{read}\n{write}"), "exactly-once", Guarantee::ExactlyOnce, Some("ledger")),
+    ] {
+        let silent = read_manifest(grants);
+        assert_eq!(silent.delivery.guarantee, guarantee, "{grants}");
+        assert_eq!(silent.grants.write_database(), written, "{grants}");
+        assert_eq!(read_manifest(&format!("[delivery]\nguarantee = \"{words}\"\n{grants}")), silent);
+    }
+    let sql = read_manifest(&format!("{write}\n{read}")).grants.sql;
+    assert_eq!((sql["ledger"].access, sql["reports"].access), (Access::Write, Access::Read));
+    assert_eq!(sql["ledger"].isolation, Isolation::Serializable);
+}
+
+/// The smallest manifest and these lines.
+fn read_manifest(lines: &str) -> Manifest {
+    read(&format!("{SMALLEST}\n{lines}")).unwrap()
 }
 
 #[test]

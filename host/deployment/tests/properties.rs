@@ -7,7 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use keylane_deployment::{
-    DeploymentError, Document, Manifest, Place, Start, Then, Untyped, name_problem, topic_problem,
+    Access, DeploymentError, Document, Guarantee, Manifest, Place, Start, Then, Untyped, name_problem,
+    topic_problem,
 };
 use keylane_test_support::FullDocument;
 use proptest::prelude::*;
@@ -66,6 +67,8 @@ const VALUES: &[&str] = &[
     "\"latest\"",
     "\"earliest\"",
     "\"read\"",
+    "\"serializable\"",
+    "\"at-least-once\"",
     "\"connect\"",
     "\"nobody@\"",
     "\"@\"",
@@ -174,8 +177,12 @@ fn delivery(manifest: &Manifest) -> Result<(), TestCaseError> {
 
 fn grants(manifest: &Manifest) -> Result<(), TestCaseError> {
     let grants = &manifest.grants;
-    prop_assert!(grants.sql.len() < 2);
+    let written: Vec<_> = grants.sql.values().filter(|grant| grant.access == Access::Write).collect();
+    prop_assert!(written.len() < 2 && written.is_empty() == grants.write_database().is_none());
+    let once = manifest.delivery.guarantee == Guarantee::ExactlyOnce;
+    prop_assert!(once != written.is_empty() && (once || grants.mail.is_none()));
     for (name, grant) in &grants.sql {
+        prop_assert!(grant.access == Access::Write || grant.migrations.is_none());
         prop_assert_eq!(name_problem(name), None);
         prop_assert!((1..=1_000_000).contains(&grant.rows_max));
     }

@@ -141,24 +141,14 @@ fn names_and_topics_are_legal() {
         "",
     );
     check(
-        "[grants.mail]\nfrom = \"nobody\"",
-        "handler.toml, line 6, `grants.mail.from`: \"nobody\" is not a mail address",
+        "[grants.sql.mails]\naccess = \"write\"\n[grants.mail]\nfrom = \"nobody\"",
+        "handler.toml, line 8, `grants.mail.from`: \"nobody\" is not a mail address",
         "",
     );
 }
 
 #[test]
-fn what_this_version_cannot_keep_is_refused() {
-    check(
-        "[grants.sql.ledger]\naccess = \"read\"",
-        "handler.toml, line 6, `grants.sql.ledger.access`: this version of keylane cannot grant a database for reading only",
-        "write \"write\"",
-    );
-    check(
-        "[grants.sql.one]\naccess = \"write\"\n[grants.sql.two]\naccess = \"write\"",
-        "handler.toml, line 7, `grants.sql.two`: a handler may write to one database: two cannot be committed together",
-        "split the handler, or merge the databases",
-    );
+fn a_start_that_is_none_is_refused() {
     let (message, hint) = refusal(&format!("{HEAD}start = \"now\""));
     assert_eq!(message, "handler.toml, line 5, `subscribe.start`: \"now\" is no place to start");
     assert!(hint.contains("\"earliest\""), "{hint}");

@@ -29,9 +29,14 @@ pub(crate) struct BatchHeader {
 }
 
 impl BatchHeader {
-    /// Whether it belongs to a transaction or is a transaction's marker.
+    /// Whether it belongs to a transaction; a transaction's marker does.
     pub(crate) fn is_transactional(&self) -> bool {
-        self.attributes & (TRANSACTIONAL | CONTROL) != 0
+        self.attributes & TRANSACTIONAL != 0
+    }
+
+    /// Whether it is the marker that ends a transaction. Only brokers write those.
+    pub(crate) fn is_marker(&self) -> bool {
+        self.attributes & CONTROL != 0
     }
 
     fn is_compressed(&self) -> bool {
@@ -103,6 +108,46 @@ pub(crate) fn place(batch: &[u8], base_offset: i64) -> Bytes {
     placed.put_i32(0); // the leader epoch: there is one leader, for ever
     placed.put_slice(batch.get(16..).unwrap_or_default());
     placed.freeze()
+}
+
+/// Where the type of a marker stands: behind its record's length, attributes, two deltas and the key's length,
+/// a byte each, the key's version of two bytes, and the upper byte of the type itself.
+const MARKER_TYPE: usize = HEADER_BYTES + 8;
+/// The types of markers.
+const ABORT: u8 = 0;
+const COMMIT: u8 = 1;
+
+/// The marker that ends a producer's transaction in a partition, as a batch of one control record (KIP-98).
+pub(crate) fn marker(producer_id: i64, producer_epoch: i16, commit: bool, now_ms: i64) -> Bytes {
+    let kind = if commit { COMMIT } else { ABORT };
+    let mut checked = BytesMut::new();
+    checked.put_i16(TRANSACTIONAL | CONTROL);
+    checked.put_i32(0); // last offset delta
+    checked.put_i64(now_ms);
+    checked.put_i64(now_ms);
+    checked.put_i64(producer_id);
+    checked.put_i16(producer_epoch);
+    checked.put_i32(-1); // a marker has no place in the sequence
+    checked.put_i32(1);
+    // Length 16, attributes, timestamp and offset delta; lengths are zigzag varints, so doubled.
+    checked.put_slice(&[32, 0, 0, 0]);
+    // The key: four bytes, version 0 and the type. The value: six bytes, version 0 and the coordinator's epoch.
+    checked.put_slice(&[8, 0, 0, 0, kind]);
+    checked.put_slice(&[12, 0, 0, 0, 0, 0, 0]);
+    checked.put_u8(0); // no headers
+    let mut batch = BytesMut::with_capacity(CHECKSUM_START + checked.len());
+    batch.put_i64(0);
+    batch.put_u32(u32::try_from(CHECKSUM_START - LENGTH_END + checked.len()).unwrap_or(u32::MAX));
+    batch.put_i32(0);
+    batch.put_i8(2);
+    batch.put_u32(crc32c::crc32c(&checked));
+    batch.put_slice(&checked);
+    batch.freeze()
+}
+
+/// Whether a marker says that its transaction was committed.
+pub(crate) fn marks_commit(marker: &[u8]) -> bool {
+    marker.get(MARKER_TYPE) == Some(&COMMIT)
 }
 
 /// The first record at or after `timestamp_ms` whose offset is at least `from`, as (offset, timestamp).

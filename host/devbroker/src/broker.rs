@@ -14,7 +14,7 @@ use crate::error::BrokerError;
 use crate::options::BrokerOptions;
 use crate::state::{Shared, State};
 
-/// How often sessions and rebalances are looked at, and the metrics are set.
+/// How often sessions, rebalances and transactions are looked at, and the metrics are set.
 const TICK: Duration = Duration::from_millis(50);
 /// A pause after the system refused a connection (no more descriptors, for one).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -112,8 +112,12 @@ fn admit(shared: &Arc<Shared>, connections: &mut JoinSet<()>, stream: TcpStream)
 fn tick(shared: &Shared, connections: usize) {
     let mut state = shared.lock();
     state.groups.expire(Instant::now());
+    if state.expire_transactions() {
+        shared.data_arrived.notify_waiters();
+    }
     metrics::gauge!("keylane_devbroker_connections").set(connections as f64);
     metrics::gauge!("keylane_devbroker_log_bytes").set(state.bytes as f64);
     metrics::gauge!("keylane_devbroker_topics").set(state.topics.len() as f64);
+    metrics::gauge!("keylane_devbroker_open_transactions").set(state.transactions.open() as f64);
     metrics::gauge!("keylane_devbroker_groups").set(state.groups.len() as f64);
 }

@@ -1,6 +1,6 @@
 //! A small broker for development that speaks the Kafka protocol over loopback.
 //!
-//! It is **not Kafka**: one node, no replication, no transactions, no retention and no compaction.
+//! It is **not Kafka**: one node, no replication, no retention and no compaction.
 //! Records go only when a client deletes them (DeleteRecords, or their topic).
 //! It exists so that a first run needs no JVM and no container, and so that tests are quick. One
 //! conformance suite (`tests/conformance`) runs against it and against Apache Kafka; a difference
@@ -11,7 +11,8 @@
 //!
 //! How it is laid out: `connection` reads frames, `shape` refuses malformed ones before the codec
 //! sees them, `api` has one file per family of requests, `group` is the coordinator's state
-//! machine, `partition` and `batch` are the log, `store` is what lies on disk.
+//! machine, `transaction` that of transactional producers, `partition` and `batch` are the log, `store` is
+//! what lies on disk.
 
 mod api;
 mod batch;
@@ -27,6 +28,8 @@ mod shape;
 mod state;
 mod store;
 mod topic;
+mod transaction;
+mod unstable;
 
 pub use broker::Broker;
 pub use error::BrokerError;

@@ -64,6 +64,8 @@ pub struct Limits {
     pub fetch_bytes: usize,
     /// Idempotent producers remembered per partition; the one that wrote longest ago is forgotten.
     pub partition_producers: usize,
+    /// Transactional ids that are known; of those without an open transaction the idlest is forgotten.
+    pub transactional_producers: usize,
 }
 
 impl Default for Limits {
@@ -82,6 +84,7 @@ impl Default for Limits {
             message_bytes: 1_048_588,
             fetch_bytes: 55 << 20,
             partition_producers: 1_000,
+            transactional_producers: 1_000,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One partition: its batches in offset order, what its producers wrote last, and its file.
+//! One partition: its batches in offset order, what its producers wrote last, its transactions, and its file.
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::ResponseError;
@@ -7,6 +7,7 @@ use crate::batch::{self, BatchFault, BatchHeader};
 use crate::error::BrokerError;
 use crate::producers::{Producers, Sequence};
 use crate::store::LogFile;
+use crate::unstable::{Aborted, Unstable};
 
 /// How far into the future a record's timestamp may lie, in milliseconds (Kafka's default).
 const FUTURE_TIMESTAMP_MS: i64 = 3_600_000;
@@ -28,19 +29,17 @@ pub(crate) struct Partition {
     end_offset: i64,
     bytes: u64,
     producers: Producers,
+    unstable: Unstable,
     /// `None` in a broker that keeps everything in memory.
     file: Option<LogFile>,
 }
 
-/// What is allowed to a batch that arrives.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Admission {
-    /// The topic's `max.message.bytes`.
-    pub(crate) message_bytes: usize,
-    /// Bytes that the partition and the whole broker still have room for.
-    pub(crate) room: u64,
-    /// Now, in milliseconds since 1970.
-    pub(crate) now_ms: i64,
+/// Whole batches for a reader.
+#[derive(Debug)]
+pub(crate) struct Read {
+    pub(crate) records: Bytes,
+    /// For a reader of committed records: the aborted transactions among them.
+    pub(crate) aborted: Vec<Aborted>,
 }
 
 /// Why a batch was not stored.
@@ -63,8 +62,15 @@ pub(crate) struct Appended {
 impl Partition {
     /// An empty partition.
     pub(crate) fn new(file: Option<LogFile>, producer_limit: usize) -> Self {
-        let producers = Producers::new(producer_limit);
-        Self { batches: Vec::new(), start_offset: 0, end_offset: 0, bytes: 0, producers, file }
+        Self {
+            batches: Vec::new(),
+            start_offset: 0,
+            end_offset: 0,
+            bytes: 0,
+            producers: Producers::new(producer_limit),
+            unstable: Unstable::default(),
+            file,
+        }
     }
 
     /// The partition that a file holds; a torn end is cut off the file, and what lies below the low
@@ -74,6 +80,7 @@ impl Partition {
         partition.start_offset = start_offset;
         partition.file = Some(file.load(|header, bytes| partition.restore(header, bytes))?);
         partition.end_offset = partition.end_offset.max(start_offset);
+        partition.unstable.deleted_before(start_offset);
         partition.drop_deleted();
         Ok(partition)
     }
@@ -85,55 +92,91 @@ impl Partition {
         if header.base_offset != self.end_offset {
             return Err("its offset does not follow the batch before");
         }
-        self.producers.remember(header, header.base_offset);
         self.push(header, bytes);
         Ok(())
     }
 
     fn push(&mut self, header: &BatchHeader, bytes: Bytes) {
-        let last_offset = self.end_offset + i64::from(header.last_offset_delta);
+        let base_offset = self.end_offset;
+        if header.is_marker() {
+            self.producers.ended(header.producer_id, header.producer_epoch);
+            self.unstable.ended(header.producer_id, batch::marks_commit(&bytes), base_offset);
+        } else {
+            self.producers.remember(header, base_offset);
+            if header.is_transactional() {
+                self.unstable.written(header.producer_id, base_offset);
+            }
+        }
+        let last_offset = base_offset + i64::from(header.last_offset_delta);
         self.end_offset = last_offset + 1;
         self.bytes += bytes.len() as u64;
         let max_timestamp = header.max_timestamp;
         self.batches.push(StoredBatch { last_offset, max_timestamp, bytes });
     }
 
-    /// Stores one batch behind the last one. Kafka takes one batch per partition and request.
-    pub(crate) fn append(&mut self, data: &[u8], admission: Admission) -> Result<Appended, Refusal> {
-        if data.len() > admission.message_bytes {
-            return Err(Refusal::Kafka(ResponseError::MessageTooLarge));
+    /// Stores one checked batch behind the last one. Kafka takes one batch per partition and request.
+    pub(crate) fn append(
+        &mut self,
+        header: &BatchHeader,
+        data: &[u8],
+        room: u64,
+    ) -> Result<Appended, Refusal> {
+        if !header.is_transactional() && self.is_open(header.producer_id) {
+            return Err(Refusal::Kafka(ResponseError::InvalidTxnState));
         }
-        let header = batch::check(data).map_err(refusal)?;
-        if header.is_transactional() {
-            return Err(Refusal::Kafka(ResponseError::UnsupportedVersion));
-        }
-        if header.max_timestamp > admission.now_ms.saturating_add(FUTURE_TIMESTAMP_MS) {
-            return Err(Refusal::Kafka(ResponseError::InvalidTimestamp));
-        }
-        match self.producers.judge(&header).map_err(Refusal::Kafka)? {
+        match self.producers.judge(header).map_err(Refusal::Kafka)? {
             Sequence::Repeated(base_offset) => {
                 return Ok(Appended { base_offset, start_offset: self.start_offset, grown: 0 });
             }
             Sequence::Next => {}
         }
-        let grown = data.len() as u64;
-        if grown > admission.room {
+        if data.len() as u64 > room {
             return Err(Refusal::Full);
         }
+        self.store(header, data)
+    }
+
+    /// Stores the marker that ends a producer's transaction here. No limit keeps it out: without it readers
+    /// of committed records would stand still for ever.
+    pub(crate) fn end_transaction(
+        &mut self,
+        producer_id: i64,
+        epoch: i16,
+        commit: bool,
+        now_ms: i64,
+    ) -> Result<Appended, Refusal> {
+        let marker = batch::marker(producer_id, epoch, commit, now_ms);
+        let header = batch::check(&marker).map_err(refusal)?;
+        self.store(&header, &marker)
+    }
+
+    fn store(&mut self, header: &BatchHeader, data: &[u8]) -> Result<Appended, Refusal> {
         let base_offset = self.end_offset;
         let placed = batch::place(data, base_offset);
         if let Some(file) = &mut self.file {
             file.append(&placed).map_err(|_logged| Refusal::Kafka(ResponseError::KafkaStorageError))?;
         }
-        self.producers.remember(&header, base_offset);
-        self.push(&header, placed);
+        let grown = placed.len() as u64;
+        self.push(header, placed);
         Ok(Appended { base_offset, start_offset: self.start_offset, grown })
+    }
+
+    /// Whether this producer has records of an open transaction here.
+    pub(crate) fn is_open(&self, producer_id: i64) -> bool {
+        self.unstable.is_open(producer_id)
+    }
+
+    /// The producers with an open transaction here, each with the epoch that it wrote with last.
+    pub(crate) fn open_producers(&self) -> Vec<(i64, i16)> {
+        let known = |id: i64| (id, self.producers.epoch(id).unwrap_or(0));
+        self.unstable.producers().into_iter().map(known).collect()
     }
 
     /// Deletes the records below an offset between start and end. Answers how many bytes that freed.
     pub(crate) fn delete_before(&mut self, offset: i64) -> u64 {
         self.start_offset = offset.clamp(self.start_offset, self.end_offset);
         let before = self.bytes;
+        self.unstable.deleted_before(self.start_offset);
         self.drop_deleted();
         before - self.bytes
     }
@@ -160,38 +203,55 @@ impl Partition {
         self.end_offset
     }
 
+    /// Where a reader of committed records has to stop: before the first record of an open transaction.
+    pub(crate) fn stable_offset(&self) -> i64 {
+        self.unstable.first().map_or(self.end_offset, |first| first.max(self.start_offset))
+    }
+
     /// Bytes of all batches.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 
     /// Whole batches from the one that holds `offset` on, up to `max_bytes`; with `at_least_one`
-    /// the first batch is given even if it is larger, or a reader could never pass it.
+    /// the first batch is given even if it is larger, or a reader could never pass it. A reader of
+    /// `committed` records gets none of an open transaction, and none behind its first.
     /// `None` if the offset is not between start and end.
-    pub(crate) fn read(&self, offset: i64, max_bytes: usize, at_least_one: bool) -> Option<Bytes> {
+    pub(crate) fn read(
+        &self,
+        offset: i64,
+        max_bytes: usize,
+        at_least_one: bool,
+        committed: bool,
+    ) -> Option<Read> {
         if offset < self.start_offset() || offset > self.end_offset {
             return None;
         }
+        let before = if committed { self.stable_offset() } else { self.end_offset };
         let first = self.batches.partition_point(|b| b.last_offset < offset);
         let mut size = 0;
+        let mut next = offset;
         let mut chosen: Vec<&Bytes> = Vec::new();
-        for StoredBatch { bytes, .. } in self.batches.get(first..).unwrap_or_default() {
+        for StoredBatch { bytes, last_offset, .. } in self.batches.get(first..).unwrap_or_default() {
             let forced = at_least_one && chosen.is_empty();
-            if !forced && size + bytes.len() > max_bytes {
+            if *last_offset >= before || (!forced && size + bytes.len() > max_bytes) {
                 break;
             }
             size += bytes.len();
+            next = last_offset + 1;
             chosen.push(bytes);
         }
-        match chosen.as_slice() {
-            [] => Some(Bytes::new()),
-            [one] => Some(Bytes::clone(one)),
+        let aborted = if committed { self.unstable.aborted(offset, next) } else { Vec::new() };
+        let records = match chosen.as_slice() {
+            [] => Bytes::new(),
+            [one] => Bytes::clone(one),
             many => {
                 let mut all = BytesMut::with_capacity(size);
                 many.iter().for_each(|b| all.extend_from_slice(b));
-                Some(all.freeze())
+                all.freeze()
             }
-        }
+        };
+        Some(Read { records, aborted })
     }
 
     /// The first record at or after `timestamp_ms`: (offset, timestamp).
@@ -200,6 +260,21 @@ impl Partition {
         let mut found = candidates.filter_map(|b| batch::first_at(&b.bytes, timestamp_ms, self.start_offset));
         found.next()
     }
+}
+
+/// Checks a batch that a client sends to a topic that takes batches of up to `message_bytes`.
+pub(crate) fn inspect(data: &[u8], message_bytes: usize, now_ms: i64) -> Result<BatchHeader, Refusal> {
+    if data.len() > message_bytes {
+        return Err(Refusal::Kafka(ResponseError::MessageTooLarge));
+    }
+    let header = batch::check(data).map_err(refusal)?;
+    if header.is_marker() {
+        return Err(Refusal::Kafka(ResponseError::InvalidRecord));
+    }
+    if header.max_timestamp > now_ms.saturating_add(FUTURE_TIMESTAMP_MS) {
+        return Err(Refusal::Kafka(ResponseError::InvalidTimestamp));
+    }
+    Ok(header)
 }
 
 fn refusal(fault: BatchFault) -> Refusal {

@@ -70,7 +70,22 @@ impl Producers {
             Some(batch) if following(batch.last_sequence) != header.base_sequence => {
                 Err(ResponseError::OutOfOrderSequenceNumber)
             }
+            // Known only by a marker: it has written nothing with this epoch.
+            None if header.base_sequence != 0 => Err(ResponseError::OutOfOrderSequenceNumber),
             _ => Ok(Sequence::Next),
+        }
+    }
+
+    /// The epoch that this producer wrote, or was ended, with last.
+    pub(crate) fn epoch(&self, producer_id: i64) -> Option<i16> {
+        self.known.get(&producer_id).map(|producer| producer.epoch)
+    }
+
+    /// A marker with this epoch was stored: older ones are over, and a newer one begins at sequence 0.
+    pub(crate) fn ended(&mut self, producer_id: i64, epoch: i16) {
+        let producer = self.ensure(producer_id, epoch);
+        if epoch > producer.epoch {
+            *producer = Producer { epoch, batches: VecDeque::new() };
         }
     }
 
@@ -79,13 +94,9 @@ impl Producers {
         if header.producer_id < 0 {
             return;
         }
-        if !self.known.contains_key(&header.producer_id) && self.known.len() >= self.limit {
-            self.forget_oldest();
-        }
-        let fresh = || Producer { epoch: header.producer_epoch, batches: VecDeque::new() };
-        let producer = self.known.entry(header.producer_id).or_insert_with(fresh);
+        let producer = self.ensure(header.producer_id, header.producer_epoch);
         if header.producer_epoch != producer.epoch {
-            *producer = fresh();
+            *producer = Producer { epoch: header.producer_epoch, batches: VecDeque::new() };
         }
         if producer.batches.len() >= REMEMBERED_BATCHES {
             producer.batches.pop_front();
@@ -95,6 +106,13 @@ impl Producers {
             last_sequence: last_sequence(header),
             base_offset,
         });
+    }
+
+    fn ensure(&mut self, id: i64, epoch: i16) -> &mut Producer {
+        if !self.known.contains_key(&id) && self.known.len() >= self.limit {
+            self.forget_oldest();
+        }
+        self.known.entry(id).or_insert_with(|| Producer { epoch, batches: VecDeque::new() })
     }
 
     fn forget_oldest(&mut self) {
@@ -154,6 +172,20 @@ mod tests {
         assert_eq!(producers.judge(&header(2, 1, 1)), Err(ResponseError::InvalidProducerEpoch));
         assert_eq!(producers.judge(&header(4, 1, 1)), Err(ResponseError::OutOfOrderSequenceNumber));
         assert_eq!(producers.judge(&header(4, 0, 1)), Ok(Sequence::Next));
+    }
+
+    #[test]
+    fn a_marker_fences_older_epochs_and_keeps_the_sequence_of_its_own() {
+        let mut producers = Producers::new(10);
+        producers.remember(&header(3, 0, 2), 0);
+        producers.ended(7, 3);
+        assert_eq!(producers.judge(&header(3, 2, 1)), Ok(Sequence::Next));
+        assert_eq!(producers.judge(&header(3, 0, 2)), Ok(Sequence::Repeated(0)));
+        producers.ended(7, 4);
+        assert_eq!(producers.judge(&header(3, 2, 1)), Err(ResponseError::InvalidProducerEpoch));
+        assert_eq!(producers.judge(&header(4, 2, 1)), Err(ResponseError::OutOfOrderSequenceNumber));
+        assert_eq!(producers.judge(&header(4, 0, 1)), Ok(Sequence::Next));
+        assert_eq!(producers.epoch(7), Some(4));
     }
 
     #[test]

@@ -37,12 +37,13 @@ async fn every_advertised_version_is_answered() {
     let ask = move || {
         let versions =
             RawClient::connect(&bootstrap).unwrap().call(3, &ApiVersionsRequest::default()).unwrap();
-        assert_eq!(versions.api_keys.len(), 22);
+        assert_eq!(versions.api_keys.len(), 26);
         topics(&versions, &bootstrap);
         changes(&versions, &bootstrap);
         records(&versions, &bootstrap);
         membership(&versions, &bootstrap);
         offsets(&versions, &bootstrap);
+        transactions(&versions, &bootstrap);
     };
     tokio::task::spawn_blocking(ask).await.unwrap();
     broker.stop().await;
@@ -244,4 +245,57 @@ fn offsets(versions: &ApiVersionsResponse, bootstrap: &str) {
     });
     let delete = |_| DeleteGroupsRequest::default().with_groups_names(vec![text("none").into()]);
     in_all_versions(versions, bootstrap, delete, |_, answer| assert_eq!(answer.results[0].error_code, 69));
+}
+
+fn transactions(versions: &ApiVersionsResponse, bootstrap: &str) {
+    let id = || text("txn");
+    let init = |_| {
+        InitProducerIdRequest::default()
+            .with_transactional_id(Some(id().into()))
+            .with_transaction_timeout_ms(1000)
+    };
+    let given = RawClient::connect(bootstrap).unwrap().call(4, &init(4)).unwrap();
+    assert_eq!((given.error_code, given.producer_epoch), (0, 0));
+    let add = |_| {
+        let topic = add_partitions_to_txn_request::AddPartitionsToTxnTopic::default()
+            .with_name(text("t2").into())
+            .with_partitions(vec![0]);
+        AddPartitionsToTxnRequest::default()
+            .with_v3_and_below_transactional_id(id().into())
+            .with_v3_and_below_producer_id(given.producer_id)
+            .with_v3_and_below_topics(vec![topic])
+    };
+    in_all_versions(versions, bootstrap, add, |_, answer| {
+        assert_eq!(answer.results_by_topic_v3_and_below[0].results_by_partition[0].partition_error_code, 0);
+    });
+    let add_group = |_| {
+        AddOffsetsToTxnRequest::default()
+            .with_transactional_id(id().into())
+            .with_producer_id(given.producer_id)
+            .with_group_id(text("txn-group").into())
+    };
+    in_all_versions(versions, bootstrap, add_group, |_, answer| assert_eq!(answer.error_code, 0));
+    let commit = |_| {
+        let partition = txn_offset_commit_request::TxnOffsetCommitRequestPartition::default()
+            .with_committed_offset(1)
+            .with_committed_metadata(Some(text("m")));
+        let topic = txn_offset_commit_request::TxnOffsetCommitRequestTopic::default()
+            .with_name(text("t2").into())
+            .with_partitions(vec![partition]);
+        TxnOffsetCommitRequest::default()
+            .with_transactional_id(id().into())
+            .with_group_id(text("txn-group").into())
+            .with_producer_id(given.producer_id)
+            .with_topics(vec![topic])
+    };
+    in_all_versions(versions, bootstrap, commit, |_, answer| {
+        assert_eq!(answer.topics[0].partitions[0].error_code, 0);
+    });
+    let end = |_| {
+        EndTxnRequest::default()
+            .with_transactional_id(id().into())
+            .with_producer_id(given.producer_id)
+            .with_committed(true)
+    };
+    in_all_versions(versions, bootstrap, end, |_, answer| assert_eq!(answer.error_code, 0));
 }

@@ -43,6 +43,9 @@ pub struct DatabaseConfig {
     pub writer_wait: Duration,
     /// How long the database waits for a lock that another process holds.
     pub lock_wait: Duration,
+    /// How long a run's session may be idle between two statements before PostgreSQL ends it: a host that was
+    /// stopped so lets go of its locks. [`crate::check_times`] says what it must lie between.
+    pub idle_in_transaction: Duration,
     /// What this machine is called in a SQLite file; none asks the operating system.
     pub machine: Option<String>,
 }
@@ -60,6 +63,7 @@ impl DatabaseConfig {
             read_connections: 4,
             writer_wait: Duration::from_secs(30),
             lock_wait: Duration::from_secs(5),
+            idle_in_transaction: Duration::from_secs(20),
             machine: None,
         }
     }

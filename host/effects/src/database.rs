@@ -11,6 +11,7 @@ use keylane_engine::{Boxed, Fence, TopicId};
 
 use crate::config::DatabaseConfig;
 use crate::error::{BeginError, DatabaseError, FinishError, StatementError, StatementFailed};
+use crate::relay::Outbox;
 use crate::statement::{Statement, StatementLimits};
 use crate::value::{ResultLimits, Rows, Value};
 use crate::{postgres, sqlite};
@@ -114,6 +115,15 @@ pub trait Database: Send + Sync {
     /// Which database this is.
     fn identity(&self) -> &Identity;
 
+    /// The database's outbox, for the relay and its commands.
+    fn outbox(self: Arc<Self>) -> Arc<dyn Outbox>;
+
+    /// Makes the database the one of this Kafka cluster, if it is no cluster's yet.
+    ///
+    /// Answers [`DatabaseError::OtherCluster`] where it is another's: offsets of one cluster say nothing of
+    /// another one's records.
+    fn bind_cluster(&self, cluster: &str) -> Boxed<'_, Result<(), DatabaseError>>;
+
     /// Checks a guest's statement as this database reads it.
     ///
     /// # Errors
@@ -213,8 +223,12 @@ pub async fn open(config: &DatabaseConfig) -> Result<Arc<dyn Database>, Database
     if config.write.starts_with("postgres:") || config.write.starts_with("postgresql:") {
         return postgres::open(config).await;
     }
+    Err(unknown_driver(&config.write))
+}
+
+pub(crate) fn unknown_driver(url: &str) -> DatabaseError {
     let reason = "no driver of this host knows it; write sqlite://PATH or postgres://USER@HOST/NAME";
-    Err(DatabaseError::Address { url: config.write.clone(), reason: reason.to_owned() })
+    DatabaseError::Address { url: url.to_owned(), reason: reason.to_owned() }
 }
 
 /// Makes this machine the one that a moved SQLite file belongs to.

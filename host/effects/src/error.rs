@@ -131,6 +131,20 @@ pub enum DatabaseError {
         /// The address.
         url: String,
     },
+    /// The database has the progress of another Kafka cluster.
+    #[error(
+        "the database {url} has progress and effects of the Kafka cluster {stands:?}, this host reads from \
+         {asked:?}: its offsets would mean other records. Give the handler a database of its own here, or \
+         correct the brokers' address"
+    )]
+    OtherCluster {
+        /// The address, without its password.
+        url: String,
+        /// The cluster that it belongs to.
+        stands: String,
+        /// The cluster of this host.
+        asked: String,
+    },
     /// A migration of a handler failed, or is not what ran before.
     #[error("the migration {file} failed on the database {url}: {reason}", file = file.display())]
     Migration {
@@ -149,4 +163,12 @@ impl DatabaseError {
     pub fn can_retry(&self) -> bool {
         matches!(self, Self::Unavailable { .. })
     }
+}
+
+/// Whether a database that belongs to one Kafka cluster may be used from another.
+pub(crate) fn same_cluster(url: &str, stands: String, asked: &str) -> Result<(), DatabaseError> {
+    if stands == asked {
+        return Ok(());
+    }
+    Err(DatabaseError::OtherCluster { url: url.to_owned(), stands, asked: asked.to_owned() })
 }

@@ -8,23 +8,39 @@
 //!
 //! - `database.rs`: the seam. `error.rs`: what goes wrong, told by origin. `value.rs`, `statement.rs`: what
 //!   is said to a database and what it answers. `config.rs`: one database of the host's configuration.
+//! - `claims.rs`: the engine's port to progress over a database. `times.rs`: which time-outs fit each other.
+//! - `outbox.rs`: how outputs are written into rows and read back. `relay/`: what empties the outbox.
 //! - `migrations.rs`: the files of a handler's folder, compared with what has run.
 //! - `sqlite/`, `postgres/`: the drivers.
 
+mod claims;
 mod config;
 mod database;
 mod error;
 mod migrations;
+mod outbox;
 mod postgres;
+mod reading;
+mod relay;
 mod sqlite;
 mod statement;
+mod times;
 mod value;
 
+pub use claims::{ClaimsConfig, HandlerClaims, LetterForm};
 pub use config::{DatabaseConfig, Isolation, Synchronous};
 pub use database::{
     Database, EndedAs, Identity, OutboxKind, OutboxRow, PRUNE_CLAIMS_MAX, Pruned, RunTransaction, Step,
     StreamKey, Taken, adopt, open,
 };
 pub use error::{BeginError, DatabaseError, FinishError, StatementError, StatementFailed, StepError};
+pub use outbox::{Letter, UnreadableRow, letter_of, mail_row, record_of, record_row};
+pub use reading::{ReadDatabase, open_reading};
+pub use relay::{
+    Advance, Applicant, Batch, Dropped, Leased, ListedRow, MailError, MailSender, Mismatch, Numbering,
+    Outbox, OutboxCounts, OutboxError, Parked, Position, Refused, Relay, RelayConfig, RelaySender,
+    RelaySenders, RelayStatus, Selection, SendError, Standing, StoredRow, UnderWay,
+};
 pub use statement::{Statement, StatementLimits};
+pub use times::{TimesError, check_times};
 pub use value::{ResultLimits, Rows, Value};

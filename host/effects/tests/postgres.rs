@@ -1,6 +1,8 @@
 //! PostgreSQL: the conformance suite and what only PostgreSQL can get wrong, on a real server.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+#[path = "postgres/borders.rs"]
+mod borders;
 #[path = "postgres/commits.rs"]
 mod commits;
 #[path = "postgres/crash.rs"]
@@ -11,16 +13,22 @@ mod ground;
 mod guests;
 #[path = "postgres/owners.rs"]
 mod owners;
+#[path = "postgres/readers.rs"]
+mod readers;
+#[path = "postgres/relays.rs"]
+mod relays;
 mod suite;
-mod support_postgres;
 
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
-use std::time::Instant;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use ground::Ground;
 use keylane_effects::open;
+use keylane_test_support::Checks;
 use suite::Words;
 
 /// Checks that run side by side: each has a dozen connections of the server's hundred.
@@ -59,76 +67,122 @@ const WORDS: Words = Words {
 };
 
 /// A database of its own for one function of the suite, opened by two hosts at once.
-async fn pair(ground: &Ground) -> suite::Ground {
-    let config = ground.config().await;
+async fn pair(ground: &Ground<'_>) -> suite::Ground {
+    let config = ground.config();
     let (here, there) = tokio::join!(open(&config), open(&config));
     suite::Ground { here: here.unwrap(), there: there.unwrap(), words: WORDS }
 }
 
-type Check<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
+type Check<'a> = Pin<Box<dyn Future<Output = Checked> + 'a>>;
 
-/// Says which check runs: they share one test, since they share one server.
-#[allow(clippy::print_stdout, reason = "this is what a test shows to whoever runs it")]
-async fn named(name: &'static str, check: impl Future<Output = ()>) {
+/// What became of a check: they share one server and run side by side.
+struct Checked {
+    name: &'static str,
+    took: Duration,
+    result: anyhow::Result<()>,
+}
+
+async fn named(name: &'static str, check: impl Future<Output = ()>) -> Checked {
     let begun = Instant::now();
-    println!("check {name} ...");
-    check.await;
-    println!("check {name} ... ok ({:.1?})", begun.elapsed());
+    let ended = AssertUnwindSafe(check).catch_unwind().await;
+    let result = ended.map_err(|_panic| anyhow::anyhow!("it panicked; the message stands above"));
+    Checked { name, took: begun.elapsed(), result }
 }
 
 macro_rules! conform {
     ($ground:ident; $($room:ident: $($name:ident),+;)+) => {
-        vec![$($(Box::pin(named(concat!(stringify!($room), "::", stringify!($name)), async {
-            suite::$room::$name(&pair($ground).await).await;
-        })) as Check<'_>),+),+]
+        vec![$($((concat!("suite::", stringify!($room), "::", stringify!($name)), Box::pin(named(
+            concat!("suite::", stringify!($room), "::", stringify!($name)),
+            async { suite::$room::$name(&pair($ground).await).await; },
+        )) as Check<'a>)),+),+]
     };
 }
 
 macro_rules! own {
     ($ground:ident; $($room:ident: $($name:ident),+;)+) => {
-        vec![$($(Box::pin(named(concat!(stringify!($room), "::", stringify!($name)),
-            $room::$name($ground))) as Check<'_>),+),+]
+        vec![$($((concat!(stringify!($room), "::", stringify!($name)), Box::pin(named(
+            concat!(stringify!($room), "::", stringify!($name)),
+            $room::$name($ground),
+        )) as Check<'a>)),+),+]
     };
 }
 
+/// A check by its name.
+type Named<'a> = (&'static str, Check<'a>);
+
 /// The suite.
 #[rustfmt::skip]
-fn conformance(ground: &Ground) -> Vec<Check<'_>> {
+fn conformance<'a>(ground: &'a Ground<'a>) -> Vec<Named<'a>> {
     conform! {
         ground;
         values: every_kind_comes_back, columns_are_named_without_rows, changes_are_counted;
         statements: a_fault_ends_the_run, a_late_statement_is_stopped, a_long_answer_is_refused, a_long_read_leaves_the_connection_usable, statements_that_are_not_for_guests_are_refused, the_read_address_cannot_write, a_run_reads_its_own_writes;
         savepoints: only_the_failed_event_is_undone, a_savepoint_serves_more_than_once, a_swallowed_error_cannot_be_committed, a_deferred_key_is_the_fault_of_its_event;
-        ownership: a_former_epoch_is_refused, a_count_without_its_random_number_is_refused, a_take_waits_for_the_open_run_and_reads_its_claims, a_start_is_settled_once, a_topic_made_again_starts_at_0, the_identity_is_the_databases_own;
+        ownership: a_former_epoch_is_refused, a_count_without_its_random_number_is_refused, a_take_waits_for_the_open_run_and_reads_its_claims, a_start_is_settled_once, a_topic_made_again_starts_at_0, the_identity_is_the_databases_own, another_cluster_is_refused;
         pruning: the_floor_rises_and_claims_go, a_batch_is_bounded, a_zombie_cannot_pass_a_pruned_claim, an_offset_below_the_floor_has_ended;
         commits: an_event_is_claimed_once, outputs_and_claims_need_no_statement, a_dropped_run_leaves_nothing, an_unknown_commit_is_found_out;
         migrations: hosts_at_once_migrate_once, a_changed_history_is_refused, handlers_have_histories_of_their_own, a_failing_file_leaves_nothing, a_migration_reaches_only_its_own;
+        claims: a_partition_is_taken_where_it_stands, a_letter_is_buried_once, a_former_owner_ends_nothing, a_database_of_another_cluster_is_refused;
+        relay: one_that_dies_at_any_step_is_followed, one_that_is_stopped_at_any_step_does_no_harm, one_relays_and_the_other_stands_by;
+        refusals: a_refused_record_holds_up_its_key_alone, a_dropped_row_lets_its_key_go_on, a_missing_topic_holds_up_its_records_alone, a_refused_mail_waits_alone, one_bad_record_among_many_is_found;
+        setbacks: what_was_set_back_stops_the_relay, a_running_relay_heeds_a_reset, an_outbox_is_one_fleets_and_one_hosts;
     }
 }
 
 /// What only PostgreSQL has.
 #[rustfmt::skip]
-fn postgres_only(ground: &Ground) -> Vec<Check<'_>> {
+fn postgres_only<'a>(ground: &'a Ground<'a>) -> Vec<Named<'a>> {
     own! {
         ground;
         guests: values_come_back, a_statement_is_prepared_for_its_kinds, failures_are_told_apart, limits_hold, waiting_for_a_lock_is_not_their_time, the_hosts_tables_are_out_of_reach, readers_cannot_write;
-        commits: a_run_is_written_whole, a_swallowed_error_is_void, a_savepoint_saves_the_rest, conflicts_are_the_hosts, a_deferred_constraint_is_refused, a_function_cannot_weaken_the_commit, migrations_run_once;
-        owners: a_former_epoch_is_refused, a_take_reads_what_it_waited_for, a_take_ends_who_holds_on, a_cancelled_statement_holds_nothing, start_is_settled_once, pruning_raises_the_floor;
+        borders: a_function_cannot_take_the_hosts_role, a_view_that_takes_the_hosts_role_is_found, a_deferred_trigger_fires_as_the_guest, functions_reach_this_database_and_no_other, extensions_that_reach_further_are_refused, names_of_the_handler_are_not_taken_for_the_hosts, a_function_that_will_not_be_stopped_is_ended, a_function_cannot_change_how_texts_are_read, a_superuser_is_refused, a_commit_that_is_not_pressed_to_the_disk_is_refused;
+        commits: a_run_is_written_whole, a_swallowed_error_is_void, a_savepoint_saves_the_rest, conflicts_are_the_hosts, a_deferred_constraint_is_refused, migrations_run_once;
+        owners: a_former_epoch_is_refused, a_take_reads_what_it_waited_for, a_take_ends_who_holds_on, a_take_is_granted_though_runs_keep_coming, an_idle_run_is_ended_and_nobody_is_charged, a_cancelled_statement_holds_nothing, start_is_settled_once, pruning_raises_the_floor;
+        readers: a_late_read_is_stopped_at_its_own_server, a_reader_makes_nothing_and_needs_only_the_guests_role;
+        relays: rows_that_are_seen_late_are_sent;
     }
 }
 
-/// The check that kills the server comes last.
-#[test]
-fn on_a_real_server() -> anyhow::Result<()> {
-    let Some(server) = support_postgres::postgres("the checks of the PostgreSQL driver")? else {
+/// What is done to the server itself, one after another.
+#[rustfmt::skip]
+fn to_the_server<'a>(ground: &'a Ground<'a>) -> Vec<Named<'a>> {
+    own! {
+        ground;
+        crash: a_killed_server_loses_nothing, commits_cut_off_by_a_kill_are_found_out, a_function_cannot_weaken_the_commit, a_server_that_answers_nothing_is_given_up;
+        relays: a_killed_server_has_nothing_sent_twice;
+    }
+}
+
+/// Those that the filter lets run.
+fn wanted<'a>(checks: &Checks, all: impl Iterator<Item = Named<'a>>) -> Vec<Check<'a>> {
+    all.filter(|(name, _)| checks.wants(name)).map(|(_, check)| check).collect()
+}
+
+fn on_a_real_server(checks: &mut Checks) -> anyhow::Result<()> {
+    let Some(server) = keylane_test_support::postgres("the checks of the PostgreSQL driver")? else {
         return Ok(());
     };
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(async {
-        let ground = Ground::new(&server).await;
-        let checks = conformance(&ground).into_iter().chain(postgres_only(&ground));
-        futures::stream::iter(checks).buffer_unordered(ABREAST).collect::<Vec<()>>().await;
-        named("a_killed_server_loses_nothing", crash::a_killed_server_loses_nothing(&ground, &server)).await;
+        let ground = Ground { server: &server };
+        let abreast = conformance(&ground).into_iter().chain(postgres_only(&ground));
+        let (abreast, alone) = (wanted(checks, abreast), wanted(checks, to_the_server(&ground).into_iter()));
+        let mut ended = futures::stream::iter(abreast).buffer_unordered(ABREAST);
+        while let Some(one) = ended.next().await {
+            checks.report(one.name, one.took, one.result);
+        }
+        for check in alone {
+            let one = check.await;
+            checks.report(one.name, one.took, one.result);
+        }
     });
     Ok(())
+}
+
+fn main() -> ExitCode {
+    let mut checks = Checks::from_args();
+    if let Err(error) = on_a_real_server(&mut checks) {
+        checks.report("a server", Duration::ZERO, Err(error));
+    }
+    checks.finish()
 }

@@ -1,6 +1,8 @@
 //! SQLite: the conformance suite, and what only SQLite has.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+#[path = "sqlite/borders.rs"]
+mod borders;
 mod suite;
 
 use std::time::Duration;
@@ -63,13 +65,21 @@ conform! {
         a_swallowed_error_cannot_be_committed, a_deferred_key_is_the_fault_of_its_event;
     ownership: a_former_epoch_is_refused, a_count_without_its_random_number_is_refused,
         a_take_waits_for_the_open_run_and_reads_its_claims, a_start_is_settled_once,
-        a_topic_made_again_starts_at_0, the_identity_is_the_databases_own;
+        a_topic_made_again_starts_at_0, the_identity_is_the_databases_own, another_cluster_is_refused;
     pruning: the_floor_rises_and_claims_go, a_batch_is_bounded, a_zombie_cannot_pass_a_pruned_claim,
         an_offset_below_the_floor_has_ended;
     commits: an_event_is_claimed_once, outputs_and_claims_need_no_statement, a_dropped_run_leaves_nothing,
         an_unknown_commit_is_found_out;
     migrations: hosts_at_once_migrate_once, a_changed_history_is_refused,
         handlers_have_histories_of_their_own, a_failing_file_leaves_nothing, a_migration_reaches_only_its_own;
+    claims: a_partition_is_taken_where_it_stands, a_letter_is_buried_once, a_former_owner_ends_nothing,
+        a_database_of_another_cluster_is_refused;
+    relay: one_that_dies_at_any_step_is_followed, one_that_is_stopped_at_any_step_does_no_harm,
+        one_relays_and_the_other_stands_by;
+    refusals: a_refused_record_holds_up_its_key_alone, a_dropped_row_lets_its_key_go_on,
+        a_missing_topic_holds_up_its_records_alone, a_refused_mail_waits_alone, one_bad_record_among_many_is_found;
+    setbacks: what_was_set_back_stops_the_relay, a_running_relay_heeds_a_reset,
+        an_outbox_is_one_fleets_and_one_hosts;
 }
 
 /// A connection of nobody's, to look at the host's tables from outside.
@@ -87,13 +97,13 @@ async fn what_a_run_wrote_lies_in_the_outbox_in_order() {
     let outbox = [(5, 1), (5, 0), (3, 0)].map(|(offset, ordinal)| suite::commits::output(offset, ordinal));
     run.finish(&outbox, &[(5, EndedAs::DeadLettered), (3, EndedAs::Done)], LONG).await.unwrap();
     let mut outside = outside(&folder).await;
-    let text = "SELECT event_offset, ordinal, kind, key, value, number FROM keylane_outbox ORDER BY id";
+    let text = "SELECT event_offset, ordinal, kind, key, value, parked FROM keylane_outbox ORDER BY id";
     let rows = sqlx::query(text).fetch_all(&mut outside).await.unwrap();
     let places: Vec<(i64, i32, i32)> = rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();
     assert_eq!(places, [(3, 0, 1), (5, 0, 1), (5, 1, 2)]);
     let last = &rows[2];
     assert_eq!(last.get::<Vec<u8>, _>(3), [0, 255]);
-    assert_eq!((last.get::<Option<Vec<u8>>, _>(4), last.get::<Option<i64>, _>(5)), (None, None));
+    assert_eq!((last.get::<Option<Vec<u8>>, _>(4), last.get::<i64, _>(5)), (None, 0));
     let claims = "SELECT event_offset, ended_as FROM keylane_claim ORDER BY 1";
     let claims = sqlx::query(claims).fetch_all(&mut outside).await.unwrap();
     let claims: Vec<(i64, i32)> = claims.iter().map(|row| (row.get(0), row.get(1))).collect();

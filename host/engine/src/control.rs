@@ -71,7 +71,8 @@ impl Control {
         self.ask(|done| Request::Resume { offset, done }).await?
     }
 
-    /// The waiting head at `offset` ends as skipped and its lane goes on.
+    /// The waiting head at `offset` ends as skipped and its lane goes on. Answered when that is written down
+    /// where the handler's progress is kept.
     ///
     /// # Errors
     /// [`ControlError::Gone`], or [`ControlError::NotWaiting`] if no lane waits with that head.

@@ -24,13 +24,27 @@ pub enum Ownership {
     },
     /// The lease ran out: nothing more begins, what ran is broken off, and nothing is to be committed.
     Expired,
+    /// The handler's database says that another has taken the partition, or does not say how it stands:
+    /// nothing more begins, what ran is broken off, and nothing is to be committed. Whoever is still a
+    /// member takes it anew.
+    Overtaken {
+        /// For people.
+        reason: Arc<str>,
+    },
 }
 
 impl Ownership {
     /// Whether the owner is done, one way or the other: the progress does not change any more.
     #[must_use]
     pub fn is_final(&self) -> bool {
-        matches!(self, Self::Drained | Self::Faulted | Self::Expired)
+        matches!(self, Self::Drained | Self::Faulted) || self.is_lost()
+    }
+
+    /// Whether another host may own the partition by now: nothing is to be said of it in the group's name
+    /// until the membership is proven again.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        matches!(self, Self::Expired | Self::Overtaken { .. })
     }
 }
 

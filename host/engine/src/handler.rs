@@ -53,6 +53,17 @@ pub(crate) struct Shared<R, D> {
     pub(crate) tally: Arc<Tally>,
 }
 
+impl<R, D> Shared<R, D> {
+    /// A handler with a write database owns nothing without a fence, and one without it has none.
+    fn maker(&self, assignment: &Assignment) -> ProgressMaker {
+        assert_eq!(self.claims.is_some(), assignment.fence.is_some(), "a fence is of the handler's database");
+        match &self.claims {
+            Some(claims) => ProgressMaker::beside(claims.database(), assignment.token),
+            None => ProgressMaker::of_group(assignment.token, assignment.topic_id),
+        }
+    }
+}
+
 /// One handler in this host. Implements [`Owners`]: the intake asks it for an owner of each partition
 /// that Kafka assigns.
 pub struct HandlerEngine<R, D> {
@@ -86,7 +97,7 @@ impl<R: Runner, D: DeadLetters> HandlerEngine<R, D> {
 impl<R: Runner, D: DeadLetters> Owners for HandlerEngine<R, D> {
     fn assign(&self, assignment: Assignment) -> Inbox {
         let shared = self.shared.clone();
-        let maker = ProgressMaker::new(assignment.token, assignment.topic_id);
+        let maker = shared.maker(&assignment);
         let (poller, intake) = inbox(&assignment, &maker, &shared.options);
         let (source, ownership) = (assignment.partition.clone(), intake.ownership.clone());
         let owner = self.runtime.spawn(Owner::new(shared.clone(), assignment, intake, maker).run());

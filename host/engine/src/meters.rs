@@ -10,6 +10,7 @@ use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use crate::event::TopicPartition;
 use crate::handler::HandlerOptions;
 use crate::inbox::{DELIVERIES_WAITING, InboxLimits};
+use crate::owner::CLAIMS_ABOVE_FLOOR_MAX;
 use crate::payload::{PAYLOAD_UNITS_HIGH, PAYLOAD_UNITS_MAX};
 
 /// Tells what bounds each partition of a handler. Called once, after the recorder is installed.
@@ -24,6 +25,7 @@ pub(crate) fn tell_limits(options: &HandlerOptions) {
         ("keylane_gap_units_high", PAYLOAD_UNITS_HIGH),
         ("keylane_gap_units_max", PAYLOAD_UNITS_MAX),
         ("keylane_run_events_max", policy.run_events_max),
+        ("keylane_claims_above_floor_max", CLAIMS_ABOVE_FLOOR_MAX),
     ] {
         gauge!(limit, "handler" => name.clone()).set(most as f64);
     }
@@ -106,7 +108,32 @@ pub(crate) struct Meters {
     pub(crate) payloads_truncated: Counter,
     pub(crate) stuck_runs: Counter,
     pub(crate) lease_expired: Counter,
+    /// For a handler with a write database.
+    pub(crate) claims: Option<ClaimsMeters>,
     left: bool,
+}
+
+/// What a handler's database keeps of a partition, and how the owner fares with it.
+pub(crate) struct ClaimsMeters {
+    pub(crate) floor: Gauge,
+    pub(crate) above_floor: Gauge,
+    pub(crate) prunes: Counter,
+    pub(crate) prunes_failed: Counter,
+    pub(crate) conflicts: Counter,
+    pub(crate) overtaken: Counter,
+}
+
+impl ClaimsMeters {
+    fn new(labels: &[(&'static str, String); 3]) -> Self {
+        Self {
+            floor: gauge!("keylane_floor_offset", labels),
+            above_floor: gauge!("keylane_claims_above_floor", labels),
+            prunes: counter!("keylane_prunes_total", labels),
+            prunes_failed: counter!("keylane_prunes_failed_total", labels),
+            conflicts: counter!("keylane_run_conflicts_total", labels),
+            overtaken: counter!("keylane_partitions_overtaken_total", labels),
+        }
+    }
 }
 
 /// One whose owner fell: it has not said so before.
@@ -135,15 +162,18 @@ impl Meters {
             &self.admission_stopped,
             &self.halted,
         ];
-        for gauge in gauges {
+        let of_claims = self.claims.iter().flat_map(|claims| [&claims.floor, &claims.above_floor]);
+        for gauge in gauges.into_iter().chain(of_claims) {
             gauge.set(0.0);
         }
     }
 
-    pub(crate) fn new(handler: &str, source: &TopicPartition) -> Self {
+    /// `has_claims` for a handler with a write database.
+    pub(crate) fn new(handler: &str, source: &TopicPartition, has_claims: bool) -> Self {
         let labels = labels(handler, source);
         Self {
             left: false,
+            claims: has_claims.then(|| ClaimsMeters::new(&labels)),
             watermark: gauge!("keylane_watermark_offset", &labels),
             gap_records: gauge!("keylane_gap_records", &labels),
             gap_units: gauge!("keylane_gap_units", &labels),

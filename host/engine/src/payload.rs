@@ -14,6 +14,9 @@
 //! bytes, most significant first) and all other characters of the payload. What is not ours, damaged or
 //! out of its place counts as nothing done above the offset: its events are done again, none is lost.
 //!
+//! Beside a handler's database the commit is a report, and what has ended stands in the database. Its payload
+//! names that and nothing else: `D` and 32 hexadecimal digits.
+//!
 //! A broker takes 4,096 UTF-16 units of metadata (`offset.metadata.max.bytes`, which counts the units of
 //! a Java string; measured), and these characters are one unit each. Of a gap set that does not fit, the
 //! first ranges are told, and the rest is done again.
@@ -46,6 +49,7 @@ const DEFLATE_FROM_BYTES: usize = 32;
 const DEFLATE_LEVEL: u8 = 6;
 
 const VERSION: u8 = b'1';
+const OF_DATABASE: u8 = b'D';
 const NOTHING: u8 = b'-';
 const RUNS: u8 = b'r';
 const BITS: u8 = b'b';
@@ -54,6 +58,7 @@ const DEFLATED_BITS: u8 = b'B';
 
 const TOPIC_ID_UNITS: usize = 22;
 const CHECK_UNITS: usize = 6;
+const DATABASE_ID_UNITS: usize = 32;
 
 /// A payload, and whether it tells less than there is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,7 +77,7 @@ pub struct Restored {
 }
 
 /// What was found beside a committed offset.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RestoredNote {
     /// A payload of ours.
     Ours,
@@ -84,6 +89,9 @@ pub enum RestoredNote {
     /// A payload of a topic that had the same name and this id: the offset says nothing of this topic,
     /// which begins at 0.
     OtherTopic(TopicId),
+    /// A report: progress stands in the database with this id, and the commit counts only for that.
+    /// Nothing above the offset counts as done.
+    OfDatabase(Arc<str>),
 }
 
 /// The payload of a partition where nothing above the watermark has ended.
@@ -97,6 +105,17 @@ pub(crate) fn without_gap(topic_id: TopicId) -> String {
 pub fn payload_of(gap: &GapSet, topic_id: TopicId) -> (Arc<str>, bool) {
     let Payload { text, truncated } = encode(gap, topic_id);
     (text.into(), truncated)
+}
+
+/// The payload of a commit that is a report, beside the database with this id
+/// ([`crate::Claims::database`]).
+///
+/// # Panics
+/// Where the id is not 32 hexadecimal digits in lower case, which the database's own never is.
+#[must_use]
+pub fn payload_beside(database: &str) -> Arc<str> {
+    assert!(is_database_id(database.as_bytes()), "{database:?} is no id of a database");
+    format!("{}{database}", char::from(OF_DATABASE)).into()
 }
 
 /// The shortest payload that tells of the gap set, or of as many of its first ranges as fit: one more would
@@ -133,6 +152,9 @@ pub fn restore(committed: i64, metadata: &[u8], topic: TopicId) -> Restored {
     let nothing_above = |note| Restored { gap: GapSet::at(base), note };
     if metadata.is_empty() {
         return nothing_above(RestoredNote::Empty);
+    }
+    if let Some(database) = database_of(metadata) {
+        return nothing_above(RestoredNote::OfDatabase(database));
     }
     let Some((codec, topic_id, rest)) = split(metadata) else {
         return nothing_above(RestoredNote::Unreadable);
@@ -176,6 +198,17 @@ fn assemble(codec: u8, topic_id: TopicId, base: i64, text: &str) -> String {
     }
     let check = check(base, head.as_bytes(), text.as_bytes());
     format!("{head}{check}{text}")
+}
+
+/// Which database a report names.
+fn database_of(metadata: &[u8]) -> Option<Arc<str>> {
+    let database = metadata.strip_prefix(&[OF_DATABASE])?;
+    let text = std::str::from_utf8(database).ok()?;
+    is_database_id(database).then(|| text.into())
+}
+
+fn is_database_id(bytes: &[u8]) -> bool {
+    bytes.len() == DATABASE_ID_UNITS && bytes.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// Codec, topic id and what follows them.

@@ -95,7 +95,8 @@ pub struct DeadLetter {
     pub first_failure_ms: i64,
 }
 
-/// Takes dead letters.
+/// Takes dead letters of handlers that have no write database; those of the others go to
+/// [`crate::Claims::bury`].
 pub trait DeadLetters: Send + Sync + 'static {
     /// Answers when the letter is acknowledged by the broker. On an error the engine tries again,
     /// with backoff, for as long as it owns the partition: a dead letter is never given up.

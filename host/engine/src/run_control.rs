@@ -44,6 +44,12 @@ impl RunControl {
         Self { fence, ..self }
     }
 
+    /// The same for a run that is undone and done once more: its slice begins anew.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self { begun: Instant::now(), ..self.clone() }
+    }
+
     /// What the run's transaction must hold, for a handler with a write database.
     #[must_use]
     pub fn fence(&self) -> Option<Fence> {

@@ -7,6 +7,9 @@
 //! eighth of the slots (none of fewer than eight) is kept back from each single partition while the
 //! handler has others here.
 //!
+//! Runs whose transactions are in each other's way make fewer slots: a conflict halves those that are
+//! open, down to one, and each stretch of clean runs opens one more. Shorter runs come after that.
+//!
 //! Who owns: the handler. Who waits: an owner, in [`Stand::granted`]. Who wakes: whoever gives a slot back
 //! or changes what it wants. What bounds: the number of slots; one stand per assignment. A stand that is
 //! dropped takes its wish and its grant with it, and a slot its place, so nothing is left of a partition
@@ -21,23 +24,32 @@ use tokio::sync::Notify;
 /// One part in so many is kept back from each single partition.
 const RESERVE_PART: usize = 8;
 
+/// So many clean runs for each open slot open another one.
+const CLEAN_RUNS_PER_SLOT: usize = 8;
+
 /// The slots of one handler.
 pub(crate) struct Slots {
     total: usize,
     state: Mutex<State>,
     used: Gauge,
+    open: Gauge,
 }
 
-#[derive(Default)]
 struct State {
     used: usize,
-    stands: BTreeMap<u64, Claim>,
+    /// How many may be used; at least 1.
+    open: usize,
+    /// Clean runs since that changed.
+    clean: usize,
+    /// Runs that were out when it shrank: their conflicts are of the time before.
+    stale: usize,
+    stands: BTreeMap<u64, Place>,
     stands_made: u64,
     tickets: u64,
 }
 
 /// What one partition holds and wants.
-struct Claim {
+struct Place {
     held: usize,
     /// When it asked, if it waits.
     ticket: Option<u64>,
@@ -51,7 +63,27 @@ impl Slots {
         assert!(total >= 1, "a handler needs a slot");
         metrics::gauge!("keylane_slots", "handler" => handler.to_owned()).set(total as f64);
         let used = metrics::gauge!("keylane_slots_used", "handler" => handler.to_owned());
-        Arc::new(Self { total, state: Mutex::default(), used })
+        let open = metrics::gauge!("keylane_slots_open", "handler" => handler.to_owned());
+        open.set(total as f64);
+        Arc::new(Self { total, state: Mutex::new(State::new(total)), used, open })
+    }
+
+    /// Notes that a run has ended that nothing was in the way of.
+    pub(crate) fn note_clean(&self) {
+        let mut state = self.lock();
+        if state.grow(self.total) {
+            self.open.set(state.open as f64);
+            self.hand_out(&mut state);
+        }
+    }
+
+    /// Notes that another transaction was in the way of a run that has ended. Answers whether fewer slots are
+    /// a remedy; if not, one is open and shorter runs have to be.
+    pub(crate) fn note_conflict(&self) -> bool {
+        let mut state = self.lock();
+        let remedy = state.shrink();
+        self.open.set(state.open as f64);
+        remedy
     }
 
     /// A place for one more partition.
@@ -60,8 +92,8 @@ impl Slots {
         let mut state = self.lock();
         state.stands_made += 1;
         let number = state.stands_made;
-        let claim = Claim { held: 0, ticket: None, granted: false, notify: notify.clone() };
-        state.stands.insert(number, claim);
+        let place = Place { held: 0, ticket: None, granted: false, notify: notify.clone() };
+        state.stands.insert(number, place);
         Stand { slots: self.clone(), number, notify }
     }
 
@@ -72,25 +104,61 @@ impl Slots {
 
     /// Hands free slots to those that wait.
     fn hand_out(&self, state: &mut State) {
-        while state.used < self.total {
-            let cap = self.cap(state.stands.len());
-            let waiting = state.stands.values_mut().filter(|claim| claim.held < cap);
+        while state.used < state.open {
+            let cap = cap(state.open, state.stands.len());
+            let waiting = state.stands.values_mut().filter(|place| place.held < cap);
             let next = waiting
-                .filter_map(|claim| Some((claim.held, claim.ticket?, claim)))
+                .filter_map(|place| Some((place.held, place.ticket?, place)))
                 .min_by_key(|(held, ticket, _)| (*held, *ticket));
-            let Some((_, _, claim)) = next else { break };
-            claim.ticket = None;
-            claim.granted = true;
-            claim.held += 1;
-            claim.notify.notify_one();
+            let Some((_, _, place)) = next else { break };
+            place.ticket = None;
+            place.granted = true;
+            place.held += 1;
+            place.notify.notify_one();
             state.used += 1;
         }
         self.used.set(state.used as f64);
     }
+}
 
-    /// The most slots of one partition among so many.
-    fn cap(&self, partitions: usize) -> usize {
-        if partitions > 1 { self.total - self.total / RESERVE_PART } else { self.total }
+/// The most slots of one partition among so many.
+fn cap(open: usize, partitions: usize) -> usize {
+    if partitions > 1 { open - open / RESERVE_PART } else { open }
+}
+
+impl State {
+    fn new(open: usize) -> Self {
+        Self { used: 0, open, clean: 0, stale: 0, stands: BTreeMap::new(), stands_made: 0, tickets: 0 }
+    }
+
+    /// Halves the open slots, once for all runs that were out then. Answers whether they were more than one.
+    fn shrink(&mut self) -> bool {
+        self.clean = 0;
+        if self.stale > 0 {
+            self.stale -= 1;
+            return true;
+        }
+        if self.open == 1 {
+            return false;
+        }
+        self.open /= 2;
+        self.stale = self.used;
+        true
+    }
+
+    /// Opens one more slot after a stretch of clean runs. Answers whether it did.
+    fn grow(&mut self, total: usize) -> bool {
+        self.stale = self.stale.saturating_sub(1);
+        if self.open == total {
+            return false;
+        }
+        self.clean += 1;
+        let grows = self.clean >= self.open * CLEAN_RUNS_PER_SLOT;
+        if grows {
+            self.open += 1;
+            self.clean = 0;
+        }
+        grows
     }
 }
 
@@ -107,18 +175,18 @@ impl Stand {
     pub(crate) fn want(&self, wanted: bool) {
         let mut state = self.slots.lock();
         let ticket = state.tickets;
-        let Some(claim) = state.stands.get_mut(&self.number) else { return };
-        match (wanted, claim.granted, claim.ticket) {
+        let Some(place) = state.stands.get_mut(&self.number) else { return };
+        match (wanted, place.granted, place.ticket) {
             (true, false, None) => {
-                claim.ticket = Some(ticket);
+                place.ticket = Some(ticket);
                 state.tickets += 1;
             }
             (false, true, _) => {
-                claim.granted = false;
-                claim.held -= 1;
+                place.granted = false;
+                place.held -= 1;
                 state.used -= 1;
             }
-            (false, false, Some(_)) => claim.ticket = None,
+            (false, false, Some(_)) => place.ticket = None,
             _ => return,
         }
         self.slots.hand_out(&mut state);
@@ -136,21 +204,22 @@ impl Stand {
 
     fn take(&self) -> Option<Slot> {
         let mut state = self.slots.lock();
-        let claim = state.stands.get_mut(&self.number)?;
-        std::mem::take(&mut claim.granted).then(|| Slot { slots: self.slots.clone(), stand: self.number })
+        let place = state.stands.get_mut(&self.number)?;
+        std::mem::take(&mut place.granted).then(|| Slot { slots: self.slots.clone(), stand: self.number })
     }
 
     /// How many slots are free beside the one that was just taken.
     pub(crate) fn others_free(&self) -> usize {
-        self.slots.total - self.slots.lock().used
+        let state = self.slots.lock();
+        state.open.saturating_sub(state.used)
     }
 }
 
 impl Drop for Stand {
     fn drop(&mut self) {
         let mut state = self.slots.lock();
-        if let Some(claim) = state.stands.remove(&self.number) {
-            state.used -= usize::from(claim.granted);
+        if let Some(place) = state.stands.remove(&self.number) {
+            state.used -= usize::from(place.granted);
         }
         self.slots.hand_out(&mut state);
     }
@@ -166,82 +235,12 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let mut state = self.slots.lock();
         state.used -= 1;
-        if let Some(claim) = state.stands.get_mut(&self.stand) {
-            claim.held -= 1;
+        if let Some(place) = state.stands.get_mut(&self.stand) {
+            place.held -= 1;
         }
         self.slots.hand_out(&mut state);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// As many slots as this stand gets now.
-    fn grab(stand: &Stand) -> Vec<Slot> {
-        let mut slots = Vec::new();
-        loop {
-            stand.want(true);
-            match stand.take() {
-                Some(slot) => slots.push(slot),
-                None => return slots,
-            }
-        }
-    }
-
-    #[test]
-    fn one_partition_alone_takes_all_slots() {
-        let slots = Slots::new("bench", 16);
-        let stand = slots.stand();
-        assert_eq!(grab(&stand).len(), 16);
-        stand.want(false);
-        assert_eq!(slots.lock().used, 0, "given back when they were dropped");
-    }
-
-    #[test]
-    fn a_partition_whose_runs_hang_leaves_slots_to_the_others() {
-        let slots = Slots::new("bench", 16);
-        let (hanging, other) = (slots.stand(), slots.stand());
-        let hung = grab(&hanging);
-        assert_eq!(hung.len(), 14, "an eighth is kept back");
-        assert_eq!(grab(&other).len(), 2);
-    }
-
-    #[test]
-    fn a_freed_slot_goes_to_the_partition_that_holds_the_fewest() {
-        let slots = Slots::new("bench", 6);
-        let (hot, mild, late) = (slots.stand(), slots.stand(), slots.stand());
-        let mut of_hot = grab(&hot);
-        assert_eq!(of_hot.len(), 6, "too few to keep any back");
-        mild.want(true);
-        late.want(true);
-        let mut of_mild = Vec::new();
-        let mut of_late = Vec::new();
-        for _ in 0..4 {
-            of_hot.pop();
-            for (stand, held) in [(&mild, &mut of_mild), (&late, &mut of_late), (&hot, &mut of_hot)] {
-                held.extend(stand.take());
-                stand.want(true);
-            }
-        }
-        assert_eq!((of_hot.len(), of_mild.len(), of_late.len()), (2, 2, 2));
-    }
-
-    #[test]
-    fn a_partition_that_is_taken_away_leaves_nothing_behind() {
-        let slots = Slots::new("bench", 3);
-        let (gone, stays) = (slots.stand(), slots.stand());
-        gone.want(true);
-        let held = gone.take();
-        gone.want(true);
-        gone.want(true);
-        drop(gone);
-        assert_eq!(slots.lock().used, 1, "its run is still out, its unused grant is not");
-        drop(held);
-        assert_eq!(slots.lock().used, 0);
-        assert_eq!(grab(&stays).len(), 3);
-        stays.want(true);
-        stays.want(false);
-        assert_eq!(slots.lock().used, 0, "an unwanted grant is given back");
-    }
-}
+mod tests;

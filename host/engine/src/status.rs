@@ -21,6 +21,9 @@ pub struct PartitionStatus {
     pub gap_records: usize,
     /// The length of the commit's payload, of [`crate::PAYLOAD_UNITS_MAX`].
     pub gap_units: usize,
+    /// How the handler's database stands, where it has a write database.
+    #[serde(default)]
+    pub claims: Option<ClaimsStatus>,
     /// Whether more records are taken in.
     pub admits: bool,
     /// Why not; and that the commit tells less than has ended, where it was cut.
@@ -39,6 +42,15 @@ pub struct PartitionStatus {
     pub waiting: Vec<LaneStatus>,
     /// How many more there are.
     pub waiting_more: usize,
+}
+
+/// What the handler's database keeps of a partition's progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClaimsStatus {
+    /// The watermark as the database knows it.
+    pub floor: i64,
+    /// Claims above it, as far as this owner knows.
+    pub above_floor: usize,
 }
 
 /// The event that holds the watermark.
@@ -63,6 +75,9 @@ pub struct Lanes {
     pub paused: usize,
     /// Their head is on its way to the dead letters.
     pub burying: usize,
+    /// An operator gave their head up, and that is being written down.
+    #[serde(default)]
+    pub skipping: usize,
     /// Runs that are out.
     pub runs: usize,
 }
@@ -74,7 +89,7 @@ pub struct LaneStatus {
     pub offset: i64,
     /// The key, printable; none where the record has none.
     pub key: Option<String>,
-    /// `parked`, `paused` or `burying`.
+    /// `parked`, `paused`, `burying` or `skipping`.
     pub state: String,
     /// Attempts that failed.
     pub attempts: u32,

@@ -1,38 +1,52 @@
-//! One attempt at one event on one instance: begin, call, and then commit or roll back.
+//! One attempt at one event on one instance: begin, call, and then what it gave out, or why it failed. After a
+//! failure the instance must not be used again: its memory may remember what the database forgot.
 
-use std::time::Duration;
+use std::sync::Arc;
 
-use keylane_capability::Delivery;
+use keylane_capability::{Delivery, RunSlot};
 use keylane_deployment::Limits;
+use keylane_effects::OutboxRow;
 use keylane_engine::Attempt;
 
 use crate::convert::guest_event;
 use crate::failure::AttemptFailure;
 use crate::instance::Instance;
 
-/// How long an orderly rollback may take. After it the instance is dropped, which takes back the rest.
-const ROLLBACK_MAX: Duration = Duration::from_secs(5);
-
-/// Answers what is still to be acknowledged, or why the attempt failed. After a failure the instance must
-/// not be used again: its memory may remember what the database forgot.
+/// For a handler that writes to no database. Answers what is still to be acknowledged.
 ///
-/// The commit has no limit of its own here: its statements have the database's, its records the client's,
-/// and while Kafka is away it is better to wait than to charge the event.
+/// The handing over has no limit of its own here: its records have the client's, and while Kafka is away it
+/// is better to wait than to charge the event.
 pub(crate) async fn carry_out(
     instance: &mut Instance,
     attempt: &Attempt,
     limits: &Limits,
 ) -> Result<Delivery, AttemptFailure> {
-    instance.store.data_mut().begin(&attempt.event);
+    call(instance, attempt, limits, None).await?;
+    instance.store.data_mut().commit().await.map_err(|error| AttemptFailure::effects(&error))
+}
+
+/// For one that does, in its run's transaction. Answers the rows to be committed with the event.
+pub(crate) async fn carry_out_in(
+    instance: &mut Instance,
+    attempt: &Attempt,
+    limits: &Limits,
+    run: &Arc<RunSlot>,
+) -> Result<Vec<OutboxRow>, AttemptFailure> {
+    call(instance, attempt, limits, Some(run)).await?;
+    instance.store.data_mut().outbox().map_err(|error| AttemptFailure::effects(&error))
+}
+
+async fn call(
+    instance: &mut Instance,
+    attempt: &Attempt,
+    limits: &Limits,
+    run: Option<&Arc<RunSlot>>,
+) -> Result<(), AttemptFailure> {
+    instance.store.data_mut().begin(&attempt.event, run);
     let answer = instance.call(&guest_event(&attempt.event, attempt.number), limits).await;
-    match answer.and_then(|verdict| verdict.map_err(AttemptFailure::answered)) {
-        Ok(()) => instance.store.data_mut().commit().await.map_err(|error| AttemptFailure::effects(&error)),
-        Err(failure) => {
-            let rollback = instance.store.data_mut().rollback();
-            if tokio::time::timeout(ROLLBACK_MAX, rollback).await.is_err() {
-                tracing::warn!(limit = ?ROLLBACK_MAX, "a rollback did not end in time; its instance is dropped");
-            }
-            Err(failure)
-        }
+    let answer = answer.and_then(|verdict| verdict.map_err(AttemptFailure::answered));
+    if answer.is_err() {
+        instance.store.data_mut().forget();
     }
+    answer
 }

@@ -14,6 +14,8 @@ pub(crate) enum End {
     Idle,
     /// Its run was given up midway.
     Abandoned,
+    /// Its run was undone, through no fault of its events.
+    Undone,
     /// Its revision was put away.
     Retired,
 }
@@ -25,6 +27,7 @@ impl End {
             Self::Worn => "worn",
             Self::Idle => "idle",
             Self::Abandoned => "abandoned",
+            Self::Undone => "undone",
             Self::Retired => "retired",
         }
     }
@@ -43,13 +46,16 @@ pub struct InstanceCounts {
     pub idle: u64,
     /// Instances ended because their run was given up midway.
     pub abandoned: u64,
+    /// Instances ended because their run was undone, through no fault of its events.
+    pub undone: u64,
 }
 
 impl InstanceCounts {
     /// Instances that live now.
     #[must_use]
     pub fn alive(&self) -> u64 {
-        self.created.saturating_sub(self.failed + self.worn + self.idle + self.abandoned)
+        let ended = self.failed + self.worn + self.idle + self.abandoned + self.undone;
+        self.created.saturating_sub(ended)
     }
 }
 
@@ -62,6 +68,7 @@ pub(crate) struct Census {
     worn: AtomicU64,
     idle: AtomicU64,
     abandoned: AtomicU64,
+    undone: AtomicU64,
 }
 
 impl Census {
@@ -73,6 +80,7 @@ impl Census {
             worn: AtomicU64::new(0),
             idle: AtomicU64::new(0),
             abandoned: AtomicU64::new(0),
+            undone: AtomicU64::new(0),
         })
     }
 
@@ -92,6 +100,7 @@ impl Census {
             worn: self.worn.load(Ordering::Relaxed),
             idle: self.idle.load(Ordering::Relaxed),
             abandoned: self.abandoned.load(Ordering::Relaxed),
+            undone: self.undone.load(Ordering::Relaxed),
         }
     }
 
@@ -101,6 +110,7 @@ impl Census {
             End::Worn => Some(&self.worn),
             End::Idle => Some(&self.idle),
             End::Abandoned => Some(&self.abandoned),
+            End::Undone => Some(&self.undone),
             // Nobody can ask a revision that was put away.
             End::Retired => None,
         };

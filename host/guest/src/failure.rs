@@ -65,10 +65,32 @@ impl AttemptFailure {
         Self::new(FailureClass::Timeout, &format!("its host calls together took longer than {limit:?}"))
     }
 
-    /// The handler answered ok, but what it did could not be made true.
+    /// The handler answered ok, but what it did could not be made true. A statement that failed is the
+    /// handler's own; that it went on regardless makes its ok a retry.
     pub(crate) fn effects(error: &EffectsError) -> Self {
-        let class = if error.can_retry() { FailureClass::Effects } else { FailureClass::Undeliverable };
+        let class = match error {
+            EffectsError::Doomed { .. } => FailureClass::Retry,
+            EffectsError::Publish(error) if error.can_retry => FailureClass::Effects,
+            EffectsError::Publish(_) => FailureClass::Undeliverable,
+        };
         Self::new(class, &error.to_string())
+    }
+
+    /// The database does not take what the event did, at its end or at its commit.
+    pub(crate) fn not_taken(said: &str) -> Self {
+        Self::new(FailureClass::Retry, &format!("the database does not take what it did: {said}"))
+    }
+
+    /// Its statements have lost the connection to the database again and again.
+    pub(crate) fn connection_lost(said: &str) -> Self {
+        let reason = format!("its statements lost the connection to the database again and again: {said}");
+        Self::new(FailureClass::Retry, &reason)
+    }
+
+    /// Whether it may be the fault of the instance rather than of the event: of what its memory keeps of
+    /// events that it served before.
+    pub(crate) fn may_be_the_instances(&self) -> bool {
+        matches!(self.class, FailureClass::Trap | FailureClass::Timeout | FailureClass::Memory)
     }
 }
 
@@ -119,6 +141,13 @@ mod tests {
         assert_eq!(refused(true).class, FailureClass::Effects);
         assert_eq!(refused(false).class, FailureClass::Undeliverable);
         assert!(!refused(false).class.can_retry());
+    }
+
+    #[test]
+    fn an_ok_after_a_failed_statement_is_a_retry() {
+        let (database, reason) = ("main".to_owned(), "syntax error".to_owned());
+        let failure = AttemptFailure::effects(&EffectsError::Doomed { database, reason });
+        assert_eq!(failure.class, FailureClass::Retry);
     }
 
     #[test]

@@ -10,6 +10,9 @@
 //!   guest yields to the other tasks of its thread, and past `limits.time` it is interrupted;
 //! - each host call has `limits.host_call`, kept by the capabilities, and is not the guest's time;
 //! - a backstop around the whole call ends what neither of them sees, such as a sleeping guest.
+//!
+//! A run of a handler that writes to a database is one transaction there; `transaction/` says how it is
+//! redone when an event of it fails or another transaction is in the way.
 
 mod attempt;
 mod census;
@@ -24,6 +27,7 @@ mod pool;
 mod progress;
 mod revision;
 mod runner;
+mod transaction;
 
 pub use census::InstanceCounts;
 pub use component_file::COMPONENT_BYTES_MAX;

@@ -15,6 +15,7 @@ use crate::engine::GuestOptions;
 use crate::failure::AttemptFailure;
 use crate::instance::{Blueprint, Instance};
 use crate::progress::DeliveryMeters;
+use crate::transaction::{Losses, RunMeters};
 
 /// How much longer than its limit an idle instance may live, as a part of that limit.
 const REAPER_LOOKS_PER_IDLE: u32 = 4;
@@ -28,6 +29,8 @@ pub(crate) struct Pool {
     pub(crate) blueprint: Blueprint,
     pub(crate) census: Arc<Census>,
     pub(crate) deliveries: DeliveryMeters,
+    pub(crate) run_meters: RunMeters,
+    pub(crate) losses: Losses,
     places: Arc<Semaphore>,
     /// The oldest stand first. The lock is held for a push, a pop or a cut, never across an await.
     idle: Mutex<Vec<Instance>>,
@@ -41,6 +44,8 @@ impl Pool {
         let pool = Arc::new(Self {
             census: Census::new(handler.clone()),
             deliveries: DeliveryMeters::of(&handler),
+            run_meters: RunMeters::of(&handler),
+            losses: Losses::default(),
             places: Arc::new(Semaphore::new(blueprint.limits.concurrency.max(1))),
             idle: Mutex::new(Vec::new()),
             instance_events: options.instance_events,
@@ -102,8 +107,8 @@ async fn reap(pool: Weak<Pool>, idle: Duration) {
     }
 }
 
-/// A place in the pool, with the instance that works there. Dropped while an event is at work, which means
-/// that its run was given up, it ends the instance; else the instance goes back.
+/// A place in the pool, with the instance that works there. Dropped while it is at work, which means that its
+/// run was given up, it ends the instance; else the instance goes back.
 pub(crate) struct Lease {
     pool: Arc<Pool>,
     instance: Option<Instance>,
@@ -121,23 +126,44 @@ impl Lease {
         Ok(self.instance.insert(instance))
     }
 
-    /// An event begins on this place.
+    /// Work begins on this place: an event, or a run that is undone as a whole.
     pub(crate) fn begin(&mut self) {
         self.at_work = true;
     }
 
-    /// The event ended well: its instance may take the next one, unless it has had its share.
+    /// The work ended well: its instance may go on, unless it has had its share.
     pub(crate) fn succeed(&mut self) {
         self.at_work = false;
-        if self.instance.as_ref().is_some_and(|instance| instance.events >= self.pool.instance_events) {
-            self.end(End::Worn);
-        }
+        self.replace_worn();
     }
 
     /// The event failed: its instance ends.
     pub(crate) fn fail(&mut self) {
-        self.at_work = false;
         self.end(End::Failed);
+    }
+
+    /// The run is undone, and its instance remembers what the database forgot: it ends.
+    pub(crate) fn undo(&mut self) {
+        self.end(End::Undone);
+    }
+
+    /// Ends an instance that has served before: the next event gets a fresh one.
+    pub(crate) fn replace(&mut self) {
+        if self.events() > 0 {
+            self.end(End::Worn);
+        }
+    }
+
+    /// Ends an instance that has had its share of events.
+    pub(crate) fn replace_worn(&mut self) {
+        if self.events() >= self.pool.instance_events {
+            self.end(End::Worn);
+        }
+    }
+
+    /// How many events its instance was given so far.
+    pub(crate) fn events(&self) -> u32 {
+        self.instance.as_ref().map_or(0, |instance| instance.events)
     }
 
     fn end(&mut self, end: End) {

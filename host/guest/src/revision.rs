@@ -6,6 +6,7 @@ use std::sync::Arc;
 use keylane_capability::bindings::HandlerPre;
 use keylane_capability::{Capabilities, CapabilityError, GuestState};
 use keylane_deployment::Manifest;
+use keylane_effects::Database;
 use keylane_engine::Outcome;
 use wasmtime::component::{Component, Linker};
 
@@ -65,6 +66,12 @@ impl Revision {
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// The database that the handler writes to, if it has one: where its progress is the truth.
+    #[must_use]
+    pub fn write_database(&self) -> Option<Arc<dyn Database>> {
+        self.pool.blueprint.prepared.write_database().cloned()
     }
 
     /// What became of its instances so far.

@@ -3,18 +3,20 @@
 use std::sync::Arc;
 
 use keylane_capability::Delivery;
-use keylane_engine::{Attempt, RunControl, RunReport, Runner};
+use keylane_engine::{Attempt, Outcome, RunControl, RunReport, Runner};
 
 use crate::attempt::carry_out;
 use crate::failure::AttemptFailure;
 use crate::pool::{Lease, Pool};
 use crate::progress::Progress;
 use crate::revision::Revision;
+use crate::transaction;
 
 /// Runs events on warm instances of one revision. Cheap to clone; the clones share the instances.
 ///
-/// A run may be dropped at any point: the event at work is rolled back and its instance ended; events
-/// before it have ended in whatever way they did, and nobody is told.
+/// The runs of a handler that writes to a database are transactions there. A run may be dropped at any
+/// point: its transaction is rolled back and its instance ended. Of a run without one the event at work is
+/// given up; events before it have ended in whatever way they did, and nobody is told.
 #[derive(Clone)]
 pub struct GuestRunner {
     pool: Arc<Pool>,
@@ -30,6 +32,16 @@ impl GuestRunner {
 
 impl Runner for GuestRunner {
     async fn run(&self, attempts: Vec<Attempt>, control: RunControl) -> RunReport {
+        match self.pool.blueprint.prepared.write_database() {
+            Some(database) => transaction::run(&self.pool, &**database, &attempts, control).await,
+            None => self.run_each(&attempts, &control).await.into(),
+        }
+    }
+}
+
+impl GuestRunner {
+    /// Each event by itself.
+    async fn run_each(&self, attempts: &[Attempt], control: &RunControl) -> Vec<Outcome> {
         let mut progress = Progress::new(attempts.len(), &self.pool.deliveries);
         let mut lease = self.pool.take().await;
         for (index, attempt) in attempts.iter().enumerate() {
@@ -47,22 +59,19 @@ impl Runner for GuestRunner {
         }
         // The instance is free for the next run while this one waits for its acknowledgements.
         drop(lease);
-        progress.end().await.into()
+        progress.end().await
     }
-}
 
-impl GuestRunner {
     async fn carry_out(&self, lease: &mut Lease, attempt: &Attempt) -> Result<Delivery, AttemptFailure> {
         lease.begin();
         let answer = match lease.instance().await {
             Ok(instance) => carry_out(instance, attempt, &self.pool.blueprint.limits).await,
             Err(failure) => Err(failure),
         };
-        if answer.is_ok() {
-            lease.succeed()
-        } else {
-            lease.fail()
+        if answer.is_err() {
+            lease.fail();
         }
+        lease.succeed();
         answer
     }
 }

@@ -105,6 +105,15 @@ impl Admin {
         self.blocking(Self::reach_now).await
     }
 
+    /// The cluster's own id. Offsets of one cluster say nothing of another one's records, so whoever keeps
+    /// offsets elsewhere keeps this beside them.
+    ///
+    /// # Errors
+    /// No broker answers, or the cluster has none (before Kafka 0.10.1).
+    pub async fn cluster_id(&self) -> Result<String, KafkaError> {
+        self.blocking(Self::cluster_id_now).await
+    }
+
     /// The topics that exist among these.
     ///
     /// # Errors
@@ -205,6 +214,13 @@ impl Admin {
             }
             Err(error) => Err(self.unreachable(&error.to_string())),
         }
+    }
+
+    fn cluster_id_now(&self) -> Result<String, KafkaError> {
+        // The client remembers an id that it was told before, and else waits for a broker to tell one.
+        let told = self.onlooker.client().fetch_cluster_id(REQUEST_LIMIT);
+        self.serve_client();
+        told.filter(|id| !id.is_empty()).ok_or_else(|| self.unreachable("the brokers tell no cluster id"))
     }
 
     fn find_now(&self, name: &str) -> Result<Option<Topic>, KafkaError> {

@@ -102,7 +102,7 @@ impl KafkaDeadLetters {
 impl DeadLetters for KafkaDeadLetters {
     async fn bury(&self, letter: DeadLetter) -> Result<(), PublishError> {
         let _waits = self.meters.waits();
-        let record = record_of(&letter, &self.options);
+        let record = letter_record(&letter, &self.options);
         let buried = async { self.publisher.publish(record).await?.await }.await;
         if buried.is_err() {
             self.meters.refused.increment(1);
@@ -111,7 +111,10 @@ impl DeadLetters for KafkaDeadLetters {
     }
 }
 
-fn record_of(letter: &DeadLetter, options: &DeadLetterOptions) -> OutgoingRecord {
+/// The record that a dead letter becomes, for whoever sends it by another way than [`KafkaDeadLetters`]: a
+/// handler with a write database puts it into its outbox, in the transaction that ends the event.
+#[must_use]
+pub fn letter_record(letter: &DeadLetter, options: &DeadLetterOptions) -> OutgoingRecord {
     let event = &letter.event;
     let story = story_of(letter, options);
     let mut headers = originals(&event.headers, options.profile);

@@ -116,8 +116,8 @@ pub enum KafkaError {
     },
     /// The broker has no transactions, or does not allow this one.
     #[error(
-        "{bootstrap} gives no transactions to {transactional_id:?} ({reason}): a redrive needs them to send \
-        nothing twice; the development broker has none, and on Apache Kafka this user must be allowed to \
+        "{bootstrap} gives no transactions to {transactional_id:?} ({reason}): redrives and outboxes need them \
+        to send nothing twice; on Apache Kafka this user must be allowed to \
         write with that transactional id"
     )]
     NoTransactions {

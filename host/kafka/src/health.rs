@@ -37,8 +37,11 @@ pub enum Health {
     Assigned {
         /// How many are read.
         partitions: usize,
-        /// How many wait until it is settled where they start.
+        /// How many wait until it is settled where they start, or until they are taken in the handler's
+        /// database.
         waiting: usize,
+        /// What is the matter with the handler's database, where partitions wait for it.
+        database: Option<String>,
         /// Those that do not go on, be it by a fault or by their policy.
         faulted: Vec<PartitionFault>,
     },
@@ -58,10 +61,13 @@ impl std::fmt::Display for Health {
             Self::Connecting { last_error: None, .. } => f.write_str("connecting"),
             Self::Unassigned { reason: Some(reason), .. } => write!(f, "no partition assigned: {reason}"),
             Self::Unassigned { reason: None, .. } => f.write_str("no partition assigned"),
-            Self::Assigned { partitions, waiting, faulted } => {
+            Self::Assigned { partitions, waiting, database, faulted } => {
                 write!(f, "{partitions} partitions")?;
                 if *waiting > 0 {
                     write!(f, ", {waiting} waiting for their start")?;
+                }
+                if let Some(reason) = database {
+                    write!(f, "; the handler's database: {reason}")?;
                 }
                 for fault in faulted {
                     write!(f, "; {} stopped: {}", fault.partition, fault.reason)?;

@@ -13,6 +13,8 @@ mod poller;
 mod reasons;
 mod shared;
 mod start;
+mod takes;
+mod taking;
 mod topics;
 mod watchdog;
 
@@ -20,7 +22,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use keylane_engine::{BootClock, Owners};
+use keylane_engine::{BootClock, Claims, Owners};
+use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 
 use self::life::{Ended, Making, Signals};
@@ -64,7 +67,8 @@ pub struct Intake {
 
 impl Intake {
     /// Joins the group and starts reading. Returns at once: brokers need not answer yet, see
-    /// [`Intake::health`].
+    /// [`Intake::health`]. With `claims`, for a handler with a write database, each partition is taken in
+    /// that database first; the takes are tasks on `runtime`.
     ///
     /// # Errors
     /// A property that is refused, a configuration the client does not accept, or no thread to be had.
@@ -72,8 +76,10 @@ impl Intake {
         kafka: &KafkaConfig,
         config: ConsumerConfig,
         owners: Arc<dyn Owners>,
+        claims: Option<Arc<dyn Claims>>,
+        runtime: Handle,
     ) -> Result<Self, KafkaError> {
-        Self::start_with(kafka, config, owners, Arc::new(BootTime))
+        Self::start_with(kafka, config, owners, claims, runtime, Arc::new(BootTime))
     }
 
     /// [`Intake::start`] with another clock for the proof of life.
@@ -84,6 +90,8 @@ impl Intake {
         kafka: &KafkaConfig,
         config: ConsumerConfig,
         owners: Arc<dyn Owners>,
+        claims: Option<Arc<dyn Claims>>,
+        runtime: Handle,
         clock: Arc<dyn BootClock>,
     ) -> Result<Self, KafkaError> {
         kafka.check()?;
@@ -93,7 +101,15 @@ impl Intake {
         let (looker, looks) = looks(shared.doorbell.clone());
         let (group, times) = (config.group.clone(), Times::of(config.drain_limit));
         let kafka = kafka.clone();
-        let making = Making { kafka, config, health: health_sender, owners, clock, shared: shared.clone() };
+        let making = Making {
+            kafka,
+            config,
+            health: health_sender,
+            owners,
+            claims: claims.map(|claims| (claims, runtime)),
+            clock,
+            shared: shared.clone(),
+        };
         let poller = making.poller(making.lookout(), looks)?;
         let (ended_sender, ended) = oneshot::channel();
         let (left_sender, left) = oneshot::channel();

@@ -6,6 +6,7 @@
 //! - [`KafkaPublisher`] is the idempotent producer behind the engine's `Publisher` port.
 //! - [`KafkaDeadLetters`] writes dead letters, byte for byte, beside the topic they came from.
 //! - [`Dlq`] counts and shows them, and redrives them through the handler's retry topics.
+//! - [`KafkaRelay`] is the way to Kafka of a database's outbox.
 //! - [`Admin`] finds, checks and creates topics, and waits for brokers that do not answer.
 //! - [`KafkaConfig`] and [`ConsumerConfig`] say how.
 //!
@@ -27,12 +28,15 @@ mod meters;
 mod native;
 mod publisher;
 mod redrive;
+mod relay;
+mod transaction;
 
 pub use admin::{Admin, NewTopic, Topic};
 pub use boot_clock::BootTime;
 pub use config::{ConsumerConfig, GroupProtocol, KafkaConfig, Lost, Start, refused_property};
 pub use dead_letters::{
-    DeadLetterOptions, HeaderProfile, KafkaDeadLetters, Origin, Story, dead_letter_topic, retry_topic,
+    DeadLetterOptions, HeaderProfile, KafkaDeadLetters, Origin, Story, dead_letter_topic, letter_record,
+    retry_topic,
 };
 pub use dlq::{Dlq, Letter, LetterFilter, LetterPlace, PartitionLetters};
 pub use error::KafkaError;
@@ -40,3 +44,4 @@ pub use health::{Health, PartitionFault};
 pub use intake::{Farewell, Intake, Looker, PartitionLook, Pulse};
 pub use publisher::KafkaPublisher;
 pub use redrive::{PartitionRedrive, REDRIVES_MAX, RedriveOptions, RedriveReport};
+pub use relay::KafkaRelay;

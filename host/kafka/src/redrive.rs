@@ -30,11 +30,12 @@ use self::done::Done;
 use self::judge::{Judge, Judgement};
 use self::pace::Pace;
 use self::progress::PROGRESS_TOPIC;
-use self::sender::{Outgoing, Sender};
+use self::sender::Sender;
 use self::survey::Part;
 use crate::admin::Admin;
 use crate::dlq::{Dlq, LetterFilter, Reader};
 use crate::error::KafkaError;
+use crate::transaction::Outgoing;
 
 /// The most letters in one transaction.
 const BATCH_LETTERS: usize = 500;

@@ -18,6 +18,7 @@ use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use support::clock::TurnedClock;
 use support::letters::{HANDLER, header, headers_of, letter};
 use support::{Cluster, PATIENCE, Recorder, consumer, rude, unique, until, until_assigned};
+use tokio::runtime::Handle;
 
 const LIMIT: Duration = Duration::from_secs(5);
 
@@ -112,7 +113,8 @@ fn quiet(cluster: &Cluster, group: &str, topic: &str, recorder: &Recorder) -> In
         commit_interval: Duration::from_secs(600),
         ..consumer(group, topic, Start::Earliest)
     };
-    Intake::start_with(&cluster.config(), config, recorder.owners(), TurnedClock::new()).unwrap()
+    let (owners, clock) = (recorder.owners(), TurnedClock::new());
+    Intake::start_with(&cluster.config(), config, owners, None, Handle::current(), clock).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

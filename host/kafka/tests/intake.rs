@@ -14,6 +14,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use support::{Cluster, Recorder, consumer, unique, until, until_assigned, until_health};
+use tokio::runtime::Handle;
 
 const LIMIT: Duration = Duration::from_secs(5);
 const WELL: Farewell = Farewell { drained: true, committed: true, left: true };
@@ -230,7 +231,8 @@ async fn a_halted_partition_is_told_until_an_operator_lets_it_go_on() {
     cluster.produce(&topic, 0, 0..10);
     recorder.reject(3);
     let owners = recorder.owners_with(Policy { then: Then::Stop, ..Policy::default() });
-    let intake = Intake::start(&cluster.config(), consumer(&group, &topic, Start::Earliest), owners).unwrap();
+    let config = consumer(&group, &topic, Start::Earliest);
+    let intake = Intake::start(&cluster.config(), config, owners, None, Handle::current()).unwrap();
     let mut health = intake.health();
     let told = until_health(&mut health, "the halt", |told| told.to_string().contains("halted: ")).await;
     assert!(matches!(told, Health::Assigned { partitions: 0, .. }), "{told}");

@@ -10,14 +10,13 @@
 mod support;
 
 use bytes::Bytes;
-use keylane_devbroker::{Broker, BrokerOptions};
 use keylane_engine::{DeadLetters, FailureClass, OutgoingRecord, Publisher};
 use keylane_kafka::{
     DeadLetterOptions, Dlq, KafkaDeadLetters, KafkaError, KafkaPublisher, LetterFilter, LetterPlace,
     RedriveOptions,
 };
 use rdkafka::Message;
-use support::letters::{Graveyard, HANDLER, everything, header, headers_of, letter, noise};
+use support::letters::{Graveyard, HANDLER, everything, header, headers_of, letter, noise, numbers};
 use support::{Cluster, meters, unique, until};
 
 fn record(topic: &str, value: Bytes) -> OutgoingRecord {
@@ -170,23 +169,15 @@ async fn burials_are_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_development_broker_is_no_place_for_a_redrive() {
-    let broker = Broker::start(BrokerOptions::default()).await.unwrap();
-    let cluster = Cluster::at(&broker.bootstrap());
+async fn letters_are_redriven_once() {
+    let cluster = Cluster::start().await;
     let yard = Graveyard::new(&cluster).await;
     let dlq = yard.dlq(&cluster);
     assert_eq!(dlq.redrive(RedriveOptions::default()).await.unwrap().sent(), 0, "nothing needs nothing");
     yard.bury(0..3).await;
-    let error = dlq.redrive(RedriveOptions::default()).await.unwrap_err();
-    assert!(matches!(error, KafkaError::NoTransactions { .. }), "{error}");
-    let told = error.to_string();
-    assert!(
-        told.contains("development broker") && told.contains("keylane.shop.accounting.redrive"),
-        "{told}"
-    );
-    assert!(!error.can_retry());
-    assert!(everything(&cluster, &yard.retry_topic(), 3).is_empty());
-    broker.stop().await;
+    assert_eq!(dlq.redrive(RedriveOptions::default()).await.unwrap().sent(), 3);
+    assert_eq!(dlq.redrive(RedriveOptions::default()).await.unwrap().sent(), 0);
+    assert_eq!(numbers(&everything(&cluster, &yard.retry_topic(), 3)), [0, 1, 2]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,6 +12,7 @@ use keylane_kafka::{Admin, Health, Intake, KafkaConfig, KafkaError, NewTopic, St
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use support::{Cluster, Recorder, consumer, unique, until, until_assigned, until_health};
+use tokio::runtime::Handle;
 
 const LIMIT: Duration = Duration::from_secs(5);
 
@@ -37,9 +38,8 @@ async fn an_unreachable_broker_is_told_and_awaited() {
     assert!(told.contains(&address) && told.contains("refused"), "{told}");
 
     let (topic, recorder) = (unique("topic"), Recorder::new());
-    let intake =
-        Intake::start(&config, consumer(&unique("group"), &topic, Start::Earliest), recorder.owners())
-            .unwrap();
+    let asked = consumer(&unique("group"), &topic, Start::Earliest);
+    let intake = Intake::start(&config, asked, recorder.owners(), None, Handle::current()).unwrap();
     let mut health = intake.health();
     let told = until_health(&mut health, "connecting, with the reason", |told| {
         matches!(told, Health::Connecting { last_error: Some(_), .. })

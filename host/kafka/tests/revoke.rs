@@ -3,7 +3,7 @@
 mod support;
 
 use keylane_kafka::GroupProtocol::Classic;
-use support::{Cluster, handover};
+use support::{Cluster, handover, moving};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revoke_waits_for_the_run_that_is_out() {
@@ -24,4 +24,9 @@ async fn a_run_that_heeds_no_interruption_holds_nobody_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_standby_has_joined() {
     handover::a_standby_has_joined(&Cluster::start().await, Classic).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_come_and_go_and_each_event_happens_once() {
+    moving::members_come_and_go_and_each_event_happens_once(&Cluster::start().await, Classic).await;
 }

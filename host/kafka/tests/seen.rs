@@ -12,6 +12,7 @@ use keylane_engine::{Assignment, Inbox, Owners};
 use keylane_kafka::{Health, Intake, Lost, Start};
 use support::topics::cut_before_it_was_read;
 use support::{Cluster, Recorder, consumer, meters, unique, until, until_assigned, until_health};
+use tokio::runtime::Handle;
 use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -109,7 +110,7 @@ async fn the_pulse_tells_of_a_polling_thread_that_hangs() {
     let (topic, hangs) = (cluster.topic(1).await, Arc::new(AtomicBool::new(true)));
     let owners = Arc::new(Hanging { owners: Recorder::new().owners(), hangs: hangs.clone() });
     let config = consumer(&unique("group"), &topic, Start::Earliest);
-    let intake = Intake::start(&cluster.config(), config, owners).unwrap();
+    let intake = Intake::start(&cluster.config(), config, owners, None, Handle::current()).unwrap();
     let pulse = intake.pulse();
     let long = Duration::from_secs(3);
     until("a turn that takes long", || pulse.turn_age().unwrap() > long).await;

@@ -31,6 +31,9 @@ pub(crate) struct HandlerStatus {
     pub(crate) name: String,
     /// How its consumer is doing, in a sentence.
     pub(crate) health: String,
+    /// What the relay of its outbox does, in a sentence; none without a database that it writes to.
+    #[serde(default)]
+    pub(crate) relay: Option<String>,
     /// Its partitions in this host, by topic and number.
     pub(crate) partitions: Vec<PartitionReport>,
     /// Why they are not told, if they are not.

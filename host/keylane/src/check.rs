@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use keylane_deployment::{Document, Grants, Manifest};
+use keylane_deployment::{Access, Document, Grants, Guarantee, Manifest, SqlGrant};
 
 use crate::component;
 use crate::config::HostConfig;
@@ -51,12 +51,19 @@ fn host_summary(config: &HostConfig) -> String {
 
 fn manifest_summary(manifest: &Manifest) -> String {
     let topics = manifest.subscribe.topics.join(", ");
-    format!("handler {} reads {topics} and is granted {}", manifest.name, granted(&manifest.grants))
+    let guarantee = match manifest.delivery.guarantee {
+        Guarantee::ExactlyOnce => "exactly once",
+        Guarantee::AtLeastOnce => "at least once",
+    };
+    let granted = granted(&manifest.grants);
+    format!("handler {} reads {topics}, {guarantee}, and is granted {granted}", manifest.name)
 }
 
 /// The grants in words.
 fn granted(grants: &Grants) -> String {
-    let mut words: Vec<String> = grants.sql.keys().map(|name| format!("sql.{name}")).collect();
+    let read_only = |grant: &SqlGrant| if grant.access == Access::Read { " to read" } else { "" };
+    let databases = grants.sql.iter().map(|(name, grant)| format!("sql.{name}{}", read_only(grant)));
+    let mut words: Vec<String> = databases.collect();
     words.extend(grants.producer.as_ref().map(|_| "producer".to_owned()));
     words.extend(grants.mail.as_ref().map(|_| "mail".to_owned()));
     words.extend(grants.logging.as_ref().map(|_| "logging".to_owned()));

@@ -54,6 +54,10 @@ pub(crate) enum Command {
     Lanes(LanesCommand),
     /// List, show and send again what went to a handler's dead letters
     Dlq(crate::dlq::DlqArgs),
+    /// List, try again and drop what waits to leave a handler's database
+    Outbox(crate::outbox::OutboxArgs),
+    /// Make a SQLite file that was moved here this machine's
+    Adopt(crate::outbox::AdoptArgs),
     /// Show keylane at work: a broker, three handlers and a stream of events in one process
     Demo(DemoArgs),
     /// Run the development broker alone, for other Kafka clients to talk to

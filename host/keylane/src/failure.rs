@@ -6,6 +6,8 @@ use std::process::ExitCode;
 
 use keylane_capability::CapabilityError;
 use keylane_deployment::DeploymentError;
+use keylane_effects::{DatabaseError, OutboxError};
+use keylane_engine::ClaimsError;
 use keylane_guest::GuestError;
 use keylane_kafka::KafkaError;
 
@@ -46,6 +48,11 @@ fn is_bad_input(error: &anyhow::Error) -> bool {
         cause.is::<DeploymentError>()
             || cause.downcast_ref::<GuestError>().is_some_and(of_a_component)
             || cause.downcast_ref::<CapabilityError>().is_some_and(|error| !error.can_retry())
+            || cause.downcast_ref::<DatabaseError>().is_some_and(|error| !error.can_retry())
+            || cause.is::<ClaimsError>()
+            || cause
+                .downcast_ref::<OutboxError>()
+                .is_some_and(|error| matches!(error, OutboxError::OtherFleet { .. }))
             || cause.downcast_ref::<KafkaError>().is_some_and(|error| !error.can_retry())
             || cause.downcast_ref::<OperatorError>().is_some_and(|error| error.bad_input)
     })

@@ -12,6 +12,7 @@ mod failure;
 mod host;
 mod logging;
 mod operator;
+mod outbox;
 mod print;
 
 use std::process::ExitCode;
@@ -45,6 +46,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Status(args) => runtime()?.block_on(operator::status(&args)),
         Command::Lanes(command) => runtime()?.block_on(operator::lanes(&command)),
         Command::Dlq(args) => runtime()?.block_on(dlq::run(&args)),
+        Command::Outbox(args) => runtime()?.block_on(outbox::run(&args)),
+        Command::Adopt(args) => runtime()?.block_on(outbox::adopt(&args)),
         Command::Broker(args) => runtime()?.block_on(broker::run(&args)),
         Command::Demo(_) => unreachable!("the demo does its own logging and has been run"),
     }

@@ -59,6 +59,7 @@ fn the_manifest_fits_the_handler() {
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    let expected = "handler.toml: ok, handler board reads task-lifecycle and is granted sql.board\n";
+    let expected =
+        "handler.toml: ok, handler board reads task-lifecycle, exactly once, and is granted sql.board\n";
     assert_eq!((said.as_str(), output.status.code()), (expected, Some(0)));
 }

@@ -16,21 +16,28 @@ pub(crate) struct Ledger {
     entries: VecDeque<Entry>,
     /// No offset below is still to come: one past the newest arrival, or what the client has passed.
     next: i64,
+    /// How many of the entries have ended in another way than by not being wanted.
+    claims: usize,
     /// What had ended before, as far as it is above the watermark. No entry lies inside.
     before: VecDeque<Range<i64>>,
+    /// How many offsets those ranges hold.
+    ended_before: i64,
 }
 
 #[derive(Debug)]
 struct Entry {
     offset: i64,
     ended: bool,
+    wanted: bool,
 }
 
 impl Ledger {
     /// A ledger whose reading starts at the base of what was done before.
     pub(crate) fn new(restored: GapSet) -> Self {
         assert!(restored.is_sound(), "a restored gap set is out of order: {restored:?}");
-        Self { entries: VecDeque::new(), next: restored.base, before: restored.ended.into() }
+        let ended_before = restored.ended.iter().map(length).sum();
+        let before = restored.ended.into();
+        Self { entries: VecDeque::new(), next: restored.base, claims: 0, before, ended_before }
     }
 
     /// Notes a record that has arrived. Answers whether it is still to be done: one that had ended
@@ -40,7 +47,7 @@ impl Ledger {
         self.next = offset + 1;
         let fresh = self.range_with(offset).is_none();
         if fresh {
-            self.entries.push_back(Entry { offset, ended: false });
+            self.entries.push_back(Entry { offset, ended: false, wanted: true });
         }
         self.forget();
         fresh
@@ -54,12 +61,23 @@ impl Ledger {
 
     /// Notes that the record at `offset` has ended.
     pub(crate) fn end(&mut self, offset: i64) {
+        self.close(offset, true);
+    }
+
+    /// Notes that the record at `offset` has ended because nobody wants it.
+    pub(crate) fn pass(&mut self, offset: i64) {
+        self.close(offset, false);
+    }
+
+    fn close(&mut self, offset: i64, wanted: bool) {
         let at = self.entries.partition_point(|entry| entry.offset < offset);
-        let entry = self.entries.get_mut(at).filter(|entry| entry.offset == offset);
-        let fresh = entry.is_some_and(|entry| !std::mem::replace(&mut entry.ended, true));
-        assert!(fresh, "offset {offset} ended without having arrived, or ended twice");
-        while self.entries.front().is_some_and(|entry| entry.ended) {
-            self.entries.pop_front();
+        let entry = self.entries.get_mut(at).filter(|entry| entry.offset == offset && !entry.ended);
+        assert!(entry.is_some(), "offset {offset} ended without having arrived, or ended twice");
+        let Some(entry) = entry else { return };
+        (entry.ended, entry.wanted) = (true, wanted);
+        self.claims += usize::from(wanted);
+        while let Some(entry) = self.entries.pop_front_if(|entry| entry.ended) {
+            self.claims -= usize::from(entry.wanted);
         }
         self.forget();
     }
@@ -79,6 +97,15 @@ impl Ledger {
     /// Records from the watermark to the newest arrival, without those that had ended before.
     pub(crate) fn span(&self) -> usize {
         self.entries.len()
+    }
+
+    /// How many records above the watermark have ended in another way than by not being wanted, those
+    /// counted that had ended before.
+    pub(crate) fn claims_above(&self) -> usize {
+        // Of what is not forgotten, only the range that the client stands in can lie below the watermark.
+        let passed =
+            self.range_with(self.next).filter(|range| range.end <= self.watermark()).map_or(0, length);
+        self.claims + usize::try_from(self.ended_before - passed).unwrap_or(usize::MAX)
     }
 
     /// What has ended above the watermark. Offsets that never came are counted in where they lie between
@@ -115,10 +142,14 @@ impl Ledger {
     /// Forgets what had ended before and lies below both the watermark and what is still to come.
     fn forget(&mut self) {
         let settled = self.watermark().min(self.next);
-        while self.before.front().is_some_and(|range| range.end <= settled) {
-            self.before.pop_front();
+        while let Some(range) = self.before.pop_front_if(|range| range.end <= settled) {
+            self.ended_before -= length(&range);
         }
     }
+}
+
+fn length(range: &Range<i64>) -> i64 {
+    range.end - range.start
 }
 
 /// Appends a range, or lets the last one reach to its end.

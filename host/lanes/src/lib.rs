@@ -29,6 +29,7 @@ mod pace;
 mod partition;
 mod policy;
 mod run;
+mod squeeze;
 mod step;
 mod waiting;
 

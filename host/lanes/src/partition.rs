@@ -14,6 +14,7 @@ use crate::ledger::Ledger;
 use crate::pace::Pace;
 use crate::policy::Policy;
 use crate::run::RunOut;
+use crate::squeeze::Squeeze;
 use crate::step::{Action, Ending, Halt, Input, RunId};
 use crate::waiting::WaitingHeads;
 
@@ -41,6 +42,7 @@ pub struct Partition {
     runs_begun: u64,
     ledger: Ledger,
     pace: Pace,
+    squeeze: Squeeze,
     recent: RecentEndings,
     /// Why nothing more begins, until an operator says otherwise.
     halted: Option<Halt>,
@@ -63,6 +65,7 @@ impl Partition {
             runs_begun: 0,
             ledger: Ledger::new(restored),
             pace: Pace::default(),
+            squeeze: Squeeze::new(policy.run_events_max),
             recent: RecentEndings::default(),
             halted: None,
         }
@@ -78,14 +81,15 @@ impl Partition {
             Input::Condemned { offset } => self.condemn(offset, actions),
             Input::Reached { next } => self.ledger.reach(next),
             Input::Slot { free } => actions.push(self.fill_slot(now_ms, free)),
-            Input::RunEnded { run, verdicts, spent_us } => {
-                self.end_run(now_ms, run, &verdicts, spent_us, actions);
+            Input::RunEnded { run, verdicts, spent_us, conflicts } => {
+                self.end_run(now_ms, run, &verdicts, spent_us, conflicts, actions);
             }
             Input::Buried { offset } => self.buried(offset, actions),
             Input::Tick => self.unpark(now_ms),
             Input::Resume { offset: Some(offset) } => self.resume_head(now_ms, offset, actions),
             Input::Resume { offset: None } => self.resume_all(now_ms),
-            Input::SkipHead { offset } => self.skip_head(now_ms, offset, actions),
+            Input::SkipHead { offset } => self.skip_head(offset, actions),
+            Input::HeadSkipped { offset } => self.head_skipped(now_ms, offset, actions),
         }
         assert!(self.ledger.watermark() >= before, "the watermark went back");
     }
@@ -118,7 +122,8 @@ impl Partition {
 
     fn skip(&mut self, offset: i64, actions: &mut Vec<Action>) {
         if self.is_fresh(offset, actions) {
-            self.end(offset, Ending::Skipped, actions);
+            self.ledger.pass(offset);
+            actions.push(Action::End { offset, ending: Ending::Skipped });
         }
     }
 

@@ -46,6 +46,9 @@ pub enum Input {
         verdicts: Vec<Verdict>,
         /// How long it took, in microseconds, to size the next runs by.
         spent_us: u64,
+        /// How often it was undone because another transaction was in its way, where fewer runs at once
+        /// are no remedy any more: the next runs are shorter.
+        conflicts: u32,
     },
     /// A dead letter has been acknowledged.
     Buried {
@@ -60,9 +63,15 @@ pub enum Input {
         /// halted goes on with it. None: all paused lanes, and the partition if it is halted.
         offset: Option<i64>,
     },
-    /// An operator's wish: the event at the head of a parked or paused lane is given up. It ends as
-    /// skipped and its lane goes on; a partition that this very event halted goes on with it.
+    /// An operator's wish: the event at the head of a parked or paused lane is given up. Answered by
+    /// [`Action::Skip`]; its lane waits on.
     SkipHead {
+        /// The head's offset.
+        offset: i64,
+    },
+    /// It is noted that a head is given up. It ends as skipped and its lane goes on; a partition that this
+    /// very event halted goes on with it.
+    HeadSkipped {
         /// The head's offset.
         offset: i64,
     },
@@ -103,6 +112,11 @@ pub enum Action {
         offset: i64,
         /// How many attempts it had.
         attempts: u32,
+    },
+    /// An operator gave this event up: note that wherever endings are kept, and say so when it holds.
+    Skip {
+        /// The event's offset.
+        offset: i64,
     },
     /// This event is at its last step, and its lane waits for an operator.
     Pause {

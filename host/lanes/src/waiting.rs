@@ -16,6 +16,8 @@ pub enum Waiting {
     Paused,
     /// For the acknowledgement of its dead letter.
     Burying,
+    /// For the note that an operator gave it up.
+    Skipping,
 }
 
 /// The heads of all lanes that are neither ready nor running.
@@ -26,6 +28,8 @@ pub(crate) struct WaitingHeads {
     deadlines: BTreeSet<(u64, i64)>,
     /// Offsets of the paused ones.
     paused: BTreeSet<i64>,
+    /// How many an operator gave up.
+    skipping: usize,
 }
 
 impl WaitingHeads {
@@ -33,6 +37,7 @@ impl WaitingHeads {
         match waiting {
             Waiting::Parked { until_ms } => drop(self.deadlines.insert((until_ms, offset))),
             Waiting::Paused => drop(self.paused.insert(offset)),
+            Waiting::Skipping => self.skipping += 1,
             Waiting::Burying => {}
         }
         let before = self.heads.insert(offset, (lane, waiting));
@@ -43,9 +48,11 @@ impl WaitingHeads {
     pub(crate) fn remove_if(&mut self, offset: i64, wanted: impl Fn(Waiting) -> bool) -> Option<LaneId> {
         let (lane, waiting) = self.heads.get(&offset).copied().filter(|(_, waiting)| wanted(*waiting))?;
         self.heads.remove(&offset);
-        self.paused.remove(&offset);
-        if let Waiting::Parked { until_ms } = waiting {
-            self.deadlines.remove(&(until_ms, offset));
+        match waiting {
+            Waiting::Parked { until_ms } => drop(self.deadlines.remove(&(until_ms, offset))),
+            Waiting::Paused => drop(self.paused.remove(&offset)),
+            Waiting::Skipping => self.skipping -= 1,
+            Waiting::Burying => {}
         }
         Some(lane)
     }
@@ -68,8 +75,12 @@ impl WaitingHeads {
         self.paused.len()
     }
 
+    pub(crate) fn skipping(&self) -> usize {
+        self.skipping
+    }
+
     pub(crate) fn burying(&self) -> usize {
-        self.heads.len() - self.parked() - self.paused()
+        self.heads.len() - self.parked() - self.paused() - self.skipping()
     }
 
     /// All of them, in offset order.

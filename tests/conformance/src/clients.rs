@@ -67,6 +67,12 @@ pub(crate) fn new_topic(target: &Target, name: &str, partitions: i32) -> anyhow:
     if result == "created" { Ok(()) } else { bail!("creating {name}: {result}") }
 }
 
+/// A topic whose old timestamps do not begin a segment each: Kafka reads one segment at a time.
+pub(crate) fn new_topic_of_one_segment(target: &Target, name: &str) -> anyhow::Result<()> {
+    let result = create_topic(target, name, 1, &[("segment.ms", "1000000000000000")])?;
+    if result == "created" { Ok(()) } else { bail!("creating {name}: {result}") }
+}
+
 pub(crate) fn producer(target: &Target, extra: &[(&str, &str)]) -> anyhow::Result<FutureProducer> {
     let mut config = config(target, &[("message.timeout.ms", "20000"), ("linger.ms", "5")]);
     for (key, value) in extra {

@@ -63,7 +63,6 @@ fn run(checks: &mut Checks) -> anyhow::Result<()> {
         targets.retain(|(name, _)| *name != ON_FILES);
         judge(checks, &with(Needs::KafkaTools), &targets);
     }
-    refuses_transactions(checks, &memory.bootstrap());
     drop::<Option<ApacheKafka>>(kafka);
     runtime.block_on(async {
         memory.stop().await;
@@ -141,23 +140,6 @@ fn difference(expected: &[&str], observed: &[String]) -> String {
         format!("    - {}\n    + {}", wanted.unwrap_or("(nothing)"), seen.unwrap_or("(nothing)"))
     };
     (0..lines).map(line).collect::<Vec<_>>().join("\n")
-}
-
-/// The one known difference that a client could stumble over must be loud, not a hang.
-fn refuses_transactions(checks: &mut Checks, bootstrap: &str) {
-    use rdkafka::producer::{BaseProducer, Producer};
-    checks.run("the_dev_broker_refuses_transactions", || {
-        let producer: BaseProducer = rdkafka::ClientConfig::new()
-            .set("bootstrap.servers", bootstrap)
-            .set("transactional.id", "t")
-            .create()?;
-        let started = Instant::now();
-        let Err(error) = producer.init_transactions(Duration::from_secs(60)) else {
-            bail!("a transactional producer was let in");
-        };
-        anyhow::ensure!(started.elapsed() < Duration::from_secs(10), "refused too late: {error}");
-        Ok(())
-    });
 }
 
 /// A bound on the checks that run at once.

@@ -73,11 +73,12 @@ pub trait Broker {
     /// When the client cannot be started.
     fn writer(&self, topic: &str) -> Result<Box<dyn Writer>>;
 
-    /// Reads the first so many records of a topic: a caller who knows the end of the topic gets all.
+    /// Reads a topic to its end as it is now, as a reader who sees committed transactions only. Records of
+    /// one partition come in their order.
     ///
     /// # Errors
-    /// When there are fewer.
-    fn read(&self, topic: &str, records: usize) -> Result<Vec<Stored>>;
+    /// When the end is not reached.
+    fn read(&self, topic: &str) -> Result<Vec<Stored>>;
 
     /// How far groups are.
     ///

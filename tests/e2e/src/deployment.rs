@@ -145,6 +145,12 @@ impl Deployment {
         self.folder.path().join(format!("data/{handler}.db"))
     }
 
+    /// The databases of all handlers that have one.
+    pub fn databases(&self) -> impl Iterator<Item = PathBuf> {
+        let with_one = self.handlers.iter().filter(|handler| !handler.grants.sql.is_empty());
+        with_one.map(|handler| self.database(&handler.name))
+    }
+
     /// What each handler's group reads.
     #[must_use]
     pub fn subscriptions(&self) -> Vec<Subscription> {
@@ -180,7 +186,7 @@ impl Deployment {
 fn databases(handler: &Manifest) -> Vec<String> {
     let name = &handler.name;
     let database =
-        |grant: &String| format!("[databases.{name}.{grant}]\nurl = \"sqlite://data/{name}.db\"\n\n");
+        |grant: &String| format!("[databases.{name}.{grant}]\nwrite = \"sqlite://data/{name}.db\"\n\n");
     handler.grants.sql.keys().map(database).collect()
 }
 

@@ -50,7 +50,7 @@ impl Onlooker {
         self.groups.get(group).context("no client")
     }
 
-    /// How many records lie in each partition of a topic, as far as their ends tell.
+    /// The end of each partition of a topic. Markers of transactions count there as records do.
     ///
     /// # Errors
     /// When the broker does not say.
@@ -65,14 +65,6 @@ impl Onlooker {
                 Ok((partition, end))
             })
             .collect()
-    }
-
-    /// How many records lie in a topic, as far as its ends tell.
-    ///
-    /// # Errors
-    /// When the broker does not say.
-    pub fn records(&mut self, topic: &str) -> Result<usize> {
-        Ok(usize::try_from(self.ends(topic)?.values().sum::<i64>())?)
     }
 
     /// How far groups are: ends first, then what is committed.
@@ -113,8 +105,9 @@ impl Onlooker {
         })
     }
 
-    /// Waits until every group has committed up to every end, twice in a row with the same ends: what a
-    /// handler publishes is in its topic before the event is committed, so nothing is on its way then.
+    /// Waits until every group has committed up to every end, twice in a row with the same ends. What a
+    /// handler without a database publishes is in its topic before the event is committed, so nothing is on
+    /// its way then; of one with a database it may lie in the outbox still.
     ///
     /// # Errors
     /// When that does not come within the limit, with what was missing.

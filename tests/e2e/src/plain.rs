@@ -1,5 +1,6 @@
 //! A plain Rust client in the place of Apache Kafka's tools, for machines without a JDK.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -7,6 +8,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Header, Headers, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use rdkafka::{Message, Offset, TopicPartitionList};
@@ -63,21 +65,32 @@ impl Broker for PlainClient {
         Ok(Box::new(PlainWriter { producer, topic: topic.to_owned() }))
     }
 
-    fn read(&self, topic: &str, records: usize) -> Result<Vec<Stored>> {
+    fn read(&self, topic: &str) -> Result<Vec<Stored>> {
         let ends = Onlooker::new(&self.bootstrap).ends(topic)?;
         let mut everything = TopicPartitionList::new();
         for partition in ends.keys() {
             everything.add_partition_offset(topic, *partition, Offset::Beginning)?;
         }
-        let consumer: BaseConsumer = self.config().set("group.id", "plain-reader").create()?;
+        let mut config = self.config();
+        config.set("group.id", "plain-reader").set("enable.partition.eof", "true");
+        let consumer: BaseConsumer = config.set("isolation.level", "read_committed").create()?;
         consumer.assign(&everything)?;
-        let mut read = Vec::new();
+        let (mut read, mut at_their_end) = (Vec::new(), BTreeSet::new());
         let end = Instant::now() + LIMIT;
-        while read.len() < records {
-            ensure!(Instant::now() < end, "{topic}: {} of {records} records came", read.len());
-            // A poll may end without a record when the client has something else to do.
-            if let Some(message) = consumer.poll(POLL) {
-                read.push(stored(&message?)?);
+        while at_their_end.len() < ends.len() {
+            ensure!(
+                Instant::now() < end,
+                "{topic}: {} records came, the end of {at_their_end:?}",
+                read.len()
+            );
+            match consumer.poll(POLL) {
+                Some(Ok(message)) => read.push(stored(&message)?),
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    at_their_end.insert(partition);
+                }
+                Some(Err(error)) => return Err(error.into()),
+                // A poll may end without anything when the client has something else to do.
+                None => {}
             }
         }
         Ok(read)

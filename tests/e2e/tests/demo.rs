@@ -1,4 +1,5 @@
-//! `keylane demo`, small: it ends by itself, its cross-checks hold, and a second run starts afresh.
+//! `keylane demo`, small: it ends by itself, its cross-checks hold, and a second run starts afresh. The first has
+//! more workers than one page of payouts.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -6,10 +7,10 @@ use std::process::{Command, Output};
 use anyhow::{Result, ensure};
 use keylane_e2e::place;
 
-fn demo(state: &Path, events: &str) -> Result<Output> {
+fn demo(state: &Path, events: &str, workers: &str) -> Result<Output> {
     let handlers = place::repository().join("handlers");
     Ok(Command::new(place::keylane()?)
-        .args(["demo", "--events", events, "--workers", "40", "--seed", "5"])
+        .args(["demo", "--events", events, "--workers", workers, "--seed", "5"])
         .arg("--state")
         .arg(state)
         .arg("--handlers")
@@ -22,8 +23,8 @@ fn demo(state: &Path, events: &str) -> Result<Output> {
 fn the_demo_holds_its_cross_checks_and_starts_afresh() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let state = folder.path().join("state");
-    for events in ["1500", "700"] {
-        let ran = demo(&state, events)?;
+    for (events, workers) in [("10000", "4000"), ("700", "40")] {
+        let ran = demo(&state, events, workers)?;
         let (report, told) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
         ensure!(ran.status.success(), "{}\n{report}\n{told}", ran.status);
         ensure!(report.contains("Cross-checks: all") && !report.contains("FAILED"), "{report}");
@@ -36,7 +37,7 @@ fn a_folder_that_is_not_the_demos_is_left_alone() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let mine = folder.path().join("precious.txt");
     std::fs::write(&mine, "mine")?;
-    let ran = demo(folder.path(), "10")?;
+    let ran = demo(folder.path(), "10", "40")?;
     ensure!(ran.status.code() == Some(2), "{}", ran.status);
     ensure!(std::fs::read_to_string(&mine)? == "mine", "the demo touched a folder that is not its own");
     Ok(())

@@ -10,5 +10,5 @@ use keylane_e2e::story::Scale;
 fn the_exchange_survives_sigkill_on_the_development_broker() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let broker = DevBroker::start(folder.path())?;
-    scenario::run(&PlainClient::new(&broker.bootstrap), Scale { tasks: 1_000, workers: 30, seed: 11 })
+    scenario::run(&PlainClient::new(&broker.bootstrap), Scale { tasks: 3_000, workers: 60, seed: 11 })
 }

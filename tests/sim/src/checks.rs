@@ -1,22 +1,32 @@
 //! The checkers: one small one per promise. Each walks through a story and says where the promise breaks.
 
+mod believed;
 mod budgets;
 mod charges;
+mod claimed;
 mod counters;
 mod duplicates;
+mod effects;
+mod epochs;
 mod faults;
+mod floors;
 mod lease;
 mod letters;
 mod liveness;
 mod lost;
 mod order;
+mod outbox;
 mod passing;
 mod retries;
 mod revoke;
+mod sequence;
+mod serial;
+mod takes;
 mod tokens;
 
 use crate::story::{Breach, Story};
 
+pub use claimed::unreported;
 pub use order::overlaps;
 
 /// A checker.
@@ -37,4 +47,13 @@ pub const CHECKS: &[(&str, Check)] = &[
     ("lost", lost::check),
     ("liveness", liveness::check),
     ("counters", counters::check),
+    // Beside a database.
+    ("serial", serial::check),
+    ("sequence", sequence::check),
+    ("epochs", epochs::check),
+    ("takes", takes::check),
+    ("believed", believed::check),
+    ("floors", floors::check),
+    ("effects", effects::check),
+    ("outbox", outbox::check),
 ];

@@ -222,6 +222,17 @@ impl Coordinator {
         known.collect()
     }
 
+    /// A tool moves the offset of a partition, ahead or back; answers whether there was one.
+    pub fn move_offset(&mut self, draw: &mut Draw, ahead: bool) -> bool {
+        let partitions: Vec<i32> = self.offsets.keys().copied().collect();
+        let moved = draw.pick(&partitions).and_then(|partition| self.offsets.get_mut(&partition));
+        let Some(committed) = moved else { return false };
+        let before = committed.offset as u64;
+        committed.offset = if ahead { before + draw.between(1, 100) } else { draw.below(before + 1) } as i64;
+        committed.metadata.clear();
+        true
+    }
+
     /// Another product writes over the metadata of a partition; answers which.
     pub fn spoil(&mut self, draw: &mut Draw) -> Option<i32> {
         let partitions: Vec<i32> = self.offsets.keys().copied().collect();

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use keylane_engine::{Filter, HandlerEngine, HandlerOptions};
+use keylane_engine::{Claims, Filter, HandlerEngine, HandlerOptions};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
 
+use crate::database::{ModelClaims, database_id};
 use crate::letters::ModelLetters;
 use crate::member::Membership;
 use crate::poller::{Poller, TYPE_HEADER, WANTED};
@@ -159,12 +160,18 @@ fn start_handler(runtime: &Runtime, process: &Arc<Process>, handler: u8) {
         budget: process.budget.clone(),
         stuck_after: Duration::from_secs(3),
     };
-    let runner = Arc::new(ModelRunner { handler, process: process.clone() });
+    let line = process.lines[usize::from(handler)].clone();
+    let runner = Arc::new(ModelRunner { handler, process: process.clone(), line: line.clone() });
+    let id = database_id(handler);
+    let claims = line
+        .map(|line| Arc::new(ModelClaims { handler, id, process: process.clone(), line }) as Arc<dyn Claims>);
     let letters = Arc::new(ModelLetters { handler, process: process.clone() });
-    let engine = HandlerEngine::new(options, runner, letters, None, runtime.handle().clone());
+    let engine = HandlerEngine::new(options, runner, letters, claims.clone(), runtime.handle().clone());
     let doorbell = Arc::new(Notify::new());
     let membership = Membership::new(handler, doorbell.clone());
     runtime.spawn(membership.clone().keep(process.clone()));
     let (process, engine) = (process.clone(), Arc::new(engine));
-    runtime.spawn(async move { Poller::new(handler, process, membership, engine, doorbell).run().await });
+    runtime.spawn(
+        async move { Poller::new(handler, process, membership, engine, claims, doorbell).run().await },
+    );
 }

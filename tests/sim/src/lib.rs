@@ -4,12 +4,13 @@
 //! What is real: `host/lanes` and `host/engine`, whole. What is a model: the polling thread of `host/kafka`
 //! ([`poller`], the same steps in the same order), the client's membership ([`member`]), the network
 //! ([`network`]), the group's coordinator ([`coordinator`]), the topic ([`log`]), the component
-//! ([`runner`]), the dead letters ([`letters`]) and the operator ([`operator`]).
+//! ([`runner`]), the dead letters ([`letters`]), the write databases ([`database`]) and the operator
+//! ([`operator`]).
 //!
 //! Each host has a single-threaded runtime with a paused clock ([`host`]), so that it can be stopped, put to
 //! sleep and killed as a whole, owner tasks and timers included. [`world`] gives the hosts turns and lets
 //! the faults of the [`plan`] come. Everything goes into one [`trace`]; afterwards the [`checks`], one small
-//! checker per promise, walk through it. [`mutation`] builds known mistakes into the poller.
+//! checker per promise, walk through it. [`mutation`] builds known mistakes into the models.
 
 #![allow(
     clippy::unwrap_used,
@@ -21,6 +22,7 @@
 mod checks;
 mod clock;
 mod coordinator;
+mod database;
 mod draw;
 mod faults;
 mod host;

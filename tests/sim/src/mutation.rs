@@ -1,7 +1,7 @@
-//! Mistakes that others made, built into the poller on purpose: each must be caught by the checker that
+//! Mistakes that others made, built into the models on purpose: each must be caught by the checker that
 //! is there for it (`tests/mutations.rs`). If one is not, the simulation proves nothing of that promise.
 
-/// A mistake of the poller.
+/// A mistake: of the poller, of the component's side of a run's transaction, or of the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mutation {
     /// The final commit of a revoke tells the highest offset that was delivered.
@@ -20,4 +20,30 @@ pub enum Mutation {
     CommitsTheLost,
     /// Inboxes of revoked partitions are kept.
     LeaksInboxes,
+    /// A partition is read from the group's committed offset, and not from what the database says.
+    BelievesTheGroup,
+    /// The database lets everybody write.
+    NoEpochCheck,
+    /// An epoch is its count; after a restore that repeats.
+    CountWithoutNonce,
+    /// A connection that broke is made anew, and what was remembered of the database is believed.
+    TrustsReconnection,
+    /// A take looks at the claims before it waits for the former owner's runs.
+    ReadsClaimsFirst,
+    /// Claims are deleted and the floor stays where it is.
+    PrunesWithoutFloor,
+    /// A dead letter is written, and its event is not claimed.
+    NoClaimForLetter,
+    /// A statement failed, the run goes on, and its commit is said to be well.
+    CommitsAfterError,
+    /// A statement ended the transaction, and what follows commits by itself.
+    Autocommits,
+    /// Outputs leave when they are made.
+    ProducesBeforeCommit,
+    /// What a failed event wrote is not undone.
+    KeepsTheFailed,
+    /// Whoever stands in a run beside an event that fails is charged too.
+    ChargesNeighbours,
+    /// An owner that was overtaken gives the partition up and does not take it again.
+    OvertakenForGood,
 }

@@ -3,8 +3,10 @@
 use keylane_engine::{Floor, InboxLimits, LaneRule, Untyped};
 use keylane_lanes::{ClassCaps, Flood, Policy, Then};
 
+use crate::database::DatabasePlan;
 use crate::draw::Draw;
 use crate::faults::FaultPlan;
+use crate::log::{Kind, Record};
 
 /// Everything that a seed decides before its world begins.
 #[derive(Debug, Clone)]
@@ -32,6 +34,8 @@ pub struct Plan {
     pub batch: usize,
     pub runner: RunnerPlan,
     pub faults: FaultPlan,
+    /// The write databases, by handler.
+    pub databases: Vec<Option<DatabasePlan>>,
 }
 
 /// The topic.
@@ -116,8 +120,18 @@ impl Plan {
             batch: if sieve { 1_500 } else { draw.between(1, 60) as usize },
             runner: runner(&mut draw, sieve),
             faults: FaultPlan::draw(&mut draw),
+            databases: DatabasePlan::of_handlers(seed, handlers, sieve, &group),
             group,
             log,
+        }
+    }
+
+    /// Whether a record is skipped by rule.
+    pub fn is_skipped(&self, record: &Record) -> bool {
+        match record.kind {
+            Kind::Wanted => false,
+            Kind::Unwanted => true,
+            Kind::Untyped => self.untyped == Untyped::Skip,
         }
     }
 }

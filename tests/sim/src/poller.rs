@@ -3,6 +3,7 @@
 
 mod commits;
 mod feed;
+mod holding;
 mod putting_down;
 mod taking;
 
@@ -11,13 +12,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use keylane_engine::{Lease, Owners, Ownership};
+use keylane_engine::{Claims, Lease, Owners, Ownership};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use self::commits::Commits;
 use self::feed::Feed;
 pub use self::feed::{TYPE_HEADER, WANTED};
+use self::holding::Holding;
 pub use self::taking::TOPIC_ID;
 use crate::member::{Change, Membership};
 use crate::mutation::Mutation;
@@ -35,11 +37,14 @@ pub struct Poller {
     process: Arc<Process>,
     membership: Arc<Membership>,
     owners: Arc<dyn Owners>,
+    /// The handler's write database, if it has one.
+    claims: Option<Arc<dyn Claims>>,
     doorbell: Arc<Notify>,
     feeds: Vec<Feed>,
     /// Assigned, and not taken yet.
     waiting: BTreeSet<i32>,
     next_take: Instant,
+    holding: Holding,
     lease: Arc<Lease>,
     commits: Commits,
 }
@@ -50,6 +55,7 @@ impl Poller {
         process: Arc<Process>,
         membership: Arc<Membership>,
         owners: Arc<dyn Owners>,
+        claims: Option<Arc<dyn Claims>>,
         doorbell: Arc<Notify>,
     ) -> Self {
         let session = Duration::from_millis(process.plan.group.session_ms);
@@ -58,10 +64,12 @@ impl Poller {
             handler,
             membership,
             owners,
+            claims,
             doorbell,
             feeds: Vec::new(),
             waiting: BTreeSet::new(),
             next_take: now,
+            holding: Holding::default(),
             lease: Arc::new(Lease::new(session, process.clock.clone())),
             commits: Commits::new(now),
             process,
@@ -76,6 +84,7 @@ impl Poller {
                 self.membership.answer(&change);
             }
             self.drop_the_unproven().await;
+            self.drop_the_overtaken().await;
             self.take_waiting().await;
             let moved = self.serve();
             self.commit();
@@ -104,6 +113,7 @@ impl Poller {
                 let told = partitions.iter().copied().collect();
                 self.process.note(Note::Revoked { handler, partitions: told, lost: *lost });
                 self.waiting.retain(|partition| !partitions.contains(partition));
+                partitions.iter().for_each(|partition| self.holding.forget(*partition));
                 let gone = self.split_off(|feed| partitions.contains(&feed.place.partition));
                 let numbers: Vec<u64> = gone.iter().map(|feed| feed.number).collect();
                 self.put_down(gone, if *lost { Why::Lost } else { Why::Revoked }).await;
@@ -132,6 +142,24 @@ impl Poller {
         self.process.saw("lease out");
         self.waiting.extend(gone.iter().map(|feed| feed.place.partition));
         self.put_down(gone, Why::LeaseOut).await;
+    }
+
+    /// Partitions that the database does not leave to this host: they are dropped, and taken anew after a
+    /// while.
+    async fn drop_the_overtaken(&mut self) {
+        let overtaken = |feed: &Feed| matches!(feed.inbox.ownership(), Ownership::Overtaken { .. });
+        let gone = self.split_off(overtaken);
+        if gone.is_empty() {
+            return;
+        }
+        self.process.saw("overtaken");
+        for partition in gone.iter().map(|feed| feed.place.partition) {
+            if !self.process.mutated(Mutation::OvertakenForGood) {
+                self.waiting.insert(partition);
+            }
+            self.try_later(partition);
+        }
+        self.put_down(gone, Why::Overtaken).await;
     }
 
     /// Reads what there is room for. Answers whether anything was.

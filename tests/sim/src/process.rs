@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use keylane_engine::{Control, HostBudget};
 
 use crate::clock::HostClock;
+use crate::database::{DatabasePlan, Line};
 use crate::log::Topic;
 use crate::mutation::Mutation;
 use crate::plan::Plan;
@@ -19,6 +21,10 @@ pub struct Process {
     pub plan: Arc<Plan>,
     pub topic: Topic,
     pub wire: Wire,
+    /// Which process, of all that ever were.
+    pub life: u64,
+    /// The ways to the write databases, by handler.
+    pub lines: Vec<Option<Arc<Line>>>,
     pub clock: Arc<HostClock>,
     pub budget: Arc<HostBudget>,
     /// Counts assignments and runs over the whole world, so that a seed replays with the same numbers.
@@ -43,6 +49,7 @@ impl Process {
     #[expect(clippy::too_many_arguments, reason = "made in one place, from a world's parts")]
     pub fn new(
         host: u8,
+        life: u64,
         started_ms: u64,
         plan: Arc<Plan>,
         topic: Topic,
@@ -51,8 +58,14 @@ impl Process {
         calm: Arc<AtomicBool>,
         mutation: Option<Mutation>,
     ) -> Self {
+        let line = |database: &Option<DatabasePlan>| {
+            let limit = Duration::from_millis(database.as_ref()?.ask_ms);
+            Some(Line::new(life, host, limit))
+        };
         Self {
             host,
+            life,
+            lines: plan.databases.iter().map(line).collect(),
             budget: HostBudget::with_floor(plan.host_bytes, plan.floor),
             plan,
             topic,

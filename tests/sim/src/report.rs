@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::checks::{CHECKS, overlaps};
+use crate::checks::{CHECKS, overlaps, unreported};
 use crate::mutation::Mutation;
 use crate::plan::Plan;
 use crate::story::{Breach, Story};
@@ -51,10 +51,14 @@ pub fn live(seed: u64, mutation: Option<Mutation>) -> Report {
         }
         (written, remaining)
     });
-    let story = Story { plan, entries, written, remaining, ending };
-    let overlaps = overlaps(&story);
-    if overlaps > 0 {
-        seen.insert("overlap with a zombie", overlaps);
+    let databases = world.databases();
+    let story = Story { plan, entries, written, remaining, ending, databases };
+    for (what, times) in
+        [("overlap with a zombie", overlaps(&story)), ("crash: unreported", unreported(&story))]
+    {
+        if times > 0 {
+            seen.insert(what, times);
+        }
     }
     let breaches = CHECKS
         .iter()

@@ -1,12 +1,18 @@
 //! The model of a component: slow keys, failures of each class, hangs up to a limit. It writes down what it
 //! handles, from the beginning to the end.
 
+mod transaction;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use keylane_engine::{Attempt, Event, FailureClass, Outcome, RunControl, RunReport, Runner};
 
+use self::transaction::Written;
+use crate::database::{DatabasePlan, Line};
 use crate::draw::Draw;
+use crate::plan::Plan;
 use crate::process::Process;
 use crate::trace::{How, Note, Place};
 
@@ -48,6 +54,42 @@ pub fn number_of(event: &Event) -> u64 {
 pub struct ModelRunner {
     pub handler: u8,
     pub process: Arc<Process>,
+    /// The way to its write database, if it has one.
+    pub line: Option<Arc<Line>>,
+}
+
+/// What is known of an attempt at the end of its transaction.
+enum Told {
+    /// The event had ended before.
+    Before,
+    NotStarted,
+    Ended(How, Option<u64>),
+}
+
+impl Told {
+    /// `charges_all` is the mutation that charges whoever stands beside a failure.
+    fn outcome(self, charges_all: bool) -> Outcome {
+        match self {
+            Self::Before => Outcome::Done,
+            Self::NotStarted if charges_all => failed(FailureClass::Trap, None),
+            Self::NotStarted => Outcome::NotStarted,
+            Self::Ended(How::Done, _) => Outcome::Done,
+            Self::Ended(How::Failed(class), after_ms) => failed(class, after_ms),
+        }
+    }
+}
+
+fn failed(class: FailureClass, after_ms: Option<u64>) -> Outcome {
+    Outcome::Failed { class, reason: "the plan wants it".to_owned(), after_ms }
+}
+
+/// How many outputs an event makes.
+pub fn outputs_of(plan: &Plan, place: Place, offset: i64) -> u32 {
+    let Some(database) = plan.databases.get(usize::from(place.handler)).and_then(Option::as_ref) else {
+        return 0;
+    };
+    let identity = [plan.seed, 12, u64::from(place.handler), place.partition as u64, offset as u64];
+    Draw::of(&identity).below(database.outputs_max + 1) as u32
 }
 
 /// A run that is out. Dropping it writes down that it is gone, however it went.
@@ -72,6 +114,14 @@ impl Drop for RunOut<'_> {
     }
 }
 
+impl RunOut<'_> {
+    /// An attempt has ended.
+    fn tell(&self, offset: i64, how: How, after_ms: Option<u64>) {
+        let Self { place, number, run, .. } = *self;
+        self.process.note(Note::Ended { place, number, run, offset, how, after_ms });
+    }
+}
+
 impl Runner for ModelRunner {
     async fn run(&self, attempts: Vec<Attempt>, control: RunControl) -> RunReport {
         let first = &attempts[0].event;
@@ -80,6 +130,11 @@ impl Runner for ModelRunner {
         let run = self.process.next_number();
         self.process.note(Note::RunBegan { place, number, run, events: attempts.len() });
         let mut out = RunOut { process: &self.process, place, number, run, handling: None, answered: false };
+        if let Some(line) = &self.line {
+            let report = self.written(&attempts, &control, line).run(&mut out, &control).await;
+            out.answered = true;
+            return report;
+        }
         let mut outcomes = Vec::with_capacity(attempts.len());
         let mut stopped: Vec<u64> = Vec::new();
         let mut stopped_all = false;
@@ -105,7 +160,54 @@ impl Runner for ModelRunner {
 }
 
 impl ModelRunner {
+    fn written<'a>(
+        &'a self,
+        attempts: &'a [Attempt],
+        control: &RunControl,
+        line: &'a Arc<Line>,
+    ) -> Written<'a> {
+        let fence = control.fence().expect("a run beside a database has a fence");
+        let (begun, ended) = (BTreeSet::new(), BTreeSet::new());
+        Written {
+            runner: self,
+            line,
+            fence,
+            attempts,
+            pass: 0,
+            savepoints: false,
+            conflicts: 0,
+            begun,
+            ended,
+        }
+    }
+
+    fn database(&self) -> Option<&DatabasePlan> {
+        self.process.plan.databases[usize::from(self.handler)].as_ref()
+    }
+
+    fn outputs(&self, place: Place, offset: i64) -> u32 {
+        outputs_of(&self.process.plan, place, offset)
+    }
+
     async fn handle(&self, out: &mut RunOut<'_>, attempt: &Attempt) -> Outcome {
+        let (how, after_ms) = self.call(out, attempt, 0, true).await;
+        out.handling = None;
+        out.tell(attempt.event.offset, how, after_ms);
+        match how {
+            How::Done => Outcome::Done,
+            How::Failed(class) => failed(class, after_ms),
+        }
+    }
+
+    /// The component handles an event, for the first time in this run or again. `pass` is 0 for what is
+    /// never undone.
+    async fn call(
+        &self,
+        out: &mut RunOut<'_>,
+        attempt: &Attempt,
+        pass: u64,
+        is_first: bool,
+    ) -> (How, Option<u64>) {
         let event = &attempt.event;
         let RunOut { place, number, run, .. } = *out;
         let offset = event.offset;
@@ -114,22 +216,23 @@ impl ModelRunner {
         let identity = [self.process.plan.seed, 2, u64::from(self.handler), place.partition as u64];
         let mut draw = Draw::of(&[identity[0], identity[1], identity[2], identity[3], offset as u64, number]);
         let mut draw = Draw::of(&[draw.next(), u64::from(attempt.number)]);
+        if pass > 0 {
+            draw = Draw::of(&[draw.next(), pass]);
+        }
         let attempt = attempt.number;
-        self.process.note(Note::Began { place, number, run, offset, key, attempt });
+        self.process.note(if is_first {
+            Note::Began { place, number, run, offset, key, attempt }
+        } else {
+            Note::Again { place, number, run, offset }
+        });
         out.handling = Some(offset);
         let time_ms = self.time_ms(&mut draw, key);
         if time_ms > 0 {
             tokio::time::sleep(Duration::from_millis(time_ms)).await;
         }
         let failure = self.failure(&mut draw, offset, poison);
-        out.handling = None;
-        let how = failure.map_or(How::Done, How::Failed);
         let after_ms = (failure.is_some() && draw.permille(100)).then(|| draw.below(2_000));
-        self.process.note(Note::Ended { place, number, run, offset, how, after_ms });
-        match failure {
-            None => Outcome::Done,
-            Some(class) => Outcome::Failed { class, reason: "the plan wants it".to_owned(), after_ms },
-        }
+        (failure.map_or(How::Done, How::Failed), after_ms)
     }
 
     fn time_ms(&self, draw: &mut Draw, key: Option<u32>) -> u64 {

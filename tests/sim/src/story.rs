@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use keylane_engine::{LaneRule, Untyped};
 
+use crate::database::State;
 use crate::log::{Kind, Record};
 use crate::plan::Plan;
 use crate::trace::{Entry, Place};
@@ -19,6 +20,8 @@ pub struct Story {
     /// Those of them that are still in the log.
     pub remaining: Vec<BTreeMap<i64, Record>>,
     pub ending: Ending,
+    /// What stands in the databases, by handler.
+    pub databases: Vec<Option<State>>,
 }
 
 /// A promise that was broken.
@@ -52,11 +55,7 @@ impl Story {
 
     /// Whether it is skipped by rule.
     pub fn is_skipped(&self, record: &Record) -> bool {
-        match record.kind {
-            Kind::Wanted => false,
-            Kind::Unwanted => true,
-            Kind::Untyped => self.plan.untyped == Untyped::Skip,
-        }
+        self.plan.is_skipped(record)
     }
 
     /// What must run one after another with this record, if anything.
@@ -66,6 +65,11 @@ impl Story {
             (LaneRule::KeyAndNull, None) | (LaneRule::Partition, _) => Some(None),
             (LaneRule::Key, None) | (LaneRule::None, _) => None,
         }
+    }
+
+    /// Whether the place's progress lives in a database.
+    pub fn has_database(&self, place: Place) -> bool {
+        self.databases[usize::from(place.handler)].is_some()
     }
 
     pub fn record(&self, place: Place, offset: i64) -> Option<&Record> {

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
-use keylane_engine::FailureClass;
+use keylane_engine::{Epoch, FailureClass, GapSet};
+
+use crate::database::EndedAs;
 
 /// The world itself, where an entry belongs to no host.
 pub const WORLD: u8 = u8::MAX;
@@ -40,6 +42,8 @@ pub enum Why {
     Lost,
     /// The host cannot prove that it is still a member.
     LeaseOut,
+    /// The handler's database says that another has it, or does not say how it stands.
+    Overtaken,
     /// The host leaves.
     Leaving,
 }
@@ -212,6 +216,52 @@ pub enum Note {
     Faulted {
         place: Place,
         number: u64,
+    },
+    /// An event begins once more in its run: what it did before was undone with the others.
+    Again {
+        place: Place,
+        number: u64,
+        run: u64,
+        offset: i64,
+    },
+    /// All that a run has done so far is undone.
+    Undone {
+        place: Place,
+        number: u64,
+        run: u64,
+    },
+    /// An owner has the database note something that no run does: a floor, or what an operator gave up.
+    Noting {
+        place: Place,
+    },
+    /// That is over, however it went.
+    NotingGone {
+        place: Place,
+    },
+    /// The database has a new owner of a partition, who learns this.
+    Granted {
+        place: Place,
+        epoch: Epoch,
+        restored: Option<GapSet>,
+    },
+    /// The database has a commit, under this epoch: events that have ended, and those that left a row, in
+    /// the order of their statements.
+    Committed {
+        place: Place,
+        epoch: Epoch,
+        commit: u64,
+        endings: Vec<(i64, EndedAs)>,
+        effects: Vec<i64>,
+    },
+    /// The database has a floor.
+    FloorRaised {
+        place: Place,
+        floor: i64,
+    },
+    /// A backup of the database stands again: later commits than this one are not in it.
+    Restored {
+        handler: u8,
+        back_to: u64,
     },
     /// The world is calm from here on.
     Calm,

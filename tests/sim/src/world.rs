@@ -9,6 +9,7 @@ mod striking;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use crate::database::{Databases, State};
 use crate::draw::Draw;
 use crate::faults::Fault;
 use crate::host::{Host, Remains};
@@ -18,7 +19,7 @@ use crate::network::Network;
 use crate::operator::Wish;
 use crate::plan::Plan;
 use crate::process::Process;
-use crate::trace::{Note, Trace, WORLD};
+use crate::trace::{Note, Place, Trace, WORLD};
 
 /// How long everything may take to end once the world is calm.
 pub const CALM_LIMIT_MS: u64 = 90_000;
@@ -59,6 +60,9 @@ pub struct World {
     trace: Trace,
     topic: Topic,
     network: Network,
+    databases: Databases,
+    /// Counts processes.
+    lives: u64,
     berths: Vec<Berth>,
     numbers: Arc<AtomicU64>,
     calm: Arc<AtomicBool>,
@@ -76,6 +80,8 @@ impl World {
         let due = due.collect();
         let mut world = Self {
             network: Network::new(plan.clone(), trace.clone()),
+            databases: Databases::new(&plan, mutation, &trace),
+            lives: 0,
             topic: Topic::new(plan.log.partitions),
             mutation,
             now_ms: 0,
@@ -100,6 +106,11 @@ impl World {
     /// The topic as it is now.
     pub fn topic(&self) -> &Topic {
         &self.topic
+    }
+
+    /// What stands in the databases now, by handler.
+    pub fn databases(&self) -> Vec<Option<State>> {
+        self.databases.states()
     }
 
     /// Lives through the storm and the calm after it.
@@ -132,11 +143,15 @@ impl World {
             self.start_if_due(berth);
         }
         self.network.deliver(self.now_ms);
+        self.databases.deliver(self.now_ms);
         let until_ms = self.now_ms + self.plan.turn_ms;
         for berth in &mut self.berths {
             if let Some(host) = &mut berth.host {
                 host.run_to(until_ms);
                 self.network.take(until_ms, &host.process.wire);
+                for (handler, line) in host.process.lines.iter().enumerate() {
+                    line.iter().for_each(|line| self.databases.take(until_ms, handler, line));
+                }
             }
         }
         self.now_ms = until_ms;
@@ -150,8 +165,10 @@ impl World {
     fn start_if_due(&mut self, berth: usize) {
         let vacant = self.berths[berth].host.is_none();
         if vacant && self.berths[berth].starts_at_ms.is_some_and(|at_ms| at_ms <= self.now_ms) {
+            self.lives += 1;
             let process = Process::new(
                 berth as u8,
+                self.lives,
                 self.now_ms,
                 self.plan.clone(),
                 self.topic.clone(),
@@ -173,6 +190,7 @@ impl World {
         self.trace.note(self.now_ms, WORLD, Note::Calm);
         self.calm.store(true, Ordering::Relaxed);
         self.network.calm = true;
+        self.databases.become_calm();
         self.network.away_until_ms = 0;
         self.network.cut_off_until_ms.clear();
         let any = self.berths.iter().any(|berth| berth.host.is_some() || berth.starts_at_ms.is_some());
@@ -187,7 +205,7 @@ impl World {
         let until_ms = self.now_ms + CALM_LIMIT_MS;
         let mut next_heal_ms = self.now_ms;
         while self.now_ms < until_ms {
-            if self.network.all_committed(&ends) {
+            if self.network.all_committed(&ends) && self.unclaimed().is_none() {
                 return true;
             }
             if self.now_ms >= next_heal_ms {
@@ -219,7 +237,25 @@ impl World {
             let told = group.offsets.iter().map(|(partition, one)| format!("{partition}: {}", one.offset));
             told.collect::<Vec<_>>().join(", ")
         });
-        format!("ends {ends:?}, committed {:?}", offsets.collect::<Vec<_>>())
+        let unclaimed = self.unclaimed();
+        format!(
+            "ends {ends:?}, committed {:?}, not in the database {unclaimed:?}",
+            offsets.collect::<Vec<_>>()
+        )
+    }
+
+    /// The first record that has not ended in a handler's database. A backup that stood again last may have
+    /// taken back what the group was told.
+    fn unclaimed(&self) -> Option<Place> {
+        self.topic.with(|logs| {
+            let partitions = (0..).zip(logs.iter());
+            let mut lacking = partitions.filter_map(|(partition, log)| {
+                let wanted = log.records.iter().filter(|record| !self.plan.is_skipped(record));
+                let offsets: Vec<i64> = wanted.map(|record| record.offset).collect();
+                self.databases.lacks(partition, &offsets)
+            });
+            lacking.next()
+        })
     }
 
     /// Everybody puts everything down. Answers who does not.

@@ -22,9 +22,30 @@ pub struct RawProducer {
 /// # Errors
 /// The codec refused it.
 pub fn raw_batch(values: &[&str], producer: Option<RawProducer>) -> anyhow::Result<Bytes> {
+    encoded(values, producer, false, false)
+}
+
+/// The same as part of a transaction; `control` claims to be the marker of one, which only brokers write.
+///
+/// # Errors
+/// The codec refused it.
+pub fn raw_transactional_batch(
+    values: &[&str],
+    producer: RawProducer,
+    control: bool,
+) -> anyhow::Result<Bytes> {
+    encoded(values, Some(producer), true, control)
+}
+
+fn encoded(
+    values: &[&str],
+    producer: Option<RawProducer>,
+    transactional: bool,
+    control: bool,
+) -> anyhow::Result<Bytes> {
     let record = |(i, value): (i32, &&str)| Record {
-        transactional: false,
-        control: false,
+        transactional,
+        control,
         delete_horizon: false,
         partition_leader_epoch: -1,
         producer_id: producer.map_or(NO_PRODUCER_ID, |p| p.id),

@@ -1,6 +1,8 @@
-//! What tests of several rooms share, above all a real Apache Kafka.
+//! What tests of several rooms share, above all a real Apache Kafka and a real PostgreSQL.
 //!
 //! - [`ApacheKafka`]: one broker per test binary, started by `tests/kafka/kafka.sh`, ended on drop.
+//! - [`PostgreSql`]: one server per test binary, started by `tests/postgres/postgres.sh`, ended on drop.
+//! - [`SmtpServer`]: a mail server that keeps what it takes.
 //! - [`kafka_tool`]: Kafka's own command line tools, against any broker.
 //! - [`RawClient`] and [`raw_batch`]: single protocol requests, for what ordinary clients do not show.
 //! - [`waiting`]: until a condition holds.
@@ -11,7 +13,9 @@ mod apache;
 mod batch;
 mod checks;
 mod document;
+mod postgres;
 mod raw;
+mod smtp;
 mod tools;
 pub mod waiting;
 
@@ -19,8 +23,10 @@ pub use apache::{
     ApacheKafka, apache_kafka, apache_kafka_or_reason, apache_kafka_with, kafka_is_required,
     kafka_missing_reason,
 };
-pub use batch::{RawProducer, raw_batch};
+pub use batch::{RawProducer, raw_batch, raw_transactional_batch};
 pub use checks::Checks;
 pub use document::FullDocument;
+pub use postgres::{PostgreSql, postgres, postgres_missing_reason};
 pub use raw::RawClient;
+pub use smtp::{SmtpServer, TakenMail};
 pub use tools::{ToolOutput, kafka_tool};

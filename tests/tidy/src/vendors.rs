@@ -9,7 +9,7 @@ use crate::repository::{File, assert_clean, cargo_files};
 const VENDORS: &[(&str, &[&str])] = &[
     ("rdkafka", &["kafka"]),
     ("wasmtime", &["guest", "capability"]),
-    ("sqlx", &["effects", "capability"]),
+    ("sqlx", &["effects"]),
     ("libsqlite3-sys", &["effects"]),
     ("lettre", &["capability"]),
     ("kafka-protocol", &["devbroker"]),

@@ -2,6 +2,26 @@
 
 use crate::sql::Value;
 
+/// A moment, in microseconds since the Unix epoch, UTC.
+///
+/// ```
+/// use keylane_sdk::{params, sql::{Timestamp, Value}};
+///
+/// assert_eq!(params![Timestamp { micros: 1_000_000 }], &[Value::Timestamp(1_000_000)]);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp {
+    /// Microseconds since the Unix epoch.
+    pub micros: i64,
+}
+
+/// An exact decimal number in digits, such as `-12.50`: for money, where a float would round.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Decimal {
+    /// Its digits.
+    pub digits: String,
+}
+
 /// A type that a column can be read as. Implement it for your own types to read them directly.
 pub trait FromValue: Sized {
     /// Reads the value.
@@ -19,6 +39,8 @@ fn expected<T>(wanted: &str, value: &Value) -> Result<T, String> {
         Value::Float(_) => "a float",
         Value::Text(_) => "text",
         Value::Bytes(_) => "bytes",
+        Value::Timestamp(_) => "a timestamp",
+        Value::Decimal(_) => "a decimal",
     };
     Err(format!("expected {wanted}, found {found}"))
 }
@@ -67,6 +89,25 @@ impl FromValue for Vec<u8> {
         match value {
             Value::Bytes(bytes) => Ok(bytes.clone()),
             other => expected("bytes", other),
+        }
+    }
+}
+
+impl FromValue for Timestamp {
+    fn from_value(value: &Value) -> Result<Timestamp, String> {
+        match value {
+            Value::Timestamp(micros) => Ok(Timestamp { micros: *micros }),
+            other => expected("a timestamp", other),
+        }
+    }
+}
+
+impl FromValue for Decimal {
+    /// SQLite has no exact decimals and keeps them as text, so text counts as such.
+    fn from_value(value: &Value) -> Result<Decimal, String> {
+        match value {
+            Value::Decimal(digits) | Value::Text(digits) => Ok(Decimal { digits: digits.clone() }),
+            other => expected("a decimal", other),
         }
     }
 }
@@ -137,6 +178,18 @@ impl From<Vec<u8>> for Value {
 impl From<&[u8]> for Value {
     fn from(bytes: &[u8]) -> Value {
         Value::Bytes(bytes.to_vec())
+    }
+}
+
+impl From<Timestamp> for Value {
+    fn from(timestamp: Timestamp) -> Value {
+        Value::Timestamp(timestamp.micros)
+    }
+}
+
+impl From<Decimal> for Value {
+    fn from(decimal: Decimal) -> Value {
+        Value::Decimal(decimal.digits)
     }
 }
 

@@ -4,14 +4,15 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use keylane_engine::Counted;
+use keylane_effects::{Letter, MailError, MailSender};
+use keylane_engine::{Boxed, Counted};
+use lettre::address::Envelope;
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Tls, TlsParameters};
-use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
+use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
 use tokio::sync::Semaphore;
 
-use crate::error::{CapabilityError, EffectsError};
-use crate::mail::message::Outgoing;
+use crate::error::CapabilityError;
 
 /// Mails that are under way at once in one host. Others wait for their turn, in order of arrival.
 const UNDER_WAY_MAX: usize = 8;
@@ -63,6 +64,7 @@ pub struct Mailer {
     turns: Semaphore,
     waiting: metrics::Gauge,
     under_way: metrics::Gauge,
+    sent: metrics::Counter,
 }
 
 enum Way {
@@ -115,49 +117,67 @@ impl Mailer {
             turns: Semaphore::new(UNDER_WAY_MAX),
             waiting: metrics::gauge!("keylane_mails_waiting"),
             under_way: metrics::gauge!("keylane_mails_under_way"),
+            sent: metrics::counter!("keylane_mails_sent_total"),
         }
     }
 
-    /// Sends one mail; it is accepted when this answers ok.
-    pub(crate) async fn send(&self, mail: Outgoing) -> Result<(), EffectsError> {
+    async fn deliver(&self, letter: &Letter) -> Result<(), MailError> {
         // The semaphore is never closed; if it were, the bound would be missing, not the mail.
         let waiting = Counted::new(&self.waiting);
         let _turn = self.turns.acquire().await;
         drop(waiting);
         let _under_way = Counted::new(&self.under_way);
-        let message_id = mail.message_id.clone();
         let sent = match &self.way {
-            Way::Smtp { transport, timeout } => send_smtp(transport, *timeout, mail).await,
+            Way::Smtp { transport, timeout } => send_smtp(transport, *timeout, letter).await,
             Way::Folder { path, written } => {
                 let number = written.fetch_add(1, Ordering::Relaxed);
-                write(path, number, mail).await.map_err(|error| (error.to_string(), true))
+                write(path, number, letter).await.map_err(|error| (error.to_string(), false))
             }
         };
-        sent.map_err(|(reason, can_retry)| EffectsError::Mail {
-            message_id,
-            place: self.place.clone(),
-            reason,
-            can_retry,
-        })
+        sent.map_err(|(said, is_final)| MailError { reason: format!("{}: {said}", self.place), is_final })?;
+        self.sent.increment(1);
+        Ok(())
     }
 }
 
-/// The server's own timeout is for each of its answers; the outer one is for the whole mail.
+impl MailSender for Mailer {
+    fn send(&self, letter: Letter) -> Boxed<'_, Result<(), MailError>> {
+        Box::pin(async move { self.deliver(&letter).await })
+    }
+}
+
+/// The server's own timeout is for each of its answers; the outer one is for the whole mail. A failure says
+/// whether the server would say the same again.
 async fn send_smtp(
     transport: &AsyncSmtpTransport<Tokio1Executor>,
     timeout: Duration,
-    mail: Outgoing,
+    letter: &Letter,
 ) -> Result<(), (String, bool)> {
-    match tokio::time::timeout(timeout, transport.send(mail.mail)).await {
+    let envelope = envelope(letter).map_err(|said| (said, true))?;
+    match tokio::time::timeout(timeout, transport.send_raw(&envelope, &letter.message)).await {
         Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err((error.to_string(), !error.is_permanent())),
-        Err(_) => Err((format!("no answer within {timeout:?}"), true)),
+        Ok(Err(error)) => Err((error.to_string(), error.is_permanent())),
+        Err(_) => Err((format!("no answer within {timeout:?}"), false)),
     }
 }
 
+fn envelope(letter: &Letter) -> Result<Envelope, String> {
+    let address = |text: &String| text.parse::<Address>().map_err(|error| format!("{text:?}: {error}"));
+    let to = letter.to.iter().map(address).collect::<Result<_, _>>()?;
+    Envelope::new(Some(address(&letter.from)?), to).map_err(|error| error.to_string())
+}
+
 /// Writes under another name first, so that a file is whole as soon as it can be seen.
-async fn write(folder: &Path, number: u64, mail: Outgoing) -> std::io::Result<()> {
+async fn write(folder: &Path, number: u64, letter: &Letter) -> std::io::Result<()> {
     let unfinished = folder.join(format!(".{number}.unfinished"));
-    tokio::fs::write(&unfinished, mail.mail.formatted()).await?;
-    tokio::fs::rename(&unfinished, folder.join(format!("{}.eml", mail.id))).await
+    tokio::fs::write(&unfinished, &letter.message).await?;
+    tokio::fs::rename(&unfinished, folder.join(format!("{}.eml", file_name(&letter.message_id)))).await
+}
+
+/// What stands before the `@` of a Message-ID of ours is a name that any file system takes; of another it
+/// is made one.
+fn file_name(message_id: &str) -> String {
+    let name = message_id.split('@').next().unwrap_or_default();
+    let plain = |character: char| character.is_ascii_alphanumeric() || "-_=.".contains(character);
+    name.chars().map(|character| if plain(character) { character } else { '_' }).collect()
 }

@@ -1,5 +1,6 @@
-//! A mail ready to leave: checked, with a Message-ID that a repeat makes again.
+//! From what a guest wants to send to a letter: checked, with a Message-ID that a repeat makes again.
 
+use keylane_effects::Letter;
 use lettre::message::Mailbox;
 use lettre::message::header::ContentType;
 use sha2::{Digest as _, Sha256};
@@ -9,47 +10,37 @@ use crate::bindings::keylane::handler::mail::{Error, Message};
 /// The longest Message-ID before the `@`, in bytes; a mail's line and a file's name must hold it.
 const ID_BYTES_MAX: usize = 200;
 
-/// One mail.
-pub(crate) struct Outgoing {
-    /// What stands before the `@` of its Message-ID: letters, digits, `-`, `_`, `=` and single dots.
-    pub id: String,
-    /// The Message-ID, with its brackets.
-    pub message_id: String,
-    /// The mail itself.
-    pub mail: lettre::Message,
-}
-
-impl Outgoing {
-    /// Checks what a guest wants to send and makes the mail of it. The Message-ID is made from the handler
-    /// and the identity, so that two handlers that announce the same fact do not swallow each other's mail.
-    pub(crate) fn build(
-        handler: &str,
-        from: &Mailbox,
-        identity: &str,
-        message: &Message,
-    ) -> Result<Self, Error> {
-        let refused = |said: String| Error::Refused(said);
-        for (name, text) in [("to", &message.to), ("subject", &message.subject)] {
-            if text.chars().any(char::is_control) {
-                return Err(refused(format!("{name} holds a control character")));
-            }
+/// Checks what a guest wants to send and makes the letter of it. The Message-ID is made from the handler
+/// and the identity, so that two handlers that announce the same fact do not swallow each other's mail.
+pub(crate) fn letter(
+    handler: &str,
+    from: &Mailbox,
+    identity: &str,
+    message: &Message,
+) -> Result<Letter, Error> {
+    let refused = |said: String| Error::Refused(said);
+    for (name, text) in [("to", &message.to), ("subject", &message.subject)] {
+        if text.chars().any(char::is_control) {
+            return Err(refused(format!("{name} holds a control character")));
         }
-        let to: Mailbox = message
-            .to
-            .parse()
-            .map_err(|error: lettre::address::AddressError| refused(format!("{:?}: {error}", message.to)))?;
-        let id = shortened(format!("{}.{}", escape(handler), escape(identity)));
-        let message_id = format!("<{id}@{}>", from.email.domain());
-        let mail = lettre::Message::builder()
-            .from(from.clone())
-            .to(to)
-            .subject(message.subject.clone())
-            .message_id(Some(message_id.clone()))
-            .header(ContentType::TEXT_PLAIN)
-            .body(message.body.clone())
-            .map_err(|error| refused(error.to_string()))?;
-        Ok(Self { id, message_id, mail })
     }
+    let to: Mailbox = message
+        .to
+        .parse()
+        .map_err(|error: lettre::address::AddressError| refused(format!("{:?}: {error}", message.to)))?;
+    let id = shortened(format!("{}.{}", escape(handler), escape(identity)));
+    let message_id = format!("{id}@{}", from.email.domain());
+    let recipient = to.email.to_string();
+    let mail = lettre::Message::builder()
+        .from(from.clone())
+        .to(to)
+        .subject(message.subject.clone())
+        .message_id(Some(format!("<{message_id}>")))
+        .header(ContentType::TEXT_PLAIN)
+        .body(message.body.clone())
+        .map_err(|error| refused(error.to_string()))?;
+    let from = from.email.to_string();
+    Ok(Letter { message_id, from, to: vec![recipient], message: mail.formatted() })
 }
 
 /// The id itself, or, where it is too long, as much of it as fits with the digest of the whole, so that

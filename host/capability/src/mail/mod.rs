@@ -1,5 +1,5 @@
-//! `mail`: mails are checked when the guest sends them, held until the event's transaction has committed
-//! and its records are acknowledged, and then sent. The event is done when all of them are accepted.
+//! `mail`: mails are checked when the guest sends them and held until the event's end. They become rows of
+//! the outbox of the handler's database, committed with the event, and are sent from there.
 
 mod mailer;
 mod message;
@@ -7,17 +7,18 @@ mod message;
 use std::sync::Arc;
 
 use keylane_deployment::{Grants, MailGrant, Manifest};
+use keylane_effects::{Letter, OutboxRow, mail_row};
 use keylane_engine::Event;
 use lettre::message::Mailbox;
 use wasmtime::component::{HasSelf, Linker};
 
 use crate::bindings::keylane::handler::mail::{self, Error, Message};
-use crate::capability::{Boxed, Capability, Part, Pending, Preparation, Session};
-use crate::error::{CapabilityError, EffectsError};
+use crate::capability::{Boxed, Capability, Part, Preparation, Session};
+use crate::error::CapabilityError;
 use crate::limits;
 use crate::scope::LogScope;
 use crate::state::GuestState;
-use message::Outgoing;
+use crate::transaction::RunSlot;
 
 pub use mailer::{Mailer, SmtpConfig, SmtpSecurity};
 
@@ -70,15 +71,18 @@ fn prepare(preparation: &Preparation<'_>) -> Result<Box<dyn Part>, CapabilityErr
     let handler = manifest.name.clone();
     let none = MailGrant { from: String::new(), mails_max: 0 };
     let grant = manifest.grants.mail.clone().unwrap_or(none);
-    let mailer = preparation.resources.mailer.clone();
+    if preparation.resources.mailer.is_none() {
+        return Err(CapabilityError::NoMailer { handler });
+    }
+    if crate::sql::write_database(preparation)?.is_none() {
+        return Err(CapabilityError::MailNeedsDatabase { handler });
+    }
     let granted = Granted {
         from: sender(manifest, &grant)?,
-        mailer: mailer.ok_or_else(|| CapabilityError::NoMailer { handler: handler.clone() })?,
         mails_max: grant.mails_max,
         mail_bytes_max: preparation.resources.limits.mail_bytes,
         held: metrics::gauge!("keylane_mails_held", "handler" => handler.clone()),
         limits_reached: limits::reached(&handler, "mail"),
-        sent: metrics::counter!("keylane_mails_sent_total", "handler" => handler.clone()),
         handler,
     };
     Ok(Box::new(MailPart { granted: Arc::new(granted) }))
@@ -88,12 +92,10 @@ fn prepare(preparation: &Preparation<'_>) -> Result<Box<dyn Part>, CapabilityErr
 struct Granted {
     handler: String,
     from: Mailbox,
-    mailer: Arc<Mailer>,
     mails_max: usize,
     mail_bytes_max: usize,
     held: metrics::Gauge,
     limits_reached: metrics::Counter,
-    sent: metrics::Counter,
 }
 
 struct MailPart {
@@ -110,7 +112,7 @@ impl Part for MailPart {
 struct MailSession {
     granted: Arc<Granted>,
     event: Option<Arc<Event>>,
-    mails: Vec<Outgoing>,
+    mails: Vec<Letter>,
 }
 
 impl MailSession {
@@ -128,7 +130,7 @@ impl MailSession {
             return limit(format!("the mail has {size} bytes, {} are allowed", granted.mail_bytes_max));
         }
         let identity = message.id.clone().unwrap_or_else(|| self.default_identity());
-        let mail = Outgoing::build(&granted.handler, &granted.from, &identity, message)?;
+        let mail = message::letter(&granted.handler, &granted.from, &identity, message)?;
         self.mails.push(mail);
         granted.held.increment(1.0);
         Ok(())
@@ -142,7 +144,7 @@ impl MailSession {
         })
     }
 
-    fn drop_held(&mut self) -> Vec<Outgoing> {
+    fn drop_held(&mut self) -> Vec<Letter> {
         let mails = std::mem::take(&mut self.mails);
         for _ in &mails {
             self.granted.held.decrement(1.0);
@@ -152,31 +154,19 @@ impl MailSession {
 }
 
 impl Session for MailSession {
-    fn begin(&mut self, event: &Arc<Event>) {
+    fn begin(&mut self, event: &Arc<Event>, _run: Option<&Arc<RunSlot>>) {
         self.drop_held();
         self.event = Some(event.clone());
     }
 
-    /// Nothing leaves here: the mails are sent by whoever awaits the answer, after the records before it.
-    fn release(&mut self) -> Boxed<'_, Result<Option<Pending>, EffectsError>> {
+    fn rows(&mut self, ordinal: i32) -> Vec<OutboxRow> {
+        let Some(event) = self.event.clone() else { return Vec::new() };
         let mails = self.drop_held();
-        if mails.is_empty() {
-            return Box::pin(std::future::ready(Ok(None)));
-        }
-        let (mailer, sent) = (self.granted.mailer.clone(), self.granted.sent.clone());
-        let sending: Pending = Box::pin(async move {
-            for mail in mails {
-                mailer.send(mail).await?;
-                sent.increment(1);
-            }
-            Ok(())
-        });
-        Box::pin(std::future::ready(Ok(Some(sending))))
+        (ordinal..).zip(&mails).map(|(ordinal, mail)| mail_row(event.offset, ordinal, mail)).collect()
     }
 
-    fn rollback(&mut self) -> Boxed<'_, ()> {
+    fn forget(&mut self) {
         self.drop_held();
-        Box::pin(std::future::ready(()))
     }
 }
 

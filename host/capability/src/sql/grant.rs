@@ -1,17 +1,19 @@
-//! The capability `sql`: checks the grant, opens the database, makes the sessions.
+//! The capability `sql`: checks the grants, brings the handler's tables up to date, makes the sessions.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use keylane_deployment::{Grants, Manifest, SqlGrant};
+use keylane_deployment::{Access, Grants, Manifest, SqlGrant};
+use keylane_effects::{Database, StatementLimits};
 use wasmtime::component::{HasSelf, Linker};
 
 use crate::bindings::keylane::handler::sql;
 use crate::capability::{Boxed, Capability, Part, Preparation, Session};
 use crate::error::CapabilityError;
 use crate::limits;
+use crate::prepared::OpenDatabase;
 use crate::scope::LogScope;
-use crate::sql::database::{self, DatabaseConfig};
-use crate::sql::session::{Granted, SqlSession};
+use crate::sql::session::{Granted, GrantedDatabase, SqlSession};
 use crate::state::GuestState;
 
 /// The capability.
@@ -35,15 +37,14 @@ impl Capability for Sql {
     }
 
     fn check(&self, manifest: &Manifest) -> Result<(), CapabilityError> {
-        let granted = &manifest.grants.sql;
-        if granted.len() < 2 {
+        let written: Vec<_> = written(manifest).map(|(name, _)| name.as_str()).collect();
+        if written.len() < 2 {
             return Ok(());
         }
-        let names: Vec<_> = granted.keys().map(String::as_str).collect();
         Err(CapabilityError::ManyDatabases {
             handler: manifest.name.clone(),
-            count: granted.len(),
-            names: names.join(", "),
+            count: written.len(),
+            names: written.join(", "),
         })
     }
 
@@ -63,45 +64,91 @@ impl Capability for Sql {
     }
 }
 
+/// The grants that allow to write.
+fn written(manifest: &Manifest) -> impl Iterator<Item = (&String, &SqlGrant)> {
+    manifest.grants.sql.iter().filter(|(_, grant)| grant.access == Access::Write)
+}
+
+/// The database that the handler writes to, if it has one.
+pub(crate) fn write_database(
+    preparation: &Preparation<'_>,
+) -> Result<Option<Arc<dyn Database>>, CapabilityError> {
+    let Some((name, grant)) = written(preparation.manifest).next() else { return Ok(None) };
+    match opened(preparation, name, grant.access)? {
+        OpenDatabase::Write(database) => Ok(Some(database)),
+        OpenDatabase::Read(_) => Ok(None),
+    }
+}
+
 async fn prepare(preparation: &Preparation<'_>) -> Result<Arc<Granted>, CapabilityError> {
     let manifest = preparation.manifest;
-    let (name, grant) = match manifest.grants.sql.first_key_value() {
-        Some((name, grant)) => (name.clone(), grant.clone()),
-        None => (String::new(), SqlGrant { migrations: None, rows_max: 0 }),
-    };
-    let config = address(preparation, &name)?;
-    let migrations = grant.migrations.map(|folder| preparation.manifest_dir.join(folder));
-    let database = database::open(&manifest.name, config, migrations.as_deref()).await?;
     let handler = manifest.name.clone();
+    let mut databases = BTreeMap::new();
+    for (name, grant) in &manifest.grants.sql {
+        let database = opened(preparation, name, grant.access)?;
+        if let OpenDatabase::Write(database) = &database {
+            check_own(preparation, name, &**database)?;
+            if let Some(folder) = &grant.migrations {
+                database.migrate(&handler, &preparation.manifest_dir.join(folder)).await?;
+            }
+        }
+        let granted = GrantedDatabase { database, rows_max: grant.rows_max };
+        databases.insert(name.clone(), granted);
+    }
+    let limits = preparation.resources.limits;
     Ok(Arc::new(Granted {
-        name,
-        database,
-        rows_max: grant.rows_max,
+        databases,
         host_call: manifest.limits.host_call,
-        limits: preparation.resources.limits,
+        statement: StatementLimits {
+            text_bytes: limits.statement_bytes,
+            parameters: limits.parameters,
+            parameter_bytes: limits.parameter_bytes,
+        },
+        result_bytes: limits.result_bytes,
         statements: metrics::counter!("keylane_sql_statements_total", "handler" => handler.clone()),
         doomed: metrics::counter!("keylane_sql_doomed_events_total", "handler" => handler.clone()),
         limits_reached: limits::reached(&handler, "sql"),
     }))
 }
 
-/// Where the host's configuration puts the granted database; it must be this handler's alone.
-fn address<'a>(preparation: &Preparation<'a>, grant: &str) -> Result<&'a DatabaseConfig, CapabilityError> {
+/// The database that the host has opened for a grant, for what the grant allows.
+fn opened(
+    preparation: &Preparation<'_>,
+    grant: &str,
+    access: Access,
+) -> Result<OpenDatabase, CapabilityError> {
     let handler = &preparation.manifest.name;
-    let databases = &preparation.resources.databases;
-    let missing = || CapabilityError::NoDatabase { handler: handler.clone(), grant: grant.to_owned() };
-    let config = databases.get(handler).and_then(|own| own.get(grant)).ok_or_else(missing)?;
-    let uses_it = |(_, theirs): &(&String, &std::collections::BTreeMap<String, DatabaseConfig>)| {
-        theirs.values().any(|one| one.url == config.url)
-    };
-    match databases.iter().filter(|(other, _)| *other != handler).find(uses_it) {
-        None => Ok(config),
-        Some((other, _)) => Err(CapabilityError::SharedDatabase {
-            handler: handler.clone(),
-            other: other.clone(),
-            url: config.url.clone(),
-        }),
+    let own = preparation.resources.databases.get(handler).and_then(|own| own.get(grant));
+    match (own, access) {
+        (Some(own @ OpenDatabase::Write(_)), Access::Write)
+        | (Some(own @ OpenDatabase::Read(_)), Access::Read) => Ok(own.clone()),
+        _ => Err(CapabilityError::NoDatabase { handler: handler.clone(), grant: grant.to_owned() }),
     }
+}
+
+/// A database that a handler writes to is its own: another handler's outbox rows in it would have two
+/// relays.
+fn check_own(
+    preparation: &Preparation<'_>,
+    grant: &str,
+    database: &dyn Database,
+) -> Result<(), CapabilityError> {
+    let handler = &preparation.manifest.name;
+    let others = preparation.resources.databases.iter().filter(|(other, _)| *other != handler);
+    for (other, theirs) in others {
+        for (other_grant, one) in theirs {
+            let OpenDatabase::Write(one) = one else { continue };
+            if one.identity().database == database.identity().database {
+                return Err(CapabilityError::SharedDatabase {
+                    handler: handler.clone(),
+                    grant: grant.to_owned(),
+                    other: other.clone(),
+                    other_grant: other_grant.clone(),
+                });
+            }
+        }
+    }
+    Ok(())
 }
 
 struct SqlPart {

@@ -46,7 +46,7 @@ async fn lines_name_handler_and_event_and_are_capped() {
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(kept.clone()).finish();
     let _guard = tracing::subscriber::set_default(subscriber);
     for offset in [42, 43] {
-        state.begin(&event(offset));
+        state.begin(&event(offset), None);
         for message in ["höchst wichtig", "two", "three"] {
             Host::log(&mut state, Level::Warn, "books".to_owned(), message.to_owned()).await.unwrap();
         }

@@ -1,13 +1,13 @@
-//! Mails: held, checked, and sent to a folder or a server.
+//! Mails: held, checked, made letters, and sent to a folder or a server.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use keylane_capability::bindings::keylane::handler::mail::{Error, Host, Message};
-use keylane_capability::{EffectsError, GuestState, Mailer, SmtpConfig, SmtpSecurity};
+use keylane_capability::{GuestState, Mailer, SmtpConfig, SmtpSecurity};
+use keylane_effects::{Letter, MailError, MailSender as _, letter_of};
 
 use crate::smtp_server::SmtpServer;
-use crate::support::{Surroundings, event, finish};
+use crate::support::{Surroundings, at_event};
 
 fn message(id: Option<&str>, to: &str) -> Message {
     Message {
@@ -22,15 +22,23 @@ async fn send(state: &mut GuestState, message: Message) -> Result<(), Error> {
     Host::send(state, message).await.unwrap()
 }
 
+/// The letters that an event gave out.
+fn letters(state: &mut GuestState) -> Vec<Letter> {
+    state.outbox().unwrap().iter().map(|row| letter_of(row).unwrap()).collect()
+}
+
 #[tokio::test]
 async fn a_mail_becomes_one_file_however_often_it_is_sent() {
     let surroundings = Surroundings::new("CREATE TABLE t (a);");
-    let mut state = surroundings.prepared().await.state();
+    let prepared = surroundings.prepared().await;
+    let mailer = surroundings.mailer.clone().unwrap();
     for _ in 0..2 {
-        state.begin(&event(9));
+        let (mut state, _run) = at_event(&prepared, 9).await;
         send(&mut state, message(Some("payout-ann-31"), "ann@example.org")).await.unwrap();
         send(&mut state, message(None, "bob@example.org")).await.unwrap();
-        finish(&mut state).await.unwrap();
+        for letter in letters(&mut state) {
+            mailer.send(letter).await.unwrap();
+        }
     }
     assert_eq!(surroundings.mails(), ["accounting.payout-ann-31.eml", "accounting.tasks.7.9.1.eml"]);
     let path = surroundings.dir.path().join("mails/accounting.payout-ann-31.eml");
@@ -39,24 +47,25 @@ async fn a_mail_becomes_one_file_however_often_it_is_sent() {
     assert!(text.contains("Subject: Your payout\r\n") && text.contains("You get 25."), "{text}");
 }
 
+/// A letter is read from a table that an operator may have edited.
 #[tokio::test]
-async fn what_is_taken_back_is_never_sent() {
-    let surroundings = Surroundings::new("CREATE TABLE t (a);");
-    let mut state = surroundings.prepared().await.state();
-    state.begin(&event(1));
-    send(&mut state, message(None, "ann@example.org")).await.unwrap();
-    state.rollback().await;
-    state.begin(&event(2));
-    finish(&mut state).await.unwrap();
-    assert!(surroundings.mails().is_empty());
+async fn a_message_id_of_whatever_shape_names_a_file_in_the_folder() {
+    let surroundings = Surroundings::new("");
+    let letter = Letter {
+        message_id: "../../etc/passwd@x".to_owned(),
+        from: "a@example.org".to_owned(),
+        to: vec!["b@example.org".to_owned()],
+        message: b"Subject: x\r\n\r\n".to_vec(),
+    };
+    surroundings.mailer.clone().unwrap().send(letter).await.unwrap();
+    assert_eq!(surroundings.mails(), [".._.._etc_passwd.eml"]);
 }
 
 #[tokio::test]
 async fn addresses_and_sizes_are_checked_when_the_guest_calls() {
     let mut surroundings = Surroundings::new("CREATE TABLE t (a);");
     surroundings.limits.mail_bytes = 30;
-    let mut state = surroundings.prepared().await.state();
-    state.begin(&event(1));
+    let (mut state, _run) = at_event(&surroundings.prepared().await, 1).await;
     assert!(matches!(send(&mut state, message(None, "ann")).await, Err(Error::Refused(_))));
     let large = Message { body: "x".repeat(20), ..message(None, "ann@example.org") };
     let said = "the mail has 31 bytes, 30 are allowed".to_owned();
@@ -69,8 +78,8 @@ async fn addresses_and_sizes_are_checked_when_the_guest_calls() {
 }
 
 /// Sends one mail through a server at this port.
-async fn send_by_smtp(port: u16) -> Result<(), EffectsError> {
-    let mut surroundings = Surroundings::new("CREATE TABLE t (a);");
+async fn send_by_smtp(port: u16) -> Result<(), MailError> {
+    let surroundings = Surroundings::new("CREATE TABLE t (a);");
     let config = SmtpConfig {
         host: "127.0.0.1".to_owned(),
         port,
@@ -78,11 +87,9 @@ async fn send_by_smtp(port: u16) -> Result<(), EffectsError> {
         credentials: None,
         timeout: Duration::from_secs(20),
     };
-    surroundings.mailer = Some(Arc::new(Mailer::smtp(&config).unwrap()));
-    let mut state = surroundings.prepared().await.state();
-    state.begin(&event(9));
+    let (mut state, _run) = at_event(&surroundings.prepared().await, 9).await;
     send(&mut state, message(None, "ann@example.org")).await.unwrap();
-    finish(&mut state).await
+    Mailer::smtp(&config).unwrap().send(letters(&mut state).remove(0)).await
 }
 
 #[tokio::test]
@@ -96,13 +103,12 @@ async fn a_server_takes_a_mail() {
 }
 
 #[tokio::test]
-async fn a_server_that_refuses_fails_the_event_and_tells_whether_to_try_again() {
-    for (answer, can_retry) in [("554 never", false), ("451 later", true)] {
+async fn a_server_that_refuses_tells_whether_it_would_say_the_same_again() {
+    for (answer, is_final) in [("554 never", true), ("451 later", false)] {
         let server = SmtpServer::start(answer).await;
         let error = send_by_smtp(server.port).await.unwrap_err();
-        assert_eq!(error.can_retry(), can_retry, "{error}");
-        let begins = "the mail <accounting.tasks.7.9.0@exchange.example> was not accepted by 127.0.0.1:";
-        assert!(error.to_string().starts_with(begins), "{error}");
+        assert_eq!(error.is_final, is_final, "{error}");
+        assert!(error.reason.starts_with("127.0.0.1:"), "{error}");
         assert_eq!(server.mails().len(), 1);
     }
 }
@@ -113,7 +119,27 @@ async fn a_server_that_is_away_may_come_back() {
     let port = listener.local_addr().unwrap().port();
     drop(listener);
     let error = send_by_smtp(port).await.unwrap_err();
-    assert!(error.can_retry(), "{error}");
+    assert!(!error.is_final, "{error}");
+}
+
+#[tokio::test]
+async fn a_letter_to_nobody_never_leaves() {
+    let server = SmtpServer::start("250 taken").await;
+    let config = SmtpConfig {
+        host: "127.0.0.1".to_owned(),
+        port: server.port,
+        security: SmtpSecurity::None,
+        credentials: None,
+        timeout: Duration::from_secs(20),
+    };
+    let letter = Letter {
+        message_id: "1@x".to_owned(),
+        from: "a@example.org".to_owned(),
+        to: vec!["nobody".to_owned()],
+        message: Vec::new(),
+    };
+    let error = Mailer::smtp(&config).unwrap().send(letter).await.unwrap_err();
+    assert!(error.is_final && error.reason.contains("nobody"), "{error}");
 }
 
 #[test]

@@ -19,5 +19,4 @@ mod refusals;
 mod smtp_server;
 mod sql;
 mod sql_hostile;
-mod sql_writer;
 mod support;

@@ -1,11 +1,16 @@
 //! What must be there before a handler starts: its database and migrations, its mailer and sender.
 
-use keylane_capability::{Capabilities, CapabilityError, DatabaseConfig, HostResources};
+use keylane_capability::{Capabilities, CapabilityError, HostResources, OpenDatabase};
 
 use crate::support::{HANDLER, LEDGER, Surroundings};
 
 async fn failure(surroundings: &Surroundings) -> CapabilityError {
-    let prepared = surroundings.capabilities().prepare(&surroundings.manifest, surroundings.dir.path()).await;
+    failure_with(surroundings, surroundings.resources().await).await
+}
+
+async fn failure_with(surroundings: &Surroundings, resources: HostResources) -> CapabilityError {
+    let capabilities = Capabilities::new(resources);
+    let prepared = capabilities.prepare(&surroundings.manifest, surroundings.dir.path()).await;
     prepared.map(|_| ()).unwrap_err()
 }
 
@@ -34,7 +39,7 @@ async fn a_migration_that_has_run_must_not_change() {
     std::fs::write(surroundings.dir.path().join("migrations/1_first.sql"), "CREATE TABLE a (y);").unwrap();
     let said = failure(&surroundings).await.to_string();
     assert!(said.contains("migrations/1_first.sql"), "{said}");
-    assert!(said.contains("has been changed since"), "{said}");
+    assert!(said.contains("was edited since"), "{said}");
 }
 
 #[tokio::test]
@@ -46,20 +51,10 @@ async fn a_missing_folder_of_migrations_is_named() {
 }
 
 #[tokio::test]
-async fn an_address_without_a_driver_is_refused() {
-    let mut surroundings = Surroundings::new("CREATE TABLE a (x);");
-    for url in ["postgres://localhost/ledger", "sqlite::memory:", "ledger.db"] {
-        surroundings.database = DatabaseConfig::new(url);
-        let error = failure(&surroundings).await;
-        assert!(matches!(error, CapabilityError::DatabaseUrl { .. }), "{url}: {error}");
-        assert!(!error.can_retry());
-    }
-}
-
-#[tokio::test]
 async fn a_granted_database_needs_an_address() {
     let mut surroundings = Surroundings::new("CREATE TABLE a (x);");
     surroundings.manifest.name = "email".to_owned();
+    surroundings.manifest.grants.sql.remove("reports");
     assert_eq!(
         failure(&surroundings).await.to_string(),
         "the manifest of handler \"email\" grants the database \"ledger\", but the host's configuration gives it \
@@ -68,20 +63,42 @@ async fn a_granted_database_needs_an_address() {
 }
 
 #[tokio::test]
-async fn two_handlers_cannot_share_a_database() {
+async fn a_database_open_for_reading_is_none_to_write_to() {
     let surroundings = Surroundings::new("CREATE TABLE a (x);");
-    let own = std::collections::BTreeMap::from([(LEDGER.to_owned(), surroundings.database.clone())]);
-    let databases = [(HANDLER.to_owned(), own.clone()), ("email".to_owned(), own)].into();
-    let resources = HostResources {
-        databases,
-        publisher: surroundings.published.clone(),
-        mailer: None,
-        limits: surroundings.limits,
-    };
-    let prepared =
-        Capabilities::new(resources).prepare(&surroundings.manifest, surroundings.dir.path()).await;
-    let error = prepared.map(|_| ()).unwrap_err();
-    assert!(error.to_string().starts_with("handlers \"accounting\" and \"email\" are both given"), "{error}");
+    let mut resources = surroundings.resources().await;
+    let own = resources.databases.get_mut(HANDLER).unwrap();
+    own.insert(LEDGER.to_owned(), OpenDatabase::Read(surroundings.open_reading().await));
+    let error = failure_with(&surroundings, resources).await;
+    assert!(matches!(error, CapabilityError::NoDatabase { grant, .. } if grant == LEDGER));
+}
+
+/// However it is addressed: the database itself says which one it is.
+#[tokio::test]
+async fn two_handlers_cannot_write_to_one_database() {
+    let surroundings = Surroundings::new("CREATE TABLE a (x);");
+    let mut resources = surroundings.resources().await;
+    let theirs = |database| [("mails".to_owned(), database)].into();
+    let email = "email".to_owned();
+    resources.databases.insert(email.clone(), theirs(OpenDatabase::Write(surroundings.open().await)));
+    assert_eq!(
+        failure_with(&surroundings, resources).await.to_string(),
+        "handler \"accounting\" as \"ledger\" and handler \"email\" as \"mails\" both write to the same database; \
+         a handler writes to a database of its own"
+    );
+    let mut resources = surroundings.resources().await;
+    resources.databases.insert(email, theirs(OpenDatabase::Read(surroundings.open_reading().await)));
+    let capabilities = Capabilities::new(resources);
+    capabilities.prepare(&surroundings.manifest, surroundings.dir.path()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_prepared_handler_names_the_database_that_it_writes_to() {
+    let mut surroundings = Surroundings::new("CREATE TABLE a (x);");
+    let identity = surroundings.open().await.identity().clone();
+    assert_eq!(surroundings.prepared().await.write_database().unwrap().identity(), &identity);
+    surroundings.manifest.grants.sql.remove(LEDGER);
+    surroundings.manifest.grants.mail = None;
+    assert!(surroundings.prepared().await.write_database().is_none());
 }
 
 #[tokio::test]
@@ -89,22 +106,15 @@ async fn mail_needs_a_way_out_and_a_sender() {
     let mut surroundings = Surroundings::new("CREATE TABLE a (x);");
     surroundings.mailer = None;
     assert!(matches!(failure(&surroundings).await, CapabilityError::NoMailer { .. }));
+    surroundings.mailer = Surroundings::new("").mailer;
+    let ledger = surroundings.manifest.grants.sql.remove(LEDGER).unwrap();
+    let said = failure(&surroundings).await.to_string();
+    assert!(said.contains("grants mail, but no database to write to"), "{said}");
+    surroundings.manifest.grants.sql.insert(LEDGER.to_owned(), ledger);
     surroundings.manifest.grants.mail.as_mut().unwrap().from = "payouts".to_owned();
     let error = failure(&surroundings).await;
     assert!(
         error.to_string().contains("names the mail sender \"payouts\", which is not an address"),
         "{error}"
     );
-}
-
-#[tokio::test]
-async fn a_report_on_a_missing_database_says_so_and_makes_none() {
-    let surroundings = Surroundings::new("CREATE TABLE a (x);");
-    let error = keylane_capability::read_rows(&surroundings.database, "SELECT 1").await.unwrap_err();
-    assert!(error.can_retry() && error.to_string().contains("ledger.db could not be read"), "{error}");
-    assert!(!surroundings.dir.path().join("data/ledger.db").exists());
-    surroundings.prepared().await;
-    let error = keylane_capability::read_rows(&surroundings.database, "DELETE FROM a").await.unwrap_err();
-    assert!(error.to_string().contains("attempt to write a readonly database"), "{error}");
-    assert!(!error.can_retry());
 }

@@ -1,10 +1,11 @@
-//! Produced records: held, checked, handed over in order with the identity of their event.
+//! Produced records of a handler without a database: held, checked, handed over in order with the identity
+//! of their event.
 
 use keylane_capability::GuestState;
 use keylane_capability::bindings::keylane::handler::producer::{Error, Host, Message};
 use keylane_capability::bindings::keylane::handler::types::Header;
 
-use crate::support::{Gate, Surroundings, TRACE_PARENT, event, finish};
+use crate::support::{Gate, Surroundings, TRACE_PARENT, event, hand_over};
 
 fn message(value: &str) -> Message {
     Message {
@@ -23,11 +24,11 @@ async fn send(state: &mut GuestState, message: Message) -> Result<(), Error> {
 async fn records_are_held_and_leave_in_order_with_their_origin() {
     let surroundings = Surroundings::new("CREATE TABLE t (a);");
     let mut state = surroundings.prepared().await.state();
-    state.begin(&event(42));
+    state.begin(&event(42), None);
     send(&mut state, message("one")).await.unwrap();
     send(&mut state, message("two")).await.unwrap();
     assert!(surroundings.published.records().is_empty());
-    finish(&mut state).await.unwrap();
+    hand_over(&mut state).await.unwrap();
     let records = surroundings.published.records();
     let values: Vec<_> = records.iter().map(|record| record.value.clone().unwrap()).collect();
     assert_eq!(values, ["one", "two"]);
@@ -52,11 +53,11 @@ async fn records_are_held_and_leave_in_order_with_their_origin() {
 async fn a_handler_cannot_forge_the_origin_and_may_set_its_own_trace() {
     let surroundings = Surroundings::new("CREATE TABLE t (a);");
     let mut state = surroundings.prepared().await.state();
-    state.begin(&event(42));
+    state.begin(&event(42), None);
     let header = |name: &str| Header { name: name.to_owned(), value: Some(b"own".to_vec()) };
     let headers = vec![header("keylane-origin"), header("traceparent"), header("a"), header("a")];
     send(&mut state, Message { headers, ..message("one") }).await.unwrap();
-    finish(&mut state).await.unwrap();
+    hand_over(&mut state).await.unwrap();
     let records = surroundings.published.records();
     let headers: Vec<_> = records[0].headers.iter().map(|header| header.name.as_str()).collect();
     assert_eq!(headers, ["traceparent", "a", "a", "keylane-origin"]);
@@ -67,14 +68,14 @@ async fn a_handler_cannot_forge_the_origin_and_may_set_its_own_trace() {
 async fn what_is_taken_back_never_leaves() {
     let surroundings = Surroundings::new("CREATE TABLE t (a);");
     let mut state = surroundings.prepared().await.state();
-    state.begin(&event(1));
+    state.begin(&event(1), None);
     send(&mut state, message("rolled back")).await.unwrap();
-    state.rollback().await;
-    state.begin(&event(2));
+    state.forget();
+    state.begin(&event(2), None);
     send(&mut state, message("forgotten")).await.unwrap();
-    state.begin(&event(3));
+    state.begin(&event(3), None);
     send(&mut state, message("kept")).await.unwrap();
-    finish(&mut state).await.unwrap();
+    hand_over(&mut state).await.unwrap();
     let records = surroundings.published.records();
     assert_eq!(records.len(), 1);
     assert_eq!(records[0].value.as_deref(), Some(&b"kept"[..]));
@@ -87,7 +88,7 @@ async fn topics_and_sizes_are_checked_when_the_guest_calls() {
     surroundings.limits.held_bytes = 150;
     surroundings.limits.headers = 1;
     let mut state = surroundings.prepared().await.state();
-    state.begin(&event(1));
+    state.begin(&event(1), None);
     let other = send(&mut state, Message { topic: "tasks".to_owned(), ..message("x") }).await;
     let said = "the manifest does not grant the topic \"tasks\"; add it to topics under [grants.producer]";
     assert_eq!(other, Err(Error::NotGranted(said.to_owned())));
@@ -101,7 +102,7 @@ async fn topics_and_sizes_are_checked_when_the_guest_calls() {
     let many = Message { headers: vec![header.clone(), header], ..message("x") };
     assert_eq!(send(&mut state, many).await, limit("a record may have 1 headers"));
     // None of that dooms the event: the handler decides.
-    finish(&mut state).await.unwrap();
+    hand_over(&mut state).await.unwrap();
     assert_eq!(surroundings.published.records().len(), 1);
 }
 
@@ -109,7 +110,7 @@ async fn topics_and_sizes_are_checked_when_the_guest_calls() {
 async fn the_number_of_records_is_granted() {
     let surroundings = Surroundings::new("CREATE TABLE t (a);");
     let mut state = surroundings.prepared().await.state();
-    state.begin(&event(1));
+    state.begin(&event(1), None);
     for _ in 0..3 {
         send(&mut state, message("x")).await.unwrap();
     }
@@ -121,7 +122,7 @@ async fn the_number_of_records_is_granted() {
 async fn an_event_is_done_only_when_its_records_are_acknowledged() {
     let surroundings = Surroundings::new("CREATE TABLE t (a);");
     let mut state = surroundings.prepared().await.state();
-    state.begin(&event(1));
+    state.begin(&event(1), None);
     send(&mut state, message("x")).await.unwrap();
     surroundings.published.set(Gate::Closed);
     let mut delivery = state.commit().await.unwrap();
@@ -136,14 +137,14 @@ async fn a_record_that_is_not_delivered_fails_the_event() {
     for gate in [Gate::Failing, Gate::Refusing] {
         let surroundings = Surroundings::new("CREATE TABLE t (a);");
         let mut state = surroundings.prepared().await.state();
-        state.begin(&event(1));
+        state.begin(&event(1), None);
         send(&mut state, message("x")).await.unwrap();
         surroundings.published.set(gate);
-        let error = finish(&mut state).await.unwrap_err();
+        let error = hand_over(&mut state).await.unwrap_err();
         assert_eq!(
             error.to_string(),
             "the record for topic \"payouts\" was not delivered: the broker said no"
         );
-        assert!(!error.can_retry());
+        assert!(matches!(error, keylane_capability::EffectsError::Publish(error) if !error.can_retry));
     }
 }

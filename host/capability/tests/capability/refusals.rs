@@ -1,9 +1,7 @@
 //! Imports that a manifest does not grant or the host does not have, and what the linker then holds.
 
-use std::collections::BTreeMap;
-
 use keylane_capability::GuestState;
-use keylane_deployment::{Grants, SqlGrant};
+use keylane_deployment::Grants;
 use wasmtime::component::Linker;
 use wasmtime::{Config, Engine};
 
@@ -90,13 +88,14 @@ fn another_version_is_refused_with_the_one_there_is() {
 }
 
 #[test]
-fn two_databases_are_refused() {
-    let grant = SqlGrant { migrations: None, rows_max: 1 };
-    let sql = BTreeMap::from([("a".to_owned(), grant.clone()), ("b".to_owned(), grant)]);
+fn two_databases_to_write_to_are_refused() {
+    let mut grants = Surroundings::new("").manifest.grants;
+    let ledger = grants.sql["ledger"].clone();
+    grants.sql.insert("second".to_owned(), ledger);
     assert_eq!(
-        refusal(Some(Grants { sql, ..Grants::default() }), &[]),
-        "the manifest of handler \"accounting\" grants 2 databases (a, b); a handler writes to one database, because \
-         two cannot commit as one: keep one [grants.sql.NAME]"
+        refusal(Some(grants), &[]),
+        "the manifest of handler \"accounting\" grants 2 databases for writing (ledger, second); a handler writes to \
+         one database, because two cannot commit as one: keep access = \"write\" in one [grants.sql.NAME]"
     );
 }
 

@@ -3,14 +3,20 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use keylane_capability::bindings::keylane::handler::sql::{Error, HostDatabase, Rows};
+use keylane_capability::bindings::keylane::handler::sql::{Error, HostDatabase, Rows, Value};
 use keylane_capability::{
-    Capabilities, CapabilityLimits, DatabaseConfig, GuestState, HostResources, Mailer, Prepared, Value,
+    Capabilities, CapabilityLimits, EffectsError, GuestState, HostResources, Mailer, OpenDatabase, Prepared,
+    RunSlot,
 };
 use keylane_deployment::{Document, Manifest};
+use keylane_effects::{
+    Database, DatabaseConfig, EndedAs, FinishError, OutboxRow, ReadDatabase, ResultLimits, StatementLimits,
+    StreamKey, open, open_reading,
+};
 use keylane_engine::{
-    Acknowledgement, Event, Header, OutgoingRecord, PublishError, Publisher, TopicPartition,
+    Acknowledgement, Event, Header, OutgoingRecord, PublishError, Publisher, TopicId, TopicPartition,
 };
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -19,6 +25,11 @@ use tokio::sync::watch;
 pub const HANDLER: &str = "accounting";
 /// The name of its database.
 pub const LEDGER: &str = "ledger";
+
+/// The name of a database that it may only read.
+pub const REPORTS: &str = "reports";
+/// Longer than anything should take on a busy machine.
+pub const LONG: Duration = Duration::from_secs(60);
 
 /// The trace that the events of the tests belong to.
 pub const TRACE_PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -34,6 +45,9 @@ pub fn manifest() -> Manifest {
         [grants.sql.{LEDGER}]
         access = "write"
         migrations = "migrations"
+        rows-max = 100
+        [grants.sql.{REPORTS}]
+        access = "read"
         rows-max = 100
         [grants.producer]
         topics = ["payouts"]
@@ -57,6 +71,7 @@ pub struct Surroundings {
     pub manifest: Manifest,
     /// Its database.
     pub database: DatabaseConfig,
+    opened: tokio::sync::OnceCell<Arc<dyn Database>>,
     /// What it published.
     pub published: Arc<Published>,
     /// The host's limits.
@@ -77,17 +92,43 @@ impl Surroundings {
             dir,
             manifest: manifest(),
             database,
+            opened: tokio::sync::OnceCell::new(),
             published: Arc::default(),
             limits: CapabilityLimits::default(),
             mailer: Some(Arc::new(mailer)),
         }
     }
 
-    /// The capabilities of a host with these surroundings.
-    pub fn capabilities(&self) -> Capabilities {
-        let own = BTreeMap::from([(LEDGER.to_owned(), self.database.clone())]);
-        Capabilities::new(HostResources {
+    /// The handler's database, opened once.
+    pub async fn open(&self) -> Arc<dyn Database> {
+        self.opened.get_or_init(async || open(&self.database).await.unwrap()).await.clone()
+    }
+
+    /// The same, to be read only. It is made before.
+    pub async fn open_reading(&self) -> Arc<dyn ReadDatabase> {
+        self.open().await;
+        open_reading(&self.database).await.unwrap()
+    }
+
+    /// What a host with these surroundings has, with the handler's database as both of its grants.
+    pub async fn resources(&self) -> HostResources {
+        let database = self.open().await;
+        let own = BTreeMap::from([
+            (LEDGER.to_owned(), OpenDatabase::Write(database)),
+            (REPORTS.to_owned(), OpenDatabase::Read(self.open_reading().await)),
+        ]);
+        HostResources {
             databases: BTreeMap::from([(HANDLER.to_owned(), own)]),
+            publisher: self.published.clone(),
+            mailer: self.mailer.clone(),
+            limits: self.limits,
+        }
+    }
+
+    /// The capabilities of a host that has not opened any database.
+    pub fn capabilities(&self) -> Capabilities {
+        Capabilities::new(HostResources {
+            databases: BTreeMap::new(),
             publisher: self.published.clone(),
             mailer: self.mailer.clone(),
             limits: self.limits,
@@ -96,12 +137,16 @@ impl Surroundings {
 
     /// The handler, ready to run.
     pub async fn prepared(&self) -> Prepared {
-        self.capabilities().prepare(&self.manifest, self.dir.path()).await.unwrap()
+        let capabilities = Capabilities::new(self.resources().await);
+        capabilities.prepare(&self.manifest, self.dir.path()).await.unwrap()
     }
 
-    /// What a query of the host answers.
-    pub async fn read(&self, sql: &str) -> Vec<Vec<Value>> {
-        keylane_capability::read_rows(&self.database, sql).await.unwrap()
+    /// What a query answers that is no run's.
+    pub async fn read(&self, sql: &str) -> Vec<Vec<keylane_effects::Value>> {
+        let database = self.open().await;
+        let statement = database.check(sql, &[], &StatementLimits::default()).unwrap();
+        let limits = ResultLimits { rows: 1_000, bytes: 1_000_000 };
+        database.query(statement, Vec::new(), limits, LONG).await.unwrap().rows
     }
 
     /// The files in the folder of mails, by name.
@@ -115,6 +160,34 @@ fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
+}
+
+/// A run's transaction on the handler's database, begun by a new owner of its partition.
+pub async fn run_of(prepared: &Prepared) -> Arc<RunSlot> {
+    let database = prepared.write_database().unwrap();
+    let stream = StreamKey {
+        fleet: "fleet".to_owned(),
+        handler: HANDLER.to_owned(),
+        replay: 0,
+        topic: "tasks".to_owned(),
+        topic_id: TopicId::new([7; 16]),
+        partition: 7,
+    };
+    let fence = database.take(&stream, LONG).await.unwrap().fence;
+    RunSlot::new(database.begin(&fence).await.unwrap())
+}
+
+/// An instance at the event of this offset, in a run of its own.
+pub async fn at_event(prepared: &Prepared, offset: i64) -> (GuestState, Arc<RunSlot>) {
+    let run = run_of(prepared).await;
+    let mut state = prepared.state();
+    state.begin(&event(offset), Some(&run));
+    (state, run)
+}
+
+/// Commits a run of one event.
+pub async fn commit(run: &RunSlot, offset: i64, rows: &[OutboxRow]) -> Result<(), FinishError> {
+    run.take().unwrap().finish(rows, &[(offset, EndedAs::Done)], LONG).await
 }
 
 /// An event at this offset, with a trace.
@@ -192,7 +265,17 @@ impl Publisher for Published {
 
 /// Runs a query as a guest does.
 pub async fn query(state: &mut GuestState, sql: &str, parameters: &[Value]) -> Result<Rows, Error> {
-    let database = HostDatabase::open(state, LEDGER.to_owned()).await.unwrap()?;
+    query_on(state, LEDGER, sql, parameters).await
+}
+
+/// The same on the database of this name.
+pub async fn query_on(
+    state: &mut GuestState,
+    name: &str,
+    sql: &str,
+    parameters: &[Value],
+) -> Result<Rows, Error> {
+    let database = HostDatabase::open(state, name.to_owned()).await.unwrap()?;
     let borrowed = wasmtime::component::Resource::new_borrow(database.rep());
     let rows = HostDatabase::query(state, borrowed, sql.to_owned(), parameters.to_vec()).await.unwrap();
     HostDatabase::drop(state, database).await.unwrap();
@@ -201,19 +284,34 @@ pub async fn query(state: &mut GuestState, sql: &str, parameters: &[Value]) -> R
 
 /// Runs a statement as a guest does.
 pub async fn execute(state: &mut GuestState, sql: &str, parameters: &[Value]) -> Result<u64, Error> {
-    let database = HostDatabase::open(state, LEDGER.to_owned()).await.unwrap()?;
+    execute_on(state, LEDGER, sql, parameters).await
+}
+
+/// The same on the database of this name.
+pub async fn execute_on(
+    state: &mut GuestState,
+    name: &str,
+    sql: &str,
+    parameters: &[Value],
+) -> Result<u64, Error> {
+    let database = HostDatabase::open(state, name.to_owned()).await.unwrap()?;
     let borrowed = wasmtime::component::Resource::new_borrow(database.rep());
     let changed = HostDatabase::execute(state, borrowed, sql.to_owned(), parameters.to_vec()).await.unwrap();
     HostDatabase::drop(state, database).await.unwrap();
     changed
 }
 
-/// Commits and awaits the delivery.
-pub async fn finish(state: &mut GuestState) -> Result<(), keylane_capability::EffectsError> {
+/// Hands over what a handler without a database holds, and awaits the delivery.
+pub async fn hand_over(state: &mut GuestState) -> Result<(), EffectsError> {
     state.commit().await?.await
 }
 
 /// A text value.
 pub fn text(text: &str) -> Value {
     Value::Text(text.to_owned())
+}
+
+/// The same as a database answers it.
+pub fn kept(text: &str) -> keylane_effects::Value {
+    keylane_effects::Value::Text(text.to_owned())
 }

@@ -5,22 +5,24 @@ use std::time::Duration;
 use toml::Spanned;
 
 use super::Checked;
+use super::guarantee::guarantee;
 use crate::bounds::{self, Bounds};
 use crate::document::Document;
-use crate::manifest::{Caps, Delivery, Flood, NullKeys, Order, Then};
+use crate::manifest::{Caps, Delivery, Flood, Grants, NullKeys, Order, Then};
 use crate::quantity::{Count, Time};
 use crate::raw::{RawCaps, RawDelivery, RawFlood};
 
 /// The share at which a flood is never noticed, because no more than all events can end badly.
 const NEVER_A_FLOOD: Count = Count(100);
 
-/// Checks how events are delivered.
-pub(super) fn delivery(document: &Document, raw: RawDelivery) -> Checked<Delivery> {
+/// Checks how events are delivered to a handler with these grants.
+pub(super) fn delivery(document: &Document, raw: RawDelivery, grants: &Grants) -> Checked<Delivery> {
     let order = raw.order.unwrap_or(Order::Key);
     let attempts = bounds::ATTEMPTS.check(document, raw.attempts)?;
     let (backoff, backoff_max) = waits(document, raw.backoff, raw.backoff_max)?;
     let then = raw.then.unwrap_or(Then::DeadLetter);
     Ok(Delivery {
+        guarantee: guarantee(document, raw.guarantee, grants)?,
         order,
         null_keys: null_keys(document, order, raw.null_keys)?,
         attempts: small(attempts),

@@ -2,42 +2,76 @@
 
 use std::collections::BTreeMap;
 
+use toml::Spanned;
+
 use super::Checked;
 use super::words::topics;
 use crate::bounds;
 use crate::document::Document;
-use crate::manifest::{Grants, LoggingGrant, MailGrant, ProducerGrant, SqlGrant};
+use crate::manifest::{Access, Grants, Isolation, LoggingGrant, MailGrant, ProducerGrant, SqlGrant};
 use crate::names::{name_problem, topic_problem};
-use crate::raw::{RawAccess, RawGrants, RawMailGrant, RawProducerGrant, RawSqlGrant};
+use crate::raw::{RawGrants, RawMailGrant, RawProducerGrant, RawSqlGrant};
 
 pub(super) fn grants(document: &Document, raw: RawGrants) -> Checked<Grants> {
+    let mut grants = Grants { sql: sql(document, raw.sql)?, ..Grants::default() };
+    grants.producer = raw.producer.map(|grant| producer_grant(document, grant)).transpose()?;
+    if let Some(mail) = raw.mail {
+        if grants.write_database().is_none() {
+            let problem = "a mail waits in the handler's database until its event is done, so that it leaves \
+                           once, but this handler writes to none";
+            return Err(document
+                .refuse(mail.span(), problem)
+                .with_hint("add [grants.sql.NAME] with access = \"write\""));
+        }
+        grants.mail = Some(mail_grant(document, mail.into_inner())?);
+    }
+    grants.logging = raw.logging.map(|_| LoggingGrant {});
+    Ok(grants)
+}
+
+/// Any number of databases to read, and at most one to write.
+fn sql(
+    document: &Document,
+    raw: BTreeMap<Spanned<String>, RawSqlGrant>,
+) -> Checked<BTreeMap<String, SqlGrant>> {
     let mut sql = BTreeMap::new();
-    for (name, grant) in raw.sql {
+    let mut written = false;
+    for (name, grant) in raw {
         if let Some(problem) = name_problem(name.get_ref()) {
             return Err(document.refuse(name.span(), problem));
         }
-        if !sql.is_empty() {
+        let writes = grant.access == Access::Write;
+        if written && writes {
             let problem = "a handler may write to one database: two cannot be committed together";
-            return Err(document
-                .refuse(name.span(), problem)
-                .with_hint("split the handler, or merge the databases"));
+            return Err(document.refuse(name.span(), problem).with_hint(
+                "split the handler, merge the databases, or write access = \"read\" for one of them",
+            ));
         }
+        written |= writes;
         sql.insert(name.into_inner(), sql_grant(document, grant)?);
     }
-    Ok(Grants {
-        sql,
-        producer: raw.producer.map(|grant| producer_grant(document, grant)).transpose()?,
-        mail: raw.mail.map(|grant| mail_grant(document, grant)).transpose()?,
-        logging: raw.logging.map(|_| LoggingGrant {}),
-    })
+    Ok(sql)
 }
 
 fn sql_grant(document: &Document, raw: RawSqlGrant) -> Checked<SqlGrant> {
-    if *raw.access.get_ref() == RawAccess::Read {
-        let problem = "this version of keylane cannot grant a database for reading only";
-        return Err(document.refuse(raw.access.span(), problem).with_hint("write \"write\""));
+    let of_a_writer = [
+        ("migrations", raw.migrations.as_ref().map(Spanned::span)),
+        ("isolation", raw.isolation.as_ref().map(Spanned::span)),
+    ];
+    if raw.access == Access::Read {
+        for (key, span) in of_a_writer {
+            let Some(span) = span else { continue };
+            let problem = format!("`access` is \"read\", but `{key}` is for a database that is written to");
+            let hint = format!("leave `{key}` out, or write access = \"write\"");
+            return Err(document.refuse(span, problem).with_hint(hint));
+        }
     }
-    Ok(SqlGrant { migrations: raw.migrations, rows_max: bounds::ROWS.check(document, raw.rows_max)?.get() })
+    Ok(SqlGrant {
+        access: raw.access,
+        isolation: raw.isolation.map_or(Isolation::Serializable, Spanned::into_inner),
+        migrations: raw.migrations.map(Spanned::into_inner),
+        rows_max: bounds::ROWS.check(document, raw.rows_max)?.get(),
+    })
 }
 
 fn producer_grant(document: &Document, raw: RawProducerGrant) -> Checked<ProducerGrant> {

@@ -26,9 +26,22 @@ pub enum NullKeys {
     Ordered,
 }
 
+/// How often an event's effects may happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Guarantee {
+    /// Once, whatever crashes.
+    ExactlyOnce,
+    /// Once, and again after a crash.
+    AtLeastOnce,
+}
+
 /// How events are delivered.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Delivery {
+    /// How often an event's effects may happen; told by the grants: exactly once with a database that the
+    /// handler writes to, at least once without.
+    pub guarantee: Guarantee,
     /// What must run one after another; the records of a key by default.
     pub order: Order,
     /// How records without a key are ordered; not at all by default.

@@ -1,4 +1,4 @@
-//! FindCoordinator: this node, for every group. Transactions have none.
+//! FindCoordinator: this node, for every group and every transactional producer.
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{FindCoordinatorRequest, FindCoordinatorResponse};
@@ -6,18 +6,13 @@ use kafka_protocol::messages::{FindCoordinatorRequest, FindCoordinatorResponse};
 use super::{HOST, NODE_ID, text};
 use crate::state::Shared;
 
-const GROUP: i8 = 0;
+/// What a coordinator may be asked for: groups and transactions.
+const KINDS: std::ops::RangeInclusive<i8> = 0..=1;
 
-pub(super) fn answer(
-    shared: &Shared,
-    version: i16,
-    request: &FindCoordinatorRequest,
-) -> FindCoordinatorResponse {
-    if version >= 1 && request.key_type != GROUP {
-        // Of all errors this is the one that clients take as final at once instead of asking for ever.
+pub(super) fn answer(shared: &Shared, request: &FindCoordinatorRequest) -> FindCoordinatorResponse {
+    if !KINDS.contains(&request.key_type) {
         return FindCoordinatorResponse::default()
-            .with_error_code(ResponseError::TransactionalIdAuthorizationFailed.code())
-            .with_error_message(Some(text("development broker: transactions are not supported")))
+            .with_error_code(ResponseError::InvalidRequest.code())
             .with_node_id((-1).into())
             .with_port(-1);
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
-use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
+use kafka_protocol::messages::fetch_response::{AbortedTransaction, FetchableTopicResponse, PartitionData};
 use kafka_protocol::messages::{FetchRequest, FetchResponse};
 use tokio::time::Instant;
 
@@ -49,19 +49,19 @@ pub(super) async fn answer(shared: &Shared, version: i16, request: &FetchRequest
 fn gather(shared: &Shared, version: i16, request: &FetchRequest) -> Gathered {
     let state = shared.lock();
     let limit = usize::try_from(request.max_bytes).unwrap_or(0).min(shared.options.limits.fetch_bytes);
+    let committed = request.isolation_level == READ_COMMITTED;
     let mut gathered = Gathered { response: FetchResponse::default(), bytes: 0, failed: false };
     for topic in &request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for wanted in &topic.partitions {
             let room = limit.saturating_sub(gathered.bytes);
             let data = match find(&state, version, topic, wanted.partition) {
-                Ok(partition) => read(partition, wanted, room, gathered.bytes == 0),
+                Ok(partition) => read(partition, wanted, room, gathered.bytes == 0, committed),
                 Err(error) => failed(error),
             };
             gathered.failed |= data.error_code != 0;
             gathered.bytes += data.records.as_ref().map_or(0, Bytes::len);
-            let committed = (request.isolation_level == READ_COMMITTED).then(Vec::new);
-            partitions.push(data.with_partition_index(wanted.partition).with_aborted_transactions(committed));
+            partitions.push(data.with_partition_index(wanted.partition));
         }
         let answered = FetchableTopicResponse::default()
             .with_topic(topic.topic.clone())
@@ -86,16 +86,28 @@ fn find<'a>(
     topic.partition(partition).ok_or(ResponseError::UnknownTopicOrPartition)
 }
 
-fn read(partition: &Partition, wanted: &FetchPartition, room: usize, first: bool) -> PartitionData {
+fn read(
+    partition: &Partition,
+    wanted: &FetchPartition,
+    room: usize,
+    first: bool,
+    committed: bool,
+) -> PartitionData {
     let limit = usize::try_from(wanted.partition_max_bytes).unwrap_or(0).min(room);
-    match partition.read(wanted.fetch_offset, limit, first) {
-        Some(records) => PartitionData::default()
-            .with_high_watermark(partition.end_offset())
-            .with_last_stable_offset(partition.end_offset())
-            .with_log_start_offset(partition.start_offset())
-            .with_records(Some(records)),
-        None => failed(ResponseError::OffsetOutOfRange),
-    }
+    let Some(read) = partition.read(wanted.fetch_offset, limit, first, committed) else {
+        return failed(ResponseError::OffsetOutOfRange);
+    };
+    let aborted = read.aborted.into_iter().map(|aborted| {
+        AbortedTransaction::default()
+            .with_producer_id(aborted.producer_id.into())
+            .with_first_offset(aborted.first_offset)
+    });
+    PartitionData::default()
+        .with_high_watermark(partition.end_offset())
+        .with_last_stable_offset(partition.stable_offset())
+        .with_log_start_offset(partition.start_offset())
+        .with_aborted_transactions(committed.then(|| aborted.collect()))
+        .with_records(Some(read.records))
 }
 
 fn failed(error: ResponseError) -> PartitionData {

@@ -10,8 +10,8 @@ mod membership;
 mod metadata;
 mod offsets;
 mod produce;
-mod producer_id;
 mod topics;
+mod transactions;
 mod versions;
 
 use bytes::{Bytes, BytesMut};
@@ -89,10 +89,11 @@ pub(crate) async fn answer(shared: &Shared, mut call: Call) -> Result<Reply, Clo
             let request = call.request()?;
             call.reply(&list_offsets::answer(shared, version, request))
         }
-        ApiKey::InitProducerId => {
-            let request = call.request()?;
-            call.reply(&producer_id::answer(shared, &request))
-        }
+        ApiKey::InitProducerId
+        | ApiKey::AddPartitionsToTxn
+        | ApiKey::AddOffsetsToTxn
+        | ApiKey::TxnOffsetCommit
+        | ApiKey::EndTxn => transactions::answer(shared, call),
         ApiKey::CreateTopics | ApiKey::DeleteTopics | ApiKey::CreatePartitions => {
             topics::answer(shared, call)
         }
@@ -120,7 +121,7 @@ async fn answer_group(shared: &Shared, call: &mut Call) -> Result<Reply, Closed>
     match call.api {
         ApiKey::FindCoordinator => {
             let request = call.request()?;
-            call.reply(&coordinator::answer(shared, version, &request))
+            call.reply(&coordinator::answer(shared, &request))
         }
         ApiKey::JoinGroup => {
             let request = call.request()?;

@@ -17,7 +17,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 
 use super::{code, text};
-use crate::group::{Committed, Group};
+use crate::group::Group;
 use crate::state::{Shared, State};
 use crate::store::Entry;
 
@@ -61,23 +61,27 @@ fn commit_one(
     partition: &OffsetCommitRequestPartition,
 ) -> Result<(), ResponseError> {
     let index = partition.partition_index;
-    if state.topics.get(topic).and_then(|t| t.partition(index)).is_none() {
-        return Err(ResponseError::UnknownTopicOrPartition);
-    }
     let metadata = partition.committed_metadata.as_deref().unwrap_or_default();
-    if metadata.encode_utf16().count() > METADATA_UNITS {
-        return Err(ResponseError::OffsetMetadataTooLarge);
-    }
-    let committed = Committed { offset: partition.committed_offset, metadata: metadata.to_owned() };
-    state.record(&Entry::Committed {
+    check(state, topic, index, metadata)?;
+    let entry = Entry::Committed {
         group: group_id.to_owned(),
         topic: topic.to_owned(),
         partition: index,
-        offset: committed.offset,
-        metadata: committed.metadata.clone(),
-    })?;
-    if let Some(group) = state.groups.get_mut(group_id) {
-        group.offsets.insert((topic.to_owned(), index), committed);
+        offset: partition.committed_offset,
+        metadata: metadata.to_owned(),
+    };
+    state.record(&entry)?;
+    state.groups.restore(entry);
+    Ok(())
+}
+
+/// Whether there is such a partition, and whether Kafka would take this metadata.
+pub(super) fn check(state: &State, topic: &str, index: i32, metadata: &str) -> Result<(), ResponseError> {
+    if state.topics.get(topic).and_then(|t| t.partition(index)).is_none() {
+        return Err(ResponseError::UnknownTopicOrPartition);
+    }
+    if metadata.encode_utf16().count() > METADATA_UNITS {
+        return Err(ResponseError::OffsetMetadataTooLarge);
     }
     Ok(())
 }
@@ -91,10 +95,14 @@ pub(super) fn fetch(shared: &Shared, request: OffsetFetchRequest) -> OffsetFetch
     };
     let topics = wanted.into_iter().map(|(name, indexes)| {
         let partitions = indexes.into_iter().map(|index| {
-            let committed = group.and_then(|g| g.offsets.get(&(name.to_string(), index)));
+            let place = (request.group_id.to_string(), name.to_string(), index);
+            let unstable = request.require_stable && state.groups.is_unstable(&place);
+            let committed = group.and_then(|g| g.offsets.get(&(place.1, index))).filter(|_| !unstable);
+            let error = if unstable { ResponseError::UnstableOffsetCommit.code() } else { 0 };
             let metadata = committed.map_or_else(StrBytes::new, |c| text(c.metadata.clone()));
             OffsetFetchResponsePartition::default()
                 .with_partition_index(index)
+                .with_error_code(error)
                 .with_committed_offset(committed.map_or(-1, |c| c.offset))
                 .with_committed_leader_epoch(-1)
                 .with_metadata(Some(metadata))

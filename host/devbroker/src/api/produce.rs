@@ -9,8 +9,9 @@ use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
 
 use super::{Call, Reply, text};
 use crate::connection::Closed;
-use crate::partition::{Admission, Appended, Refusal};
+use crate::partition::{Appended, Refusal, inspect};
 use crate::state::{Shared, State, now_ms};
+use crate::transaction::Claimed;
 
 /// A refusal for want of room is logged at most this often.
 const REFUSAL_LOG_EVERY: Duration = Duration::from_secs(1);
@@ -37,11 +38,12 @@ pub(super) fn answer(shared: &Shared, call: &mut Call) -> Result<Reply, Closed> 
 fn store(shared: &Shared, request: ProduceRequest) -> ProduceResponse {
     let mut state = shared.lock();
     let acks_ok = matches!(request.acks, -1..=1);
+    let name = request.transactional_id.map(|name| name.to_string()).unwrap_or_default();
     let mut store_topic = |topic: TopicProduceData| {
         let partitions = topic.partition_data.into_iter().map(|data| {
             let index = data.index;
             let stored = if acks_ok {
-                store_batch(shared, &mut state, &topic.name, data)
+                store_batch(shared, &mut state, (&name, &topic.name), data)
             } else {
                 Err((ResponseError::InvalidRequiredAcks, None))
             };
@@ -73,7 +75,7 @@ fn responded(index: i32, stored: Result<Appended, Failed>) -> PartitionProduceRe
 fn store_batch(
     shared: &Shared,
     state: &mut State,
-    topic_name: &str,
+    (transactional_id, topic_name): (&str, &str),
     data: PartitionProduceData,
 ) -> Result<Appended, Failed> {
     let limits = shared.options.limits;
@@ -81,11 +83,24 @@ fn store_batch(
     let unknown = || (ResponseError::UnknownTopicOrPartition, None);
     let topic = state.topics.get_mut(topic_name).ok_or_else(unknown)?;
     let message_bytes = topic.config.message_bytes().unwrap_or(limits.message_bytes);
+    let topic_id = topic.id;
     let partition = topic.partition_mut(data.index).ok_or_else(unknown)?;
     let room = broker_room.min(limits.partition_bytes.saturating_sub(partition.bytes()));
     let records = data.records.unwrap_or_default();
-    let admission = Admission { message_bytes, room, now_ms: now_ms() };
-    match partition.append(&records, admission) {
+    let stored = inspect(&records, message_bytes, now_ms()).and_then(|header| {
+        // Once a transaction has records here, the partition itself knows whom it takes more from.
+        if header.is_transactional() && transactional_id.is_empty() {
+            return Err(Refusal::Kafka(ResponseError::TransactionalIdAuthorizationFailed));
+        }
+        if header.is_transactional() && !partition.is_open(header.producer_id) {
+            let (producer_id, epoch) = (header.producer_id, header.producer_epoch);
+            let claimed = Claimed { name: transactional_id, producer_id, epoch };
+            let may = state.transactions.may_write(claimed, (topic_id, data.index));
+            may.map_err(Refusal::Kafka)?;
+        }
+        partition.append(&header, &records, room)
+    });
+    match stored {
         Ok(appended) => {
             state.bytes += appended.grown;
             Ok(appended)

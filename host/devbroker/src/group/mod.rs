@@ -21,7 +21,8 @@ use std::time::{Duration, Instant};
 
 use kafka_protocol::ResponseError;
 
-pub(crate) use groups::{Committed, Groups};
+use groups::Committed;
+pub(crate) use groups::{Groups, Place};
 pub(crate) use join::JoinRequest;
 pub(crate) use member::{Answer, JoinAnswer, ListedMember, SyncAnswer};
 pub(crate) use sync::SyncRequest;
@@ -151,6 +152,23 @@ impl Group {
             Phase::CompletingRebalance => Err(ResponseError::RebalanceInProgress),
             Phase::Empty | Phase::PreparingRebalance | Phase::Stable => Ok(()),
         }
+    }
+
+    /// Whether this sender may commit offsets in a transaction. As in Kafka, older clients tell nothing of
+    /// themselves and are let in, a rebalance is no reason to refuse, and it is no sign of life.
+    pub(crate) fn may_commit_in_transaction(
+        &mut self,
+        id: &str,
+        instance: Option<&str>,
+        generation: i32,
+    ) -> Result<(), ResponseError> {
+        let says_nothing = generation < 0 && id.is_empty() && instance.is_none();
+        if says_nothing || (generation < 0 && self.phase == Phase::Empty) {
+            return Ok(());
+        }
+        let current = self.generation;
+        self.known(id, instance)?;
+        if generation == current { Ok(()) } else { Err(ResponseError::IllegalGeneration) }
     }
 
     /// Notes that a member of this generation is alive; any other sender is refused.

@@ -75,6 +75,15 @@ const CREATE_TOPIC: &[Field] = &[
     all(List(&[all(Fixed(4)), all(Row(&Fixed(4)))])),
     all(List(&[all(Text), all(Text)])),
 ];
+const TXN_OFFSET_COMMIT: &[Field] = &[
+    all(Text),
+    all(Text),
+    all(Fixed(8 + 2)),
+    since(3, Fixed(4)),
+    since(3, Text),
+    since(3, Text),
+    all(List(&[all(Text), all(List(&[all(Fixed(4 + 8)), since(2, Fixed(4)), all(Text)]))])),
+];
 const CREATE_PARTITIONS: &[Field] =
     &[all(List(&[all(Text), all(Fixed(4)), all(List(&[all(Row(&Fixed(4)))]))])), all(Fixed(4 + 1))];
 
@@ -131,6 +140,18 @@ pub(crate) const SHAPES: &[Shape] = &[
         &[until(5, Row(&Text)), since(6, List(&[all(Text), all(Fixed(16))])), all(Fixed(4))],
     ),
     shape(ApiKey::InitProducerId, 0, 4, 2, &[all(Text), all(Fixed(4)), since(3, Fixed(8 + 2))]),
+    // From version 4 on AddPartitionsToTxn is for brokers, and the others are for transactions in which every
+    // end gives the producer another epoch: whoever offers those has to do so.
+    shape(
+        ApiKey::AddPartitionsToTxn,
+        0,
+        3,
+        3,
+        &[all(Text), all(Fixed(8 + 2)), all(List(&[all(Text), all(Row(&Fixed(4)))]))],
+    ),
+    shape(ApiKey::AddOffsetsToTxn, 0, 3, 3, &[all(Text), all(Fixed(8 + 2)), all(Text)]),
+    shape(ApiKey::EndTxn, 0, 3, 3, &[all(Text), all(Fixed(8 + 2 + 1))]),
+    shape(ApiKey::TxnOffsetCommit, 0, 3, 3, TXN_OFFSET_COMMIT),
     shape(
         ApiKey::DescribeConfigs,
         1,

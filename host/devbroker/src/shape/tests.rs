@@ -74,6 +74,29 @@ fn records_and_offsets() {
 }
 
 #[test]
+fn transactions() {
+    walks(ApiKey::InitProducerId, |_| {
+        InitProducerIdRequest::default().with_transactional_id(Some(text("t").into()))
+    });
+    walks(ApiKey::AddPartitionsToTxn, |_| {
+        let topic = add_partitions_to_txn_request::AddPartitionsToTxnTopic::default()
+            .with_name(text("t").into())
+            .with_partitions(vec![0, 1]);
+        AddPartitionsToTxnRequest::default().with_v3_and_below_topics(vec![topic.clone(), topic])
+    });
+    walks(ApiKey::AddOffsetsToTxn, |_| AddOffsetsToTxnRequest::default().with_group_id(text("g").into()));
+    walks(ApiKey::EndTxn, |_| EndTxnRequest::default().with_committed(true));
+    walks(ApiKey::TxnOffsetCommit, |version| {
+        let partition = txn_offset_commit_request::TxnOffsetCommitRequestPartition::default()
+            .with_committed_metadata(Some(text("m")));
+        let topic = txn_offset_commit_request::TxnOffsetCommitRequestTopic::default()
+            .with_partitions(vec![partition.clone(), partition]);
+        let request = TxnOffsetCommitRequest::default().with_topics(vec![topic]);
+        if version >= 3 { request.with_member_id(text("m")).with_generation_id(1) } else { request }
+    });
+}
+
+#[test]
 fn topics() {
     walks(ApiKey::Metadata, |_| {
         let topic = metadata_request::MetadataRequestTopic::default().with_name(Some(text("t").into()));
@@ -205,6 +228,8 @@ fn decode(key: ApiKey, body: &mut Bytes, version: i16) {
         DescribeConfigs => DescribeConfigsRequest, CreatePartitions => CreatePartitionsRequest,
         DeleteGroups => DeleteGroupsRequest, DeleteRecords => DeleteRecordsRequest,
         IncrementalAlterConfigs => IncrementalAlterConfigsRequest,
+        AddPartitionsToTxn => AddPartitionsToTxnRequest, AddOffsetsToTxn => AddOffsetsToTxnRequest,
+        TxnOffsetCommit => TxnOffsetCommitRequest, EndTxn => EndTxnRequest,
     }
 }
 

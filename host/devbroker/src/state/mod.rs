@@ -4,10 +4,11 @@
 //! that is held for the time of a look-up or an append, **never across an await**. One lock is
 //! enough for a development broker and leaves no order of locks to get wrong.
 //!
-//! Who waits: a fetch without enough data waits on `data_arrived`; every append, and every removal
-//! of a topic, wakes all of them. JoinGroup and SyncGroup wait on channels of their own (`group`).
+//! Who waits: a fetch without enough data waits on `data_arrived`; every append, every end of a
+//! transaction, and every removal of a topic, wakes all of them. JoinGroup and SyncGroup wait on channels of their own (`group`).
 
 mod topics;
+mod transactions;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -24,6 +25,7 @@ use crate::options::{BrokerOptions, Limits};
 use crate::partition::Partition;
 use crate::store::{Entry, Folder, Journal};
 use crate::topic::Topic;
+use crate::transaction::{self, Transactions};
 
 /// Producer ids are reserved in the journal this many at a time.
 const PRODUCER_ID_BLOCK: i64 = 1_000;
@@ -42,6 +44,7 @@ pub(crate) struct Shared {
 pub(crate) struct State {
     pub(crate) topics: BTreeMap<String, Topic>,
     pub(crate) groups: Groups,
+    pub(crate) transactions: Transactions,
     /// Bytes of all batches.
     pub(crate) bytes: u64,
     limits: Limits,
@@ -51,6 +54,7 @@ pub(crate) struct State {
     reserved_producer_ids: i64,
     /// When a refusal for want of room was last logged: a producer that retries must not flood the log.
     pub(crate) refusal_logged: Option<Instant>,
+    transactions_looked_at: Instant,
 }
 
 /// An error for one topic or group, with a sentence for the client.
@@ -74,6 +78,7 @@ impl State {
         let mut state = Self {
             topics: BTreeMap::new(),
             groups: Groups::new(options),
+            transactions: Transactions::new(options.limits.transactional_producers),
             bytes: 0,
             limits: options.limits,
             folder: None,
@@ -81,6 +86,7 @@ impl State {
             next_producer_id: 0,
             reserved_producer_ids: 0,
             refusal_logged: None,
+            transactions_looked_at: Instant::now(),
         };
         if let Some(path) = &options.data {
             state.restore(Folder::open(path)?)?;
@@ -97,6 +103,7 @@ impl State {
             Entry::RecordsDeleted { topic, partition, before } => {
                 starts.insert((topic, partition), before);
             }
+            Entry::Transaction { name, entry } => self.restore_transaction(&name, entry),
             other => self.groups.restore(other),
         })?;
         self.restore_topics(&folder, &starts)?;
@@ -106,6 +113,7 @@ impl State {
         self.folder = Some(folder);
         let entries = self.journal_entries();
         self.journal = Some(Journal::write(&path, &entries).map_err(|e| BrokerError::data(&path, e))?);
+        self.recover_transactions();
         Ok(())
     }
 
@@ -132,6 +140,11 @@ impl State {
     fn journal_entries(&self) -> Vec<Entry> {
         let mut entries = self.groups.entries();
         entries.extend(self.topics.values().flat_map(Topic::deleted_records));
+        let transaction = |(name, entry): (&str, &transaction::Entry)| Entry::Transaction {
+            name: name.to_owned(),
+            entry: entry.clone(),
+        };
+        entries.extend(self.transactions.iter().map(transaction));
         entries.push(Entry::ProducerIds { below: self.reserved_producer_ids });
         entries
     }

@@ -1,4 +1,4 @@
-//! The journal of committed offsets, low watermarks and reserved producer ids.
+//! The journal of committed offsets, low watermarks, reserved producer ids and transactions.
 //!
 //! Each entry is: length (u32), checksum (u32), body. It is rewritten with what still counts when
 //! it has grown, so it stays within a few times the live offsets.
@@ -11,6 +11,7 @@ use bytes::{Buf, BufMut};
 use uuid::Uuid;
 
 use crate::error::BrokerError;
+use crate::transaction::{self, Phase};
 
 /// A journal smaller than this is never rewritten, in bytes.
 const REWRITE_BYTES: u64 = 16 << 20;
@@ -31,6 +32,11 @@ pub(crate) enum Entry {
     ProducerIds { below: i64 },
     /// The records of a partition below this offset were deleted.
     RecordsDeleted { topic: Uuid, partition: i32, before: i64 },
+    /// An offset was given in a transaction.
+    Pending { producer_id: i64, group: String, topic: String, partition: i32, offset: i64, metadata: String },
+    /// What became of a transactional producer. Where that is an end, the offsets that it gave hold from this
+    /// entry on, or are forgotten.
+    Transaction { name: String, entry: transaction::Entry },
 }
 
 /// The open journal.
@@ -123,10 +129,43 @@ fn put(out: &mut Vec<u8>, entry: &Entry) {
             body.put_i32(*partition);
             body.put_i64(*before);
         }
+        Entry::Pending { producer_id, group, topic, partition, offset, metadata } => {
+            body.put_u8(6);
+            [group, topic, metadata].iter().for_each(|text| put_text(&mut body, text));
+            body.put_i32(*partition);
+            body.put_i64(*offset);
+            body.put_i64(*producer_id);
+        }
+        Entry::Transaction { name, entry } => {
+            body.put_u8(7);
+            put_text(&mut body, name);
+            put_transaction(&mut body, entry);
+        }
     }
     out.put_u32(u32::try_from(body.len()).unwrap_or(u32::MAX));
     out.put_u32(crc32c::crc32c(&body));
     out.put_slice(&body);
+}
+
+fn put_transaction(out: &mut Vec<u8>, entry: &transaction::Entry) {
+    out.put_u8(match entry.phase {
+        Phase::Empty => 0,
+        Phase::Open => 1,
+        Phase::Committed => 2,
+        Phase::Aborted => 3,
+    });
+    out.put_i64(entry.producer_id);
+    out.put_i16(entry.epoch);
+    out.put_i16(entry.last_epoch);
+    out.put_i32(entry.timeout_ms);
+    out.put_i64(entry.started_ms);
+    out.put_u32(u32::try_from(entry.partitions.len()).unwrap_or(u32::MAX));
+    for (topic, partition) in &entry.partitions {
+        out.put_u128(topic.as_u128());
+        out.put_i32(*partition);
+    }
+    out.put_u32(u32::try_from(entry.groups.len()).unwrap_or(u32::MAX));
+    entry.groups.iter().for_each(|group| put_text(out, group));
 }
 
 fn put_text(out: &mut Vec<u8>, text: &str) {
@@ -162,8 +201,39 @@ fn parse(mut body: &[u8]) -> Option<Entry> {
             let (partition, before) = (body.try_get_i32().ok()?, body.try_get_i64().ok()?);
             Some(Entry::RecordsDeleted { topic, partition, before })
         }
+        6 => {
+            let (group, topic, metadata) = (text(body)?, text(body)?, text(body)?);
+            let (partition, offset) = (body.try_get_i32().ok()?, body.try_get_i64().ok()?);
+            let producer_id = body.try_get_i64().ok()?;
+            Some(Entry::Pending { producer_id, group, topic, partition, offset, metadata })
+        }
+        7 => Some(Entry::Transaction { name: text(body)?, entry: transaction(body)? }),
         _ => None,
     }
+}
+
+fn transaction(body: &mut &[u8]) -> Option<transaction::Entry> {
+    let phase = match body.try_get_u8().ok()? {
+        0 => Phase::Empty,
+        1 => Phase::Open,
+        2 => Phase::Committed,
+        3 => Phase::Aborted,
+        _ => return None,
+    };
+    let mut entry = transaction::Entry::new(body.try_get_i64().ok()?, 0);
+    entry.phase = phase;
+    entry.epoch = body.try_get_i16().ok()?;
+    entry.last_epoch = body.try_get_i16().ok()?;
+    entry.timeout_ms = body.try_get_i32().ok()?;
+    entry.started_ms = body.try_get_i64().ok()?;
+    for _ in 0..body.try_get_u32().ok()? {
+        let topic = Uuid::from_u128(body.try_get_u128().ok()?);
+        entry.partitions.insert((topic, body.try_get_i32().ok()?));
+    }
+    for _ in 0..body.try_get_u32().ok()? {
+        entry.groups.insert(text(body)?);
+    }
+    Some(entry)
 }
 
 fn text(body: &mut &[u8]) -> Option<String> {

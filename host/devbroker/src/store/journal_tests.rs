@@ -22,7 +22,32 @@ fn entry() -> impl Strategy<Value = Entry> {
         (any::<u128>(), any::<i32>(), any::<i64>()).prop_map(|(topic, partition, before)| {
             Entry::RecordsDeleted { topic: Uuid::from_u128(topic), partition, before }
         }),
+        (any::<i64>(), text(), text(), any::<i32>(), any::<i64>(), text()).prop_map(
+            |(producer_id, group, topic, partition, offset, metadata)| Entry::Pending {
+                producer_id,
+                group,
+                topic,
+                partition,
+                offset,
+                metadata
+            }
+        ),
+        (text(), transaction()).prop_map(|(name, entry)| Entry::Transaction { name, entry }),
     ]
+}
+
+fn transaction() -> impl Strategy<Value = transaction::Entry> {
+    let phase = prop::sample::select(vec![Phase::Empty, Phase::Open, Phase::Committed, Phase::Aborted]);
+    let partition = (any::<u128>().prop_map(Uuid::from_u128), any::<i32>());
+    (
+        (any::<i64>(), any::<i16>(), any::<i16>(), any::<i32>(), phase, any::<i64>()),
+        prop::collection::btree_set(partition, 0..4),
+        prop::collection::btree_set("[a-z]{0,5}", 0..3),
+    )
+        .prop_map(|((id, epoch, last_epoch, timeout_ms, phase, started_ms), partitions, groups)| {
+            let new = transaction::Entry::new(id, timeout_ms);
+            transaction::Entry { epoch, last_epoch, phase, started_ms, partitions, groups, ..new }
+        })
 }
 
 fn read(path: &Path) -> Result<Vec<Entry>, BrokerError> {

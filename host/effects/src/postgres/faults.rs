@@ -76,6 +76,26 @@ pub(crate) fn of_host(error: &sqlx::Error, url: &str) -> DatabaseError {
     DatabaseError::Tables { url: url.to_owned(), reason: said }
 }
 
+/// The server, or a connection to it, was not had in time by the host's clock.
+pub(crate) fn late(said: String) -> sqlx::Error {
+    sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, said))
+}
+
+/// Whether the statement was cancelled, by whoever.
+pub(crate) fn is_canceled(error: &sqlx::Error) -> bool {
+    code(error).as_deref() == Some(CANCELED)
+}
+
+/// `division_by_zero`.
+pub(crate) fn is_division(error: &sqlx::Error) -> bool {
+    code(error).as_deref() == Some("22012")
+}
+
+/// Whether a lock was not had within `lock_timeout`.
+pub(crate) fn is_lock_timeout(error: &sqlx::Error) -> bool {
+    code(error).as_deref() == Some(LOCK_TIMEOUT)
+}
+
 /// The database does not answer.
 pub(crate) fn unavailable(reason: String, url: &str) -> DatabaseError {
     DatabaseError::Unavailable { url: url.to_owned(), reason }
@@ -92,6 +112,7 @@ fn words(error: &sqlx::Error) -> String {
         sqlx::Error::Database(answer) => answer.message().to_owned(),
         sqlx::Error::ColumnDecode { index, source } => format!("column {index}: {source}"),
         sqlx::Error::Encode(source) | sqlx::Error::Decode(source) => source.to_string(),
+        sqlx::Error::Io(source) => source.to_string(),
         _ => error.to_string(),
     }
 }

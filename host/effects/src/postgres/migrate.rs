@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use crate::error::DatabaseError;
 use crate::migrations::{File, Folder};
@@ -30,7 +30,7 @@ const RUNNER: &str = "CREATE FUNCTION pg_temp.keylane_migrate(text) RETURNS void
 pub(crate) async fn migrate(server: &Server, handler: &str, folder: &Path) -> Result<(), DatabaseError> {
     let folder = Folder::read(folder, &server.url).await?;
     let fault = |error: sqlx::Error| server.fault(&error);
-    let mut connection = server.options.connect().await.map_err(fault)?;
+    let mut connection = server.connect().await?;
     turn(&mut connection, server).await?;
     let ran = ran(&mut connection, handler).await.map_err(fault)?;
     let pending = folder.pending(&ran)?;
@@ -71,8 +71,9 @@ async fn run(
     pending: &[&File],
 ) -> Result<(), DatabaseError> {
     let fault = |error: sqlx::Error| server.fault(&error);
-    say(connection, &format!("SET ROLE {GUEST}")).await.map_err(fault)?;
-    say(connection, "BEGIN").await.map_err(fault)?;
+    say(connection, &format!("BEGIN; SET LOCAL ROLE {GUEST}; SET LOCAL search_path = public"))
+        .await
+        .map_err(fault)?;
     say(connection, RUNNER).await.map_err(fault)?;
     for file in pending {
         let ran = sqlx::query("SELECT pg_temp.keylane_migrate($1)").bind(&file.text);
@@ -81,13 +82,35 @@ async fn run(
             error => server.fault(&error),
         })?;
     }
+    confine(connection).await.map_err(|error| match error {
+        sqlx::Error::Database(said) => folder.fault(pending.last().copied(), said.message()),
+        error => server.fault(&error),
+    })?;
     say(connection, "SET LOCAL ROLE NONE").await.map_err(fault)?;
     for file in pending {
         let text = "INSERT INTO keylane.migration (handler, version, checksum) VALUES ($1, $2, $3)";
         let query = sqlx::query(text).bind(handler).bind(file.version).bind(&file.checksum);
         query.execute(&mut *connection).await.map_err(fault)?;
     }
-    say(connection, "SET LOCAL synchronous_commit = on; COMMIT").await.map_err(fault)
+    say(connection, &format!("SET LOCAL ROLE {GUEST}; SET LOCAL synchronous_commit = on; COMMIT"))
+        .await
+        .map_err(fault)
+}
+
+/// Still as the role of guests: what the files have put off happens now and not at the commit, as the host;
+/// and every function and procedure of that role becomes SECURITY DEFINER. It runs as the same role as
+/// before, but PostgreSQL refuses there to take another one.
+async fn confine(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    say(connection, "SET CONSTRAINTS ALL IMMEDIATE; SET LOCAL search_path = pg_catalog").await?;
+    let text = format!(
+        "SELECT format('ALTER ROUTINE %s SECURITY DEFINER', oid::regprocedure) FROM pg_proc \
+         WHERE proowner = '{GUEST}'::regrole AND NOT prosecdef AND prokind IN ('f', 'p')"
+    );
+    let alterations = sqlx::query_scalar::<_, String>(sqlx::AssertSqlSafe(text));
+    for alteration in alterations.fetch_all(&mut *connection).await? {
+        say(connection, &alteration).await?;
+    }
+    Ok(())
 }
 
 async fn say(connection: &mut PgConnection, text: &str) -> Result<(), sqlx::Error> {

@@ -7,18 +7,27 @@
 //! since a time-out of the database's counts from anew for each lock.
 //!
 //! The host's tables lie in the schema `keylane`, where the role of guests has no rights; a run's statements
-//! are said as that role (`SET LOCAL ROLE`). What a function made by a handler's own migration does is bounded
-//! by the rights of the user that the host connects as: it reaches this database and no other. So that user
-//! should be no superuser.
+//! are said as that role (`SET LOCAL ROLE`), and functions that a handler's migration makes become SECURITY
+//! DEFINER, in which PostgreSQL refuses to change the role. That is no border against an author who goes out
+//! of the way (a view can call `set_config`): what holds always are the rights of the user that the host
+//! connects as. It reaches this database and no other, so it may not be a superuser, and a database is
+//! shared by handlers that trust each other.
+//!
+//! The host's own statements never resolve a name in a schema in which a handler could make something:
+//! their `search_path` is `pg_catalog` alone, and deferred triggers fire as the role of guests.
 
 mod closing;
 mod faults;
+mod foreign;
 mod functions;
 mod migrate;
 mod numeric;
+mod outbox;
 mod ownership;
+mod place;
 mod prune;
 mod read;
+mod reading;
 mod rules;
 mod run;
 mod server;
@@ -40,27 +49,40 @@ use crate::database::{Database, Identity, Pruned, RunTransaction, StreamKey, Tak
 use crate::error::{BeginError, DatabaseError, StatementError};
 use crate::postgres::rules::Rules;
 use crate::postgres::server::Server;
+use crate::relay::Outbox;
 use crate::statement::{Statement, StatementLimits};
 use crate::value::{ResultLimits, Rows, Value};
 
+pub(crate) use reading::open_reading;
+
 /// One PostgreSQL database.
-struct Postgres {
+pub(crate) struct Postgres {
     identity: Identity,
     rules: Rules,
-    server: Arc<Server>,
+    /// Its connections.
+    pub(crate) server: Arc<Server>,
 }
 
 /// Opens the database; makes the host's tables and the role of guests if they are missing.
 pub(crate) async fn open(config: &DatabaseConfig) -> Result<Arc<dyn Database>, DatabaseError> {
     let server = Arc::new(Server::new(config)?);
     let identity = tables::prepare(&server).await?;
-    let rules = Rules::new(tables::catalogue(&server).await?);
+    let rules = Rules::new(foreign::functions(&server).await?);
     Ok(Arc::new(Postgres { identity, rules, server }))
 }
 
 impl Database for Postgres {
     fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    fn outbox(self: Arc<Self>) -> Arc<dyn Outbox> {
+        Arc::new(outbox::PostgresOutbox::new(self))
+    }
+
+    fn bind_cluster(&self, cluster: &str) -> Boxed<'_, Result<(), DatabaseError>> {
+        let cluster = cluster.to_owned();
+        Box::pin(async move { tables::bind_cluster(&self.server, &cluster).await })
     }
 
     fn check(

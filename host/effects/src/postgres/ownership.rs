@@ -1,10 +1,11 @@
-//! Taking a partition: the epoch is raised, which waits for open runs of the former owner, and floor and
-//! claims are read in a later statement, so that its snapshot has the last commit of a run that was waited
-//! for. READ COMMITTED, because an older snapshot would refuse the epoch instead of waiting for it.
+//! Taking a partition: what will come is noted, so that nothing of the former epoch begins any more; the epoch
+//! is raised, which waits for open runs of the former owner; and floor and claims are read in a later
+//! statement, so that its snapshot has the last commit of a run that was waited for. READ COMMITTED, because
+//! an older snapshot would refuse the epoch instead of waiting for it.
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::Row;
 
@@ -16,14 +17,20 @@ use crate::postgres::faults;
 use crate::postgres::server::Server;
 use crate::postgres::session::Session;
 
-/// How a transaction of the host's own begins. Waits are bounded by the host's clock.
-pub(crate) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL ROLE NONE; \
-    SET LOCAL synchronous_commit = on; SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0; \
-    SET LOCAL idle_in_transaction_session_timeout = '20s'";
 /// How often the sessions that are in the way are ended: a new one may have come meanwhile.
 const END_EVERY: Duration = Duration::from_millis(100);
 /// How long sessions are ended before the take is given up.
 const END_MAX: Duration = Duration::from_secs(30);
+
+/// How a transaction of the host's own begins. Waits are bounded by the host's clock.
+fn begin_text(server: &Server) -> String {
+    format!(
+        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL ROLE NONE; \
+         SET LOCAL search_path = pg_catalog; SET LOCAL synchronous_commit = on; SET LOCAL lock_timeout = 0; \
+         SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = {}",
+        server.idle.as_millis()
+    )
+}
 
 /// Becomes owner. After `limit`, by the host's clock, the sessions that are in the way are ended.
 pub(crate) async fn take(
@@ -31,21 +38,26 @@ pub(crate) async fn take(
     stream: &StreamKey,
     limit: Duration,
 ) -> Result<Taken, DatabaseError> {
-    let fault = |error: sqlx::Error| server.fault(&error);
-    let id = stream_id(server, stream).await.map_err(fault)?;
-    let mut session = begin(server).await.map_err(fault)?;
-    let epoch = raise(server, &mut session, id, limit).await?;
-    let (floor, ended) = progress(&mut session, id).await.map_err(fault)?;
-    session.commit().await.map_err(fault)?;
-    Ok(Taken { fence: Fence { stream: id, epoch }, floor, ended })
+    let taking = async {
+        let began = Instant::now();
+        let (id, wanted) = announce(server, stream, limit).await?;
+        let mut session = begin(server).await?;
+        let epoch = raise(server, &mut session, id, wanted, limit).await?;
+        let (floor, ended) = progress(&mut session, id).await?;
+        session.commit().await?;
+        metrics::histogram!("keylane_take_seconds").record(began.elapsed().as_secs_f64());
+        Ok(Taken { fence: Fence { stream: id, epoch }, floor, ended })
+    };
+    server.within(limit.saturating_add(END_MAX), taking).await
 }
 
 /// A session of the host's own with an open transaction. Connections that died in the pool are dropped.
 pub(crate) async fn begin(server: &Arc<Server>) -> Result<Session, sqlx::Error> {
-    let mut left = server.own.options().get_max_connections();
+    let text = begin_text(server);
+    let mut left = server.own.max();
     loop {
-        let mut session = Session::acquire(server, &server.own).await?;
-        match session.begin(BEGIN).await {
+        let mut session = Session::acquire(&server.own).await?;
+        match session.begin(&text).await {
             Ok(()) => return Ok(session),
             Err(error) if left == 0 => return Err(error),
             Err(_) => left -= 1,
@@ -53,17 +65,30 @@ pub(crate) async fn begin(server: &Arc<Server>) -> Result<Session, sqlx::Error> 
     }
 }
 
-/// The database's number for a partition, made if it is missing.
-async fn stream_id(server: &Arc<Server>, stream: &StreamKey) -> Result<i64, sqlx::Error> {
+/// Says which epoch will come, in a transaction of its own, and answers the database's number for the partition
+/// and that epoch. From then on no run of the former epoch begins. Without it, the shared locks of runs that
+/// come one after another would keep the take out for as long as they come; a taker that dies now has done
+/// no more than to pass the epoch.
+async fn announce(
+    server: &Arc<Server>,
+    stream: &StreamKey,
+    limit: Duration,
+) -> Result<(i64, i64), sqlx::Error> {
     let mut session = begin(server).await?;
-    add_streams(&mut session, stream, &[stream.partition]).await?;
-    let text = "SELECT id FROM keylane.stream WHERE fleet = $1 AND handler = $2 AND replay = $3 \
-                AND topic_id = $4 AND partition = $5";
-    let query = sqlx::query_scalar(text).bind(&stream.fleet).bind(&stream.handler).bind(stream.replay);
+    let pid = session.pid;
+    let partitions = [stream.partition];
+    granted(server, pid, limit, add_streams(&mut session, stream, &partitions)).await?;
+    let text = "INSERT INTO keylane.wanted AS former (stream, epoch) \
+        SELECT id, coalesce((SELECT epoch FROM keylane.fence WHERE fence.stream = id), 0) + 1 FROM keylane.stream \
+        WHERE fleet = $1 AND handler = $2 AND replay = $3 AND topic_id = $4 AND partition = $5 \
+        ON CONFLICT (stream) DO UPDATE SET epoch = greatest(former.epoch + 1, excluded.epoch) \
+        RETURNING stream, epoch";
+    let query = sqlx::query_as(text).bind(&stream.fleet).bind(&stream.handler).bind(stream.replay);
     let query = query.bind(stream.topic_id.bytes().as_slice()).bind(stream.partition);
-    let id = query.fetch_one(session.connection()?).await?;
+    let noting = query.fetch_one(session.connection()?);
+    let noted = granted(server, pid, limit, noting).await?;
     session.commit().await?;
-    Ok(id)
+    Ok(noted)
 }
 
 /// Numbers for partitions, which must be sorted.
@@ -85,33 +110,46 @@ async fn raise(
     server: &Server,
     session: &mut Session,
     stream: i64,
+    wanted: i64,
     limit: Duration,
-) -> Result<Epoch, DatabaseError> {
-    let fault = |error: sqlx::Error| server.fault(&error);
+) -> Result<Epoch, sqlx::Error> {
     let pid = session.pid;
     let text = "INSERT INTO keylane.fence AS former (stream, epoch, nonce) \
-        VALUES ($1, 1, ('x' || substr(replace(gen_random_uuid()::text, '-', ''), 1, 16))::bit(64)::bigint) \
-        ON CONFLICT (stream) DO UPDATE SET epoch = former.epoch + 1, nonce = excluded.nonce \
+        VALUES ($1, $2, ('x' || substr(replace(gen_random_uuid()::text, '-', ''), 1, 16))::bit(64)::bigint) \
+        ON CONFLICT (stream) DO UPDATE SET epoch = greatest(former.epoch + 1, excluded.epoch), nonce = excluded.nonce \
         RETURNING epoch, nonce";
-    let raising = sqlx::query(text).bind(stream).fetch_one(session.connection().map_err(fault)?);
-    let mut raising = pin!(raising);
-    let mut raised = tokio::time::timeout(limit, &mut raising).await.ok();
-    let given_up = tokio::time::Instant::now() + END_MAX;
-    while raised.is_none() {
-        if tokio::time::Instant::now() > given_up {
-            let said =
-                format!("the partition's fence was not had in {limit:?}, nor by ending other sessions");
-            return Err(faults::unavailable(said, &server.url));
+    let raising = sqlx::query(text).bind(stream).bind(wanted).fetch_one(session.connection()?);
+    let row = granted(server, pid, limit, raising).await?;
+    Ok(Epoch { count: row.try_get(0)?, nonce: row.try_get(1)? })
+}
+
+/// Awaits a statement that other sessions may keep from its lock: after `limit` they are ended, again and
+/// again, until it is granted.
+async fn granted<T>(
+    server: &Server,
+    pid: i32,
+    limit: Duration,
+    statement: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    let mut statement = pin!(statement);
+    let given_up = Instant::now() + limit.saturating_add(END_MAX);
+    let mut wait = limit;
+    loop {
+        if let Ok(answer) = tokio::time::timeout(wait, &mut statement).await {
+            return answer;
         }
-        let ended = server.end_blockers(pid).await;
+        if Instant::now() > given_up {
+            let said = "the partition's fence was not had, nor by ending other sessions";
+            return Err(faults::late(format!("{said}, in {:?}", limit.saturating_add(END_MAX))));
+        }
+        let ended = server.own.watch.end_blockers(pid).await;
         if ended > 0 {
-            tracing::warn!(stream, ended, "ended sessions that held a partition after its owner's time");
+            metrics::counter!("keylane_sql_sessions_ended_total", "database" => server.url.clone())
+                .increment(u64::try_from(ended).unwrap_or(0));
+            tracing::warn!(ended, "ended sessions that held a partition after its owner's time");
         }
-        raised = tokio::time::timeout(END_EVERY, &mut raising).await.ok();
+        wait = END_EVERY;
     }
-    let row = raised.unwrap_or(Err(sqlx::Error::RowNotFound)).map_err(fault)?;
-    let epoch = || Ok(Epoch { count: row.try_get(0)?, nonce: row.try_get(1)? });
-    epoch().map_err(fault)
 }
 
 /// Floor and claims, in statements after the epoch's.
@@ -147,5 +185,5 @@ pub(crate) async fn ended(
         session.commit().await?;
         Ok(ended)
     };
-    read.await.map_err(|error: sqlx::Error| server.fault(&error))
+    server.within(server.lock_wait, read).await
 }

@@ -27,8 +27,7 @@ pub(crate) async fn raise_floor(
         session.commit().await?;
         Ok(Some(pruned))
     };
-    let pruned: Result<Option<Pruned>, sqlx::Error> = pruned.await;
-    pruned.map_err(|error| server.fault(&error))?.ok_or(BeginError::NotOwner)
+    server.within(server.lock_wait, pruned).await?.ok_or(BeginError::NotOwner)
 }
 
 async fn is_own(session: &mut Session, fence: Fence) -> Result<bool, sqlx::Error> {

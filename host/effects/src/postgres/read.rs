@@ -9,6 +9,7 @@ use sqlx::{AssertSqlSafe, Executor, PgConnection, SqlSafeStr, Statement as _};
 
 use crate::error::{StatementError, StepError};
 use crate::postgres::faults;
+use crate::postgres::place::{CONNECT_WAIT, Watch};
 use crate::postgres::server::Server;
 use crate::postgres::session::Session;
 use crate::postgres::tables::GUEST;
@@ -27,11 +28,14 @@ pub(crate) enum Failure {
     Said(sqlx::Error),
     /// The answer passes a limit; there is more of it to come.
     TooMuch(String),
-    /// It was cancelled at its deadline, or does not even answer that.
-    Late {
-        /// Whether the server has answered, so that the session goes on.
-        answered: bool,
-    },
+    /// The host refuses what the server would have let pass.
+    Refused(&'static str),
+    /// It was cancelled at its deadline.
+    Late,
+    /// It was cancelled and goes on all the same, on a server that answers others.
+    Deaf,
+    /// The server answers nobody.
+    Silent,
 }
 
 impl From<sqlx::Error> for Failure {
@@ -50,7 +54,9 @@ impl Failure {
             }
             Self::Said(error) => faults::is_answer(error),
             Self::TooMuch(_) => session.drain().await,
-            Self::Late { answered } => *answered,
+            Self::Refused(_) => true,
+            Self::Late => true,
+            Self::Deaf | Self::Silent => false,
         }
     }
 
@@ -59,9 +65,13 @@ impl Failure {
         match self {
             Self::Said(error) => faults::of_guest(error, url),
             Self::TooMuch(said) => StatementError::Limit(said.clone()).into(),
-            Self::Late { .. } => {
+            Self::Refused(said) => StatementError::Refused((*said).to_owned()).into(),
+            Self::Late | Self::Deaf => {
                 let said = format!("the statement took longer than {deadline:?} (host-call)");
                 StatementError::Unavailable(said).into()
+            }
+            Self::Silent => {
+                faults::unavailable(format!("the server has not answered within {deadline:?}"), url).into()
             }
         }
     }
@@ -110,7 +120,7 @@ pub(crate) async fn changes(
 /// Holds a statement to its deadline by the host's clock. While it waits for another transaction's lock its
 /// time does not pass: that is bounded by `lock_timeout`. Otherwise it is cancelled in the database.
 pub(crate) async fn within<T>(
-    server: &Server,
+    watch: &Watch,
     pid: i32,
     deadline: Duration,
     statement: impl Future<Output = Result<T, Failure>>,
@@ -120,19 +130,20 @@ pub(crate) async fn within<T>(
     loop {
         match tokio::time::timeout(wait, &mut statement).await {
             Ok(Err(Failure::TooMuch(said))) => {
-                server.cancel(pid).await;
+                watch.cancel(pid).await;
                 return Err(Failure::TooMuch(said));
             }
             Ok(answer) => return answer,
-            Err(_) if server.waits_for_lock(pid).await => wait = LOOK,
+            Err(_) if watch.waits_for_lock(pid).await => wait = LOOK,
             Err(_) => break,
         }
     }
-    server.cancel(pid).await;
+    watch.cancel(pid).await;
     match tokio::time::timeout(GRACE, &mut statement).await {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(_)) => Err(Failure::Late { answered: true }),
-        Err(_) => Err(Failure::Late { answered: false }),
+        Ok(Err(_)) => Err(Failure::Late),
+        Err(_) if watch.answers().await => Err(Failure::Deaf),
+        Err(_) => Err(Failure::Silent),
     }
 }
 
@@ -141,7 +152,7 @@ fn begin_text(server: &Server, deadline: Duration) -> String {
     let bound = deadline.saturating_add(server.lock_wait).as_millis();
     format!(
         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL ROLE NONE; SET LOCAL search_path = public; \
-         SET LOCAL timezone = 'UTC'; SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = {bound}; \
+         SET LOCAL timezone = 'UTC'; SET LOCAL standard_conforming_strings = on; SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = {bound}; \
          SET LOCAL ROLE {GUEST}",
         server.lock_wait.as_millis()
     )
@@ -160,8 +171,8 @@ pub(crate) async fn query(
     let mut session = begin_reading(&server, &begin).await.map_err(|error| unavailable(&error))?;
     let pid = session.pid;
     let connection = session.connection().map_err(|error| unavailable(&error))?;
-    // The limit of the read pool is the same server's, unless a replica has an address of its own.
-    let answer = within(&server, pid, deadline, rows(connection, statement, parameters, limits)).await;
+    let answer =
+        within(&server.reads.watch, pid, deadline, rows(connection, statement, parameters, limits)).await;
     let lives = match &answer {
         Ok(_) => true,
         Err(failure) => failure.leaves(&mut session).await,
@@ -177,10 +188,12 @@ pub(crate) async fn query(
 }
 
 async fn begin_reading(server: &Arc<Server>, begin: &str) -> Result<Session, sqlx::Error> {
-    let mut left = server.reads.options().get_max_connections();
+    let mut left = server.reads.max();
     loop {
-        let mut session = Session::acquire(server, &server.reads).await?;
-        match session.begin(begin).await {
+        let mut session = Session::acquire(&server.reads).await?;
+        let begun = tokio::time::timeout(CONNECT_WAIT, session.begin(begin)).await;
+        let late = || Err(faults::late(format!("the server has not answered within {CONNECT_WAIT:?}")));
+        match begun.unwrap_or_else(|_| late()) {
             Ok(()) => return Ok(session),
             Err(error) if left == 0 => return Err(error),
             // Idle connections that died with the server are dropped one by one.

@@ -1,5 +1,5 @@
 //! What a guest may say to PostgreSQL: one data statement with numbered parameters, and of the functions of
-//! the catalogue only those of a list. The second line behind the database's rights: settings, locks,
+//! the catalogue only those of a list, of extensions none that reaches further. The second line behind the database's rights: settings, locks,
 //! sessions and files are reached by functions that every role may call, and the role of guests is no border
 //! by itself (`set_config('role', 'none', true)` takes a session back to the host's user).
 //!
@@ -28,14 +28,14 @@ const HOST_SCHEMA: &str = "keylane";
 
 /// The rules, with what is known of one database.
 pub(crate) struct Rules {
-    /// Every function of the catalogue.
-    catalogue: HashSet<String>,
+    /// Every function of the catalogue and of extensions.
+    foreign: HashSet<String>,
 }
 
 impl Rules {
-    /// With the names of the catalogue's functions.
-    pub(crate) fn new(catalogue: HashSet<String>) -> Self {
-        Self { catalogue }
+    /// With the names of functions that no handler made.
+    pub(crate) fn new(foreign: HashSet<String>) -> Self {
+        Self { foreign }
     }
 
     /// Checks a statement.
@@ -85,7 +85,7 @@ impl Rules {
             return Err(format!("the schema {name:?} is the host's"));
         }
         let calls = *second == Token::Symbol('(');
-        if calls && self.catalogue.contains(&name) && ALLOWED.binary_search(&name.as_str()).is_err() {
+        if calls && self.foreign.contains(&name) && ALLOWED.binary_search(&name.as_str()).is_err() {
             return Err(format!("the function {name:?} is not for handlers"));
         }
         Ok(())

@@ -16,14 +16,28 @@ use crate::postgres::{closing, faults};
 use crate::statement::Statement;
 use crate::value::{ResultLimits, Rows, Value};
 
-/// How long a run's session may be idle between statements before the database ends it: longer than a
-/// guest's event, shorter than the consumer group's session time-out.
-const IDLE_MAX: Duration = Duration::from_secs(20);
+/// How long a step of the host's own inside a run may take, by the host's clock, beside its wait for locks.
+const STEP_LIMIT: Duration = Duration::from_secs(10);
 
 /// Ends an event and begins the next one, in one message. Deferred constraints are checked for the event, in
 /// a savepoint that is rolled back, so that they are deferred (or not) afterwards as they were before.
-const NEXT_SAVEPOINT: &str = "SAVEPOINT keylane_check; SET CONSTRAINTS ALL IMMEDIATE; \
+/// A role that is not the guest's any more divides by zero.
+const NEXT_SAVEPOINT: &str = "SELECT 1 OPERATOR(pg_catalog./) \
+    (pg_catalog.current_setting('role') OPERATOR(pg_catalog.=) 'keylane_guest')::pg_catalog.int4; \
+    SAVEPOINT keylane_check; SET CONSTRAINTS ALL IMMEDIATE; \
     ROLLBACK TO SAVEPOINT keylane_check; RELEASE SAVEPOINT keylane; SAVEPOINT keylane";
+
+/// What is said of a handler whose function or view took another role.
+const ROLE_CHANGED: &str = "a function or view of the handler's changed the session's role";
+
+/// Before the closing statements: what the handler's constraints put off, still as guest. The role is asked
+/// for before it is left.
+const CLOSING: &str = "SET CONSTRAINTS ALL IMMEDIATE; SET LOCAL search_path = pg_catalog; SELECT pg_catalog.current_setting('role'); \
+    SET LOCAL ROLE NONE; SET LOCAL synchronous_commit = on; SET LOCAL statement_timeout = 0; \
+    SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO'; SELECT pg_catalog.now()::pg_catalog.text";
+
+/// What a trigger has put off to this moment fires as the guest.
+const COMMIT: &str = "SET LOCAL ROLE keylane_guest; SET LOCAL synchronous_commit = on; COMMIT";
 
 /// An open transaction.
 pub(crate) struct Run {
@@ -42,18 +56,34 @@ pub(crate) struct Run {
 
 /// Begins, if the epoch is one's own.
 pub(crate) async fn begin(server: &Arc<Server>, fence: Fence) -> Result<Box<dyn RunTransaction>, BeginError> {
-    let mut left = server.runs.options().get_max_connections().max(2);
+    let mut left = server.runs.max().max(2);
     loop {
         let unavailable = |error: &sqlx::Error| BeginError::Database(server.fault(error));
-        let session = Session::acquire(server, &server.runs).await.map_err(|error| unavailable(&error))?;
-        match try_begin(session, server, fence).await {
+        let session = Session::acquire(&server.runs).await.map_err(|error| unavailable(&error))?;
+        match bounded(server, try_begin(session, server, fence)).await {
             Ok(Some(run)) => return Ok(Box::new(run)),
             Ok(None) => return Err(BeginError::NotOwner),
-            Err(error) if left == 0 => return Err(unavailable(&error)),
-            // A take was committed while this one waited for it; or the connection died with its server.
+            Err(error) if left == 0 || !helps_again(&error) => return Err(unavailable(&error)),
             Err(_) => left -= 1,
         }
     }
+}
+
+/// Whether beginning again helps: a take was committed while this one waited for it, or the connection died
+/// in the pool with its server. A lock that was not had in its time is not asked for again.
+fn helps_again(error: &sqlx::Error) -> bool {
+    let in_time = !matches!(error, sqlx::Error::Io(source) if source.kind() == std::io::ErrorKind::TimedOut);
+    in_time && !faults::is_lock_timeout(error)
+}
+
+/// Holds a step of the host's own to the host's clock.
+async fn bounded<T>(
+    server: &Server,
+    doing: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    let limit = STEP_LIMIT.saturating_add(server.lock_wait);
+    let late = || Err(faults::late(format!("the server has not answered within {limit:?}")));
+    tokio::time::timeout(limit, doing).await.unwrap_or_else(|_| late())
 }
 
 /// All in one message. None: the epoch has passed.
@@ -82,23 +112,26 @@ async fn try_begin(
 }
 
 /// The share-lock keeps takes out until the end; whoever holds it at an epoch that has passed writes nothing.
-/// A session's settings may have been changed by a function of the handler's, so they are set for each run.
+/// A take that is on its way has said so, and no run begins before it: shared locks would overtake it. A
+/// session's settings may have been changed by a function of the handler's, so they are set for each run.
 fn begin_text(server: &Server, fence: Fence) -> String {
     let isolation = match server.isolation {
         Isolation::Serializable => "SERIALIZABLE",
         Isolation::ReadCommitted => "READ COMMITTED",
     };
     format!(
-        "BEGIN ISOLATION LEVEL {isolation} READ WRITE; SET LOCAL ROLE NONE; SET LOCAL search_path = public; \
-         SET LOCAL timezone = 'UTC'; SET LOCAL synchronous_commit = {synchronous}; \
+        "BEGIN ISOLATION LEVEL {isolation} READ WRITE; SET LOCAL ROLE NONE; \
+         SET LOCAL search_path = pg_catalog; SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO'; \
+         SET LOCAL standard_conforming_strings = on; SET LOCAL synchronous_commit = on; \
          SET LOCAL lock_timeout = {lock}; SET LOCAL statement_timeout = 0; \
          SET LOCAL idle_in_transaction_session_timeout = {idle}; \
          SELECT pg_catalog.pg_backend_pid(), pg_catalog.now()::text FROM keylane.fence \
-         WHERE stream = {stream} AND epoch = {count} AND nonce = {nonce} FOR SHARE; \
-         SET LOCAL ROLE {GUEST}",
-        synchronous = server.synchronous,
+         WHERE stream = {stream} AND epoch = {count} AND nonce = {nonce} AND NOT EXISTS \
+            (SELECT FROM keylane.wanted WHERE wanted.stream = {stream} AND wanted.epoch > {count}) \
+         FOR SHARE OF fence; \
+         SET LOCAL search_path = public; SET LOCAL ROLE {GUEST}",
         lock = server.lock_wait.as_millis(),
-        idle = IDLE_MAX.as_millis(),
+        idle = server.idle.as_millis(),
         stream = fence.stream,
         count = fence.epoch.count,
         nonce = fence.epoch.nonce,
@@ -111,7 +144,8 @@ impl Run {
     async fn ready(&mut self, deadline: Duration) -> Result<(), Failure> {
         if self.allowed != Some(deadline) {
             let bound = deadline.saturating_add(self.server.lock_wait).as_millis().clamp(1, 2_000_000_000);
-            self.session.say(format!("SET LOCAL statement_timeout = {bound}")).await?;
+            let text = format!("SET LOCAL statement_timeout = {bound}");
+            bounded(&self.server, self.session.say(text)).await?;
             self.allowed = Some(deadline);
         }
         Ok(())
@@ -128,7 +162,7 @@ impl Run {
         let pid = self.session.pid;
         let connection = self.session.connection()?;
         let statement = read::rows(connection, statement, parameters, limits);
-        read::within(&self.server, pid, deadline, statement).await
+        read::within(&self.server.runs.watch, pid, deadline, statement).await
     }
 
     async fn changes(
@@ -140,7 +174,8 @@ impl Run {
         self.ready(deadline).await?;
         let pid = self.session.pid;
         let connection = self.session.connection()?;
-        read::within(&self.server, pid, deadline, read::changes(connection, statement, parameters)).await
+        read::within(&self.server.runs.watch, pid, deadline, read::changes(connection, statement, parameters))
+            .await
     }
 
     /// Ends a step: what succeeded goes on; what failed is rolled back at once, so that its locks are free,
@@ -174,30 +209,33 @@ impl Run {
         mut self: Box<Self>,
         text: &'static str,
     ) -> Result<((), Box<dyn RunTransaction>), StatementFailed> {
-        let said = self.session.say(text.to_owned()).await;
-        self.settle(said.map(|_| ()).map_err(Failure::Said), Duration::ZERO).await
+        let said = bounded(&self.server, self.session.say(text.to_owned())).await;
+        let said = said.map(|_| ()).map_err(|error| match error {
+            error if faults::is_division(&error) => Failure::Refused(ROLE_CHANGED),
+            error => Failure::Said(error),
+        });
+        self.settle(said, Duration::ZERO).await
     }
 
     fn refused(self: Box<Self>) -> StatementFailed {
         StatementFailed { error: StatementError::Aborted.into(), transaction: Some(self) }
     }
 
-    /// Outbox rows and claims, in one statement each. Whatever a guest's function did to the session's
-    /// settings is undone first, and the transaction must be the one that began.
+    /// Outbox rows and claims, in one statement each. Whatever a function of the handler's did to the session's
+    /// settings is undone first. The transaction must be the one that began, and the role the guest's still: a
+    /// session that took the host's has run the guest's statements with the host's rights.
     async fn write(
         &mut self,
         outbox: closing::OutboxColumns,
         endings: closing::ClaimColumns,
     ) -> Result<(), FinishError> {
-        let text = format!(
-            "SET LOCAL ROLE NONE; SET LOCAL search_path = pg_catalog; SET LOCAL synchronous_commit = {}; \
-             SET LOCAL statement_timeout = 0; SELECT now()::text",
-            self.server.synchronous
-        );
-        let rows = self.session.say(text).await.map_err(|error| self.not_written(&error))?;
-        let begun: Option<String> = rows.first().and_then(|row| sqlx::Row::try_get(row, 0).ok());
-        if begun.as_ref() != Some(&self.begun) {
+        let rows = self.session.say(CLOSING.to_owned()).await.map_err(|error| self.not_kept(&error))?;
+        let said = |at: usize| rows.get(at).and_then(|row| sqlx::Row::try_get::<String, _>(row, 0).ok());
+        if said(1).as_ref() != Some(&self.begun) {
             return Err(FinishError::Void("it is not the transaction that began".to_owned()));
+        }
+        if said(0).as_deref() != Some(GUEST) {
+            return Err(FinishError::Refused(ROLE_CHANGED.to_owned()));
         }
         let stream = self.fence.stream;
         let written = async {
@@ -210,6 +248,15 @@ impl Run {
             Ok(false) => Err(FinishError::ClaimExists),
             Err(error) => Err(self.not_written(&error)),
         }
+    }
+
+    /// What the handler's own constraints and deferred triggers say at the end.
+    fn not_kept(&self, error: &sqlx::Error) -> FinishError {
+        let aborted = faults::code(error).as_deref() == Some(faults::ABORTED);
+        if !aborted && !faults::is_conflict(error) && faults::is_answer(error) {
+            return FinishError::Refused(error.to_string());
+        }
+        self.not_written(error)
     }
 
     fn not_written(&self, error: &sqlx::Error) -> FinishError {
@@ -225,13 +272,12 @@ impl Run {
 
     /// COMMIT. The server's clear no is one; anything else leaves the outcome unknown.
     async fn commit(&mut self) -> Result<(), FinishError> {
-        match self.session.commit().await {
+        match self.session.commit_with(COMMIT).await {
             Ok(()) => Ok(()),
             Err(error) if faults::is_conflict(&error) => Err(FinishError::Conflict(error.to_string())),
-            // A constraint that was deferred to this moment.
-            Err(error) if faults::code(&error).is_some_and(|code| code.starts_with("23")) => {
-                Err(FinishError::Refused(error.to_string()))
-            }
+            Err(error) if faults::is_canceled(&error) => Err(self.server.fault(&error).into()),
+            // What a trigger has put off once more, to this moment.
+            Err(error) if faults::is_answer(&error) => Err(FinishError::Refused(error.to_string())),
             Err(error) => Err(FinishError::Unknown(error.to_string())),
         }
     }

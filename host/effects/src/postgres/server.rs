@@ -1,25 +1,26 @@
-//! The connections to one database, and what is done to other sessions of it.
+//! The connections to one database.
 
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::ConnectOptions;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions, PgConnection};
 
 use crate::config::{DatabaseConfig, Isolation, Synchronous};
 use crate::error::DatabaseError;
 use crate::postgres::faults;
+use crate::postgres::place::{CONNECT_WAIT, Place, Watch};
 
 /// Statements that a connection keeps prepared.
 const PREPARED_MAX: usize = 200;
 /// Connections for takes, pruning and look-ups.
 const OWN_CONNECTIONS: u32 = 4;
-/// Connections that end other sessions or ask who is in the way.
-const WATCH_CONNECTIONS: u32 = 2;
-/// How long a question about other sessions may take.
-const WATCH_WAIT: Duration = Duration::from_secs(5);
+/// How long a transaction of the host's own may take, by the host's clock, beside what it waits for locks.
+const OWN_LIMIT: Duration = Duration::from_secs(30);
 /// What every session of the host begins with. A client that is gone is noticed within seconds, so that
-/// its locks do not outlive it for long.
+/// its locks do not outlive it for long. Names are looked up in the catalogue alone: in a schema where a
+/// handler may make functions, one of them could be taken for the host's.
 const SETTINGS: [(&str, &str); 9] = [
     ("synchronous_commit", "on"),
     ("timezone", "UTC"),
@@ -29,7 +30,7 @@ const SETTINGS: [(&str, &str); 9] = [
     ("tcp_keepalives_idle", "5"),
     ("tcp_keepalives_interval", "3"),
     ("tcp_keepalives_count", "3"),
-    ("search_path", "public"),
+    ("search_path", "pg_catalog"),
 ];
 
 /// One database and its pools.
@@ -37,48 +38,51 @@ pub(crate) struct Server {
     /// The address without its password, for messages.
     pub url: String,
     /// How to open a connection that belongs to no pool.
-    pub options: PgConnectOptions,
+    options: PgConnectOptions,
     /// Runs.
-    pub runs: PgPool,
+    pub runs: Arc<Place>,
     /// Takes, pruning, look-ups.
-    pub own: PgPool,
+    pub own: Arc<Place>,
     /// `access = "read"`.
-    pub reads: PgPool,
-    watch: PgPool,
+    pub reads: Arc<Place>,
     /// Of runs.
     pub isolation: Isolation,
-    /// The value of `synchronous_commit`.
-    pub synchronous: &'static str,
     /// How long a statement waits for one lock.
     pub lock_wait: Duration,
+    /// How long a session may be idle inside a transaction.
+    pub idle: Duration,
 }
 
 impl Server {
     /// Nothing is connected yet.
     pub(crate) fn new(config: &DatabaseConfig) -> Result<Self, DatabaseError> {
+        if config.synchronous == Synchronous::Normal {
+            let reason =
+                "synchronous = \"normal\" is for SQLite: here a commit whose outputs have left could be \
+                          lost with the server. Leave it out"
+                    .to_owned();
+            return Err(DatabaseError::Address { url: without_password(&config.write), reason });
+        }
         let options = options(&config.write)?;
         let reads = config.read.as_deref().map_or(Ok(options.clone()), self::options)?;
-        let pool = |max: u32, options: &PgConnectOptions| {
-            PgPoolOptions::new()
-                .max_connections(max.max(1))
-                .acquire_timeout(config.writer_wait)
-                // Asking each connection whether it lives would cost every run a round trip.
-                .test_before_acquire(false)
-                .connect_lazy_with(options.clone())
+        let url = without_password(&config.write);
+        let watch = Watch::new(&options, url.clone());
+        let read_watch = config
+            .read
+            .as_deref()
+            .map_or_else(|| watch.clone(), |read| Watch::new(&reads, without_password(read)));
+        let place = |options: &PgConnectOptions, max: u32, watch: &Arc<Watch>, name| {
+            Arc::new(Place::new(options, max, config.writer_wait, watch, name))
         };
         Ok(Self {
-            url: without_password(&config.write),
-            runs: pool(config.write_connections, &options),
-            own: pool(OWN_CONNECTIONS, &options),
-            watch: pool(WATCH_CONNECTIONS, &options),
-            reads: pool(config.read_connections, &reads),
+            runs: place(&options, config.write_connections, &watch, "runs"),
+            own: place(&options, OWN_CONNECTIONS, &watch, "own"),
+            reads: place(&reads, config.read_connections, &read_watch, "reads"),
+            url,
             options,
             isolation: config.isolation,
-            synchronous: match config.synchronous {
-                Synchronous::Full => "on",
-                Synchronous::Normal => "off",
-            },
             lock_wait: config.lock_wait,
+            idle: config.idle_in_transaction,
         })
     }
 
@@ -87,46 +91,23 @@ impl Server {
         faults::of_host(error, &self.url)
     }
 
-    /// Whether a session waits for a lock that another one holds. An answer that does not come is a no.
-    pub(crate) async fn waits_for_lock(&self, pid: i32) -> bool {
-        let asked = sqlx::query_scalar::<_, bool>("SELECT cardinality(pg_blocking_pids($1)) > 0").bind(pid);
-        matches!(tokio::time::timeout(WATCH_WAIT, asked.fetch_one(&self.watch)).await, Ok(Ok(true)))
+    /// A connection that belongs to no pool.
+    pub(crate) async fn connect(&self) -> Result<PgConnection, DatabaseError> {
+        let connected = tokio::time::timeout(CONNECT_WAIT, self.options.connect()).await;
+        let said = || faults::late(format!("the server takes no connection within {CONNECT_WAIT:?}"));
+        connected.unwrap_or_else(|_| Err(said())).map_err(|error| self.fault(&error))
     }
 
-    /// Stops what a session does.
-    pub(crate) async fn cancel(&self, pid: i32) {
-        self.signal("SELECT pg_cancel_backend($1)", pid).await;
-    }
-
-    /// Ends a session that this host has given up.
-    pub(crate) async fn end(&self, pid: i32) {
-        self.signal("SELECT pg_terminate_backend($1)", pid).await;
-    }
-
-    /// Ends the sessions that hold what this one waits for. Answers how many.
-    pub(crate) async fn end_blockers(&self, pid: i32) -> i64 {
-        let text = "SELECT count(*) FILTER (WHERE pg_terminate_backend(blocker)) \
-                    FROM unnest(pg_blocking_pids($1)) AS blocker";
-        let asked = sqlx::query_scalar::<_, i64>(text).bind(pid).fetch_one(&self.watch);
-        match tokio::time::timeout(WATCH_WAIT, asked).await {
-            Ok(Ok(ended)) => ended,
-            Ok(Err(error)) => {
-                tracing::warn!(url = self.url, %error, "sessions that are in the way could not be ended");
-                0
-            }
-            Err(_) => 0,
-        }
-    }
-
-    async fn signal(&self, text: &'static str, pid: i32) {
-        let asked = sqlx::query(text).bind(pid).execute(&self.watch);
-        if !matches!(tokio::time::timeout(WATCH_WAIT, asked).await, Ok(Ok(_))) {
-            tracing::warn!(
-                url = self.url,
-                pid,
-                "a session could not be stopped; its own time-outs will end it"
-            );
-        }
+    /// Holds a transaction of the host's own to the host's clock: a server that is stopped answers nothing.
+    pub(crate) async fn within<T>(
+        &self,
+        waits: Duration,
+        doing: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, DatabaseError> {
+        let limit = OWN_LIMIT.saturating_add(waits);
+        let done = tokio::time::timeout(limit, doing).await;
+        let late = || Err(faults::late(format!("the server has not answered within {limit:?}")));
+        done.unwrap_or_else(|_| late()).map_err(|error| self.fault(&error))
     }
 }
 

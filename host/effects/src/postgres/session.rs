@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgPool, PgRow};
+use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
 use crate::postgres::faults;
-use crate::postgres::server::Server;
+use crate::postgres::place::{Permit, Place};
 
 /// How long a rollback may take before the session is given up.
 const ROLLBACK_WAIT: Duration = Duration::from_secs(5);
@@ -18,20 +18,22 @@ const ROLLBACK_WAIT: Duration = Duration::from_secs(5);
 /// One connection.
 pub(crate) struct Session {
     connection: Option<PoolConnection<sqlx::Postgres>>,
+    _permit: Permit,
     /// The server's process, 0 until it is known.
     pub pid: i32,
     /// Nothing is open on it.
     clean: bool,
     /// It must not be used again even after a clean end.
     pub stale: bool,
-    server: Arc<Server>,
+    place: Arc<Place>,
 }
 
 impl Session {
     /// Waits for a connection of this pool.
-    pub(crate) async fn acquire(server: &Arc<Server>, pool: &PgPool) -> Result<Self, sqlx::Error> {
-        let connection = Some(pool.acquire().await?);
-        Ok(Self { connection, pid: 0, clean: true, stale: false, server: server.clone() })
+    pub(crate) async fn acquire(place: &Arc<Place>) -> Result<Self, sqlx::Error> {
+        let (connection, permit) = place.acquire().await?;
+        let connection = Some(connection);
+        Ok(Self { connection, _permit: permit, pid: 0, clean: true, stale: false, place: place.clone() })
     }
 
     /// The connection, which counts as in use until [`Self::finish`] or [`Self::rollback`].
@@ -48,7 +50,7 @@ impl Session {
 
     /// Begins a transaction with these words and learns the session's number.
     pub(crate) async fn begin(&mut self, begin: &str) -> Result<(), sqlx::Error> {
-        let rows = self.say(format!("{begin}; SELECT pg_backend_pid()")).await?;
+        let rows = self.say(format!("{begin}; SELECT pg_catalog.pg_backend_pid()")).await?;
         self.pid = rows.first().map_or(Ok(0), |row| row.try_get(0))?;
         Ok(())
     }
@@ -68,9 +70,14 @@ impl Session {
         false
     }
 
-    /// Commits.
+    /// Commits a transaction of the host's own.
     pub(crate) async fn commit(&mut self) -> Result<(), sqlx::Error> {
-        self.say("COMMIT".to_owned()).await?;
+        self.commit_with("COMMIT").await
+    }
+
+    /// Commits with these words.
+    pub(crate) async fn commit_with(&mut self, words: &str) -> Result<(), sqlx::Error> {
+        self.say(words.to_owned()).await?;
         self.clean = true;
         Ok(())
     }
@@ -90,12 +97,12 @@ impl Drop for Session {
         }
         // Detached, it is no longer the pool's: dropping it closes the socket.
         drop(connection.detach());
-        let (server, pid) = (self.server.clone(), self.pid);
+        let (place, pid) = (self.place.clone(), self.pid);
         if self.clean || pid == 0 {
             return;
         }
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move { server.end(pid).await });
+            runtime.spawn(async move { place.watch.end(pid).await });
         }
     }
 }

@@ -23,7 +23,7 @@ pub(crate) async fn settle_start(
         session.commit().await?;
         Ok(standing)
     };
-    settled.await.map_err(|error: sqlx::Error| server.fault(&error))
+    server.within(server.lock_wait, settled).await
 }
 
 async fn settle(

@@ -1,15 +1,15 @@
 //! The host's own tables in the schema `keylane`, the role that guests speak as, and the database's identity.
 //! Hosts that start at once wait for each other at an advisory lock.
 
-use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
-use sqlx::Connection;
-use sqlx::{ConnectOptions, PgConnection};
+use sqlx::{Connection, PgConnection};
 
 use crate::database::Identity;
-use crate::error::DatabaseError;
+use crate::error::{DatabaseError, same_cluster};
 use crate::postgres::faults;
+use crate::postgres::ownership::begin;
 use crate::postgres::server::Server;
 
 /// The role of guests and migrations. Roles belong to all databases of a server; this one cannot log in, so
@@ -19,11 +19,14 @@ pub(crate) const GUEST: &str = "keylane_guest";
 pub(crate) const LOCK: i64 = 0x006b_6579_6c61_6e65;
 /// The version of the host's tables.
 const VERSION: i32 = 1;
+/// How long making them may take, behind other hosts that do the same.
+const MAKE_MAX: Duration = Duration::from_secs(60);
 /// `duplicate_object`: another host made the role meanwhile.
 const DUPLICATE: &str = "42710";
 
-/// The host's tables. No run ever locks a floor; a fence is changed by takes only. The numbers of the outbox
-/// are given when its rows are visible: the order of `id` follows neither commits nor locks.
+/// The host's tables. No run ever locks a floor; a fence is changed by takes only, each of which has noted
+/// before which epoch it will have. The relay numbers batches of
+/// the outbox's rows when they are visible: the order of `id` follows neither commits nor locks.
 const TABLES: &str = "
 CREATE SCHEMA keylane;
 REVOKE ALL ON SCHEMA keylane FROM PUBLIC;
@@ -31,6 +34,7 @@ CREATE TABLE keylane.meta (
     one boolean PRIMARY KEY DEFAULT true CHECK (one),
     version integer NOT NULL,
     database_id text NOT NULL,
+    cluster text,
     made_at timestamptz NOT NULL DEFAULT now()
 );
 CREATE TABLE keylane.stream (
@@ -47,6 +51,10 @@ CREATE TABLE keylane.fence (
     stream bigint PRIMARY KEY,
     epoch bigint NOT NULL,
     nonce bigint NOT NULL
+);
+CREATE TABLE keylane.wanted (
+    stream bigint PRIMARY KEY,
+    epoch bigint NOT NULL
 );
 CREATE TABLE keylane.floor (
     stream bigint PRIMARY KEY,
@@ -68,12 +76,29 @@ CREATE TABLE keylane.outbox (
     key bytea,
     value bytea,
     headers bytea NOT NULL,
-    number bigint UNIQUE,
     attempts integer NOT NULL DEFAULT 0,
-    not_before timestamptz,
     last_error text,
+    parked smallint NOT NULL DEFAULT 0,
+    not_before timestamptz,
     made_at timestamptz NOT NULL DEFAULT now()
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
+CREATE INDEX outbox_ready ON keylane.outbox (kind, id) WHERE parked <= 0;
+CREATE INDEX outbox_parked ON keylane.outbox (topic, md5(key)) WHERE parked > 0;
+CREATE INDEX outbox_due ON keylane.outbox (not_before) WHERE parked = 1;
+CREATE TABLE keylane.relay (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    fleet text,
+    host text,
+    held_until timestamptz NOT NULL DEFAULT '-infinity',
+    epoch bigint NOT NULL DEFAULT 0,
+    nonce bigint NOT NULL DEFAULT 0,
+    begun smallint NOT NULL DEFAULT 0 CHECK (begun IN (0, 1, 2)),
+    numbering bigint NOT NULL DEFAULT 0,
+    sent bigint NOT NULL DEFAULT 0,
+    highest bigint NOT NULL DEFAULT 0,
+    batch bigint[] NOT NULL DEFAULT '{}'
 );
+INSERT INTO keylane.relay DEFAULT VALUES;
 CREATE TABLE keylane.migration (
     handler text,
     version bigint,
@@ -86,14 +111,17 @@ INSERT INTO keylane.meta (version, database_id) VALUES (1, replace(gen_random_uu
 
 /// Makes what is missing and answers which database this is.
 pub(crate) async fn prepare(server: &Arc<Server>) -> Result<Identity, DatabaseError> {
-    let mut connection = server.options.connect().await.map_err(|error| server.fault(&error))?;
+    let mut connection = server.connect().await?;
+    refuse_superuser(&mut connection, server).await?;
     make_role(&mut connection, server).await?;
     let tables = |reason: String| DatabaseError::Tables { url: server.url.clone(), reason };
     let hinted = |error: sqlx::Error| match server.fault(&error) {
         DatabaseError::Tables { reason, .. } => tables(format!("{reason}. {}", hint())),
         other => other,
     };
-    let (version, database) = make_tables(&mut connection).await.map_err(hinted)?;
+    let made = tokio::time::timeout(MAKE_MAX, make_tables(&mut connection)).await;
+    let kept = || faults::late(format!("another session has kept the lock of the tables for {MAKE_MAX:?}"));
+    let (version, database) = made.unwrap_or_else(|_| Err(kept())).map_err(hinted)?;
     if version != VERSION {
         return Err(tables(format!("they are of version {version}, this host knows {VERSION}")));
     }
@@ -103,16 +131,55 @@ pub(crate) async fn prepare(server: &Arc<Server>) -> Result<Identity, DatabaseEr
     Ok(Identity { database, driver: "postgres" })
 }
 
-/// The names of all functions of the catalogue.
-pub(crate) async fn catalogue(server: &Server) -> Result<HashSet<String>, DatabaseError> {
-    let text = "SELECT DISTINCT proname::text FROM pg_catalog.pg_proc \
-                WHERE pronamespace = 'pg_catalog'::regnamespace";
-    let names = sqlx::query_scalar::<_, String>(text).fetch_all(&server.own).await;
-    names.map(HashSet::from_iter).map_err(|error| server.fault(&error))
+/// Whether this user may read as guests do; nothing is made or changed.
+pub(crate) async fn may_read(server: &Arc<Server>) -> Result<(), DatabaseError> {
+    let mut connection = server.connect().await?;
+    refuse_superuser(&mut connection, server).await?;
+    say(&mut connection, format!("SET ROLE {GUEST}; RESET ROLE")).await.map_err(|error| {
+        match server.fault(&error) {
+            gone @ DatabaseError::Unavailable { .. } => gone,
+            _ => DatabaseError::Tables {
+                url: server.url.clone(),
+                reason: format!(
+                    "its user cannot read as guests do ({error}). Whoever may can say, with that user for READER: \
+                     GRANT {GUEST} TO READER"
+                ),
+            },
+        }
+    })?;
+    // A failure to take leave changes nothing.
+    let _ = connection.close().await;
+    Ok(())
+}
+
+/// Makes the database the one of this Kafka cluster, or says whose it is.
+pub(crate) async fn bind_cluster(server: &Arc<Server>, cluster: &str) -> Result<(), DatabaseError> {
+    let binding = async {
+        let mut session = begin(server).await?;
+        let text = "UPDATE keylane.meta SET cluster = coalesce(cluster, $1) RETURNING cluster";
+        let stands = sqlx::query_scalar::<_, String>(text).bind(cluster);
+        let stands = stands.fetch_one(session.connection()?).await?;
+        session.commit().await?;
+        Ok(stands)
+    };
+    same_cluster(&server.url, server.within(server.lock_wait, binding).await?, cluster)
 }
 
 async fn say(connection: &mut PgConnection, text: String) -> Result<(), sqlx::Error> {
     sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(connection).await.map(|_| ())
+}
+
+/// A superuser's session is no border at all: a function of a handler's that takes its role back could run
+/// programs on the server.
+async fn refuse_superuser(connection: &mut PgConnection, server: &Server) -> Result<(), DatabaseError> {
+    let asked = "SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = session_user";
+    let asked = sqlx::query_scalar::<_, bool>(asked).fetch_one(connection).await;
+    if asked.map_err(|error| server.fault(&error))? {
+        let reason = "its user is a superuser, whose rights end at no database; make a plain user that owns the \
+                      database: CREATE ROLE host LOGIN CREATEROLE; ALTER DATABASE name OWNER TO host";
+        return Err(DatabaseError::Address { url: server.url.clone(), reason: reason.to_owned() });
+    }
+    Ok(())
 }
 
 /// The role, if it is missing and this user may make it. Whether it can be used is seen later.

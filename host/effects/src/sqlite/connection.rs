@@ -24,6 +24,13 @@ const HOST_STATEMENT: Duration = Duration::from_secs(30);
 /// the same connection and that nobody would ask the allow list for again.
 const GUEST: &str = "/* guest */ ";
 
+/// The longest text, blob or row while guests' statements run, in bytes. One step of SQLite's machine is not
+/// stopped at a deadline, and one step may compare two such texts at every place (`instr`, `replace`): days
+/// for those of 100 MB.
+const GUEST_LENGTH_MAX: i32 = 5 * 1024 * 1024;
+/// The same for the host, whose outbox rows are as long as Kafka's records: SQLite's own bound.
+const HOST_LENGTH_MAX: i32 = 1_000_000_000;
+
 /// A statement being put together.
 pub(crate) type Query<'q> = sqlx::query::Query<'q, sqlx::Sqlite, SqliteArguments>;
 
@@ -64,8 +71,24 @@ impl Connection {
         self.watch.rolled_back()
     }
 
-    /// Whether a transaction is open, as SQLite itself says.
+    /// From now on guests' statements run, until [`Self::in_transaction`] is asked.
+    pub(crate) async fn for_guests(&mut self) -> Result<(), Fault> {
+        self.answers()?;
+        let mut handle = self.inner.lock_handle().await.map_err(|error| explain(&error))?;
+        native::limit_length(&mut handle, GUEST_LENGTH_MAX);
+        Ok(())
+    }
+
+    /// Whether a transaction is open, as SQLite itself says. The guests' statements are over.
     pub(crate) async fn in_transaction(&mut self) -> Result<bool, Fault> {
+        self.answers()?;
+        let mut handle = self.inner.lock_handle().await.map_err(|error| explain(&error))?;
+        native::limit_length(&mut handle, HOST_LENGTH_MAX);
+        Ok(!native::autocommits(&mut handle))
+    }
+
+    /// Whether a transaction is open, while guests' statements go on.
+    pub(crate) async fn goes_on(&mut self) -> Result<bool, Fault> {
         self.answers()?;
         let mut handle = self.inner.lock_handle().await.map_err(|error| explain(&error))?;
         Ok(!native::autocommits(&mut handle))

@@ -106,7 +106,7 @@ impl File {
 }
 
 /// What all connections share.
-fn options(url: &str) -> Result<SqliteConnectOptions, DatabaseError> {
+pub(crate) fn options(url: &str) -> Result<SqliteConnectOptions, DatabaseError> {
     let unusable = |reason: String| DatabaseError::Address { url: url.to_owned(), reason };
     if url.contains(":memory:") || url.contains("mode=memory") {
         return Err(unusable("a handler's database must be a file".to_owned()));

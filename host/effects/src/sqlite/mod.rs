@@ -7,7 +7,7 @@
 //!   allow list.
 //! - `rules.rs`, `tokens.rs`: the check of a guest's text, the second guard.
 //! - `run.rs`, `closing.rs`, `ownership.rs`: runs, and the host's own transactions.
-//! - `tables.rs`, `migrate.rs`: the host's tables and the handlers'.
+//! - `tables.rs`, `migrate.rs`: the host's tables and the handlers'. `outbox.rs`: what the relay does.
 //! - `fault.rs`, `holder.rs`, `row.rs`: errors, the process that holds the writer, values.
 
 mod authorizer;
@@ -18,8 +18,10 @@ mod file;
 mod holder;
 mod migrate;
 mod native;
+mod outbox;
 mod ownership;
 mod readers;
+mod reading;
 mod row;
 mod rules;
 mod run;
@@ -38,15 +40,19 @@ use keylane_engine::{Boxed, Fence};
 use crate::config::DatabaseConfig;
 use crate::database::{Database, Identity, Pruned, RunTransaction, StreamKey, Taken};
 use crate::error::{BeginError, DatabaseError, StatementError};
+use crate::relay::Outbox;
 use crate::sqlite::file::File;
 use crate::sqlite::readers::Readers;
 use crate::sqlite::run::SqliteRun;
 use crate::statement::{Statement, StatementLimits};
 use crate::value::{ResultLimits, Rows, Value};
 
+pub(crate) use reading::open_reading;
+
 /// A SQLite database.
-struct Sqlite {
-    file: File,
+pub(crate) struct Sqlite {
+    /// The file and its writer.
+    pub(crate) file: File,
     readers: Readers,
     identity: Identity,
 }
@@ -56,7 +62,7 @@ pub(crate) async fn open(config: &DatabaseConfig) -> Result<Arc<dyn Database>, D
     let file = File::new(config).await?;
     let identity = tables::make(&file, config).await?;
     let reading = file.reading(config.read.as_deref())?;
-    let readers = Readers::new(reading, config.read_connections, config.writer_wait);
+    let readers = Readers::new(reading, config.read_connections, config.writer_wait, &file.url);
     Ok(Arc::new(Sqlite { file, readers, identity }))
 }
 
@@ -72,6 +78,15 @@ pub(crate) async fn adopt(config: &DatabaseConfig) -> Result<(), DatabaseError> 
 impl Database for Sqlite {
     fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    fn outbox(self: Arc<Self>) -> Arc<dyn Outbox> {
+        Arc::new(outbox::SqliteOutbox::new(self))
+    }
+
+    fn bind_cluster(&self, cluster: &str) -> Boxed<'_, Result<(), DatabaseError>> {
+        let cluster = cluster.to_owned();
+        Box::pin(async move { tables::bind_cluster(&self.file, &cluster).await })
     }
 
     fn check(

@@ -29,6 +29,12 @@ pub(crate) fn foreign_keys_pending(handle: &mut LockedSqliteHandle<'_>) -> bool 
     code != ffi::SQLITE_OK || pending != 0
 }
 
+/// Bounds each text, blob and row of this connection, in bytes.
+pub(crate) fn limit_length(handle: &mut LockedSqliteHandle<'_>, bytes: c_int) {
+    // SAFETY: the handle is open and locked for as long as the borrow lasts.
+    unsafe { ffi::sqlite3_limit(handle.as_raw_handle().as_ptr(), ffi::SQLITE_LIMIT_LENGTH, bytes) };
+}
+
 /// Asks the allow list for whatever this connection prepares from now on.
 pub(crate) fn set_authorizer(handle: &mut LockedSqliteHandle<'_>, watch: &Arc<Watch>) -> bool {
     let context = Arc::as_ptr(watch).cast::<c_void>().cast_mut();

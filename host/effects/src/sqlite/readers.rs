@@ -5,7 +5,7 @@
 //! its query was cancelled.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::sqlite::SqliteConnectOptions;
 use tokio::sync::Semaphore;
@@ -22,12 +22,21 @@ pub(crate) struct Readers {
     permits: Semaphore,
     idle: Mutex<Vec<Connection>>,
     wait: Duration,
+    waited: metrics::Histogram,
+    used: metrics::Gauge,
 }
 
 impl Readers {
-    pub(crate) fn new(options: SqliteConnectOptions, connections: u32, wait: Duration) -> Self {
+    /// Nothing is opened yet. The address is for metrics.
+    pub(crate) fn new(options: SqliteConnectOptions, connections: u32, wait: Duration, url: &str) -> Self {
         let permits = Semaphore::new(usize::try_from(connections.max(1)).unwrap_or(1));
-        Self { options, permits, idle: Mutex::new(Vec::new()), wait }
+        let gauge =
+            |what: &'static str| metrics::gauge!(what, "database" => url.to_owned(), "pool" => "reads");
+        gauge("keylane_sql_connections_max").set(f64::from(connections.max(1)));
+        let waited = metrics::histogram!("keylane_sql_connection_wait_seconds",
+            "database" => url.to_owned(), "pool" => "reads");
+        let used = gauge("keylane_sql_connections_used");
+        Self { options, permits, idle: Mutex::new(Vec::new()), wait, waited, used }
     }
 
     /// Runs a guest's query. SQLite itself refuses to write on this connection.
@@ -38,13 +47,16 @@ impl Readers {
         limits: ResultLimits,
         deadline: Duration,
     ) -> Result<Rows, StatementError> {
+        let asked = Instant::now();
         let permit = tokio::time::timeout(self.wait, self.permits.acquire()).await;
+        self.waited.record(asked.elapsed().as_secs_f64());
         let busy =
             |wait| StatementError::Unavailable(format!("other queries kept all connections for {wait:?}"));
         let _permit = match permit {
             Ok(Ok(permit)) => permit,
             _ => return Err(busy(self.wait)),
         };
+        let _used = Used::of(&self.used);
         let mut connection = self.connection().await.map_err(Fault::guest)?;
         let rows = connection.guest_rows(&statement, parameters, limits, deadline).await;
         match &rows {
@@ -58,7 +70,27 @@ impl Readers {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         match idle {
             Some(connection) => Ok(connection),
-            None => Connection::open(&self.options).await,
+            None => {
+                let mut connection = Connection::open(&self.options).await?;
+                connection.for_guests().await?;
+                Ok(connection)
+            }
         }
+    }
+}
+
+/// One connection in use, until it is dropped.
+struct Used<'a>(&'a metrics::Gauge);
+
+impl<'a> Used<'a> {
+    fn of(gauge: &'a metrics::Gauge) -> Self {
+        gauge.increment(1.0);
+        Self(gauge)
+    }
+}
+
+impl Drop for Used<'_> {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
     }
 }

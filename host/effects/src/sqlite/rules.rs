@@ -141,3 +141,7 @@ fn changes(verb: &str, tokens: &[Token<'_>]) -> bool {
 #[cfg(test)]
 #[path = "rules_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "rules_properties.rs"]
+mod properties;

@@ -38,6 +38,7 @@ impl SqliteRun {
             return Err(BeginError::NotOwner);
         }
         let url = file.url.clone();
+        writing.connection()?.for_guests().await.map_err(|fault| fault.host(&url))?;
         Ok(Box::new(Self { writing, url, fence, savepoint: false, failed: false }))
     }
 
@@ -123,7 +124,7 @@ impl SqliteRun {
     async fn fail(mut self: Box<Self>, error: StepError) -> StatementFailed {
         let own_fault = matches!(error, StepError::Statement(_));
         let kept = match self.writing.connection() {
-            Ok(connection) if own_fault && self.savepoint => connection.in_transaction().await,
+            Ok(connection) if own_fault && self.savepoint => connection.goes_on().await,
             _ => Ok(false),
         };
         if matches!(kept, Ok(true)) {

@@ -9,7 +9,7 @@ use sqlx::sqlite::SqliteRow;
 
 use crate::config::DatabaseConfig;
 use crate::database::Identity;
-use crate::error::DatabaseError;
+use crate::error::{DatabaseError, same_cluster};
 use crate::sqlite::authorizer::Mode;
 use crate::sqlite::connection::host;
 use crate::sqlite::file::File;
@@ -25,7 +25,8 @@ CREATE TABLE IF NOT EXISTS keylane_meta (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     version INTEGER NOT NULL,
     database_id TEXT NOT NULL,
-    machine TEXT NOT NULL
+    machine TEXT NOT NULL,
+    cluster TEXT
 ) STRICT;
 CREATE TABLE IF NOT EXISTS keylane_stream (
     id INTEGER PRIMARY KEY,
@@ -62,13 +63,29 @@ CREATE TABLE IF NOT EXISTS keylane_outbox (
     key BLOB,
     value BLOB,
     headers BLOB NOT NULL,
-    number INTEGER,
     attempts INTEGER NOT NULL DEFAULT 0,
     last_error TEXT,
-    not_before_us INTEGER
+    parked INTEGER NOT NULL DEFAULT 0,
+    not_before_us INTEGER,
+    made_us INTEGER NOT NULL DEFAULT (CAST(unixepoch('subsec') * 1000000 AS INTEGER))
 ) STRICT;
-CREATE INDEX IF NOT EXISTS keylane_outbox_waiting ON keylane_outbox (id) WHERE number IS NULL;
-CREATE UNIQUE INDEX IF NOT EXISTS keylane_outbox_number ON keylane_outbox (number) WHERE number IS NOT NULL;
+CREATE INDEX IF NOT EXISTS keylane_outbox_ready ON keylane_outbox (kind, id) WHERE parked <= 0;
+CREATE INDEX IF NOT EXISTS keylane_outbox_parked ON keylane_outbox (topic, key) WHERE parked > 0;
+CREATE INDEX IF NOT EXISTS keylane_outbox_due ON keylane_outbox (not_before_us) WHERE parked = 1;
+CREATE TABLE IF NOT EXISTS keylane_relay (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    fleet TEXT,
+    host TEXT,
+    until_us INTEGER NOT NULL DEFAULT 0,
+    epoch_count INTEGER NOT NULL DEFAULT 0,
+    epoch_nonce INTEGER NOT NULL DEFAULT 0,
+    begun INTEGER NOT NULL DEFAULT 0 CHECK (begun IN (0, 1, 2)),
+    numbering INTEGER NOT NULL DEFAULT 0,
+    sent INTEGER NOT NULL DEFAULT 0,
+    highest INTEGER NOT NULL DEFAULT 0,
+    batch TEXT NOT NULL DEFAULT '[]'
+) STRICT;
+INSERT INTO keylane_relay (one) VALUES (1) ON CONFLICT DO NOTHING;
 CREATE TABLE IF NOT EXISTS keylane_migration (
     handler TEXT NOT NULL,
     version INTEGER NOT NULL,
@@ -83,8 +100,7 @@ pub(crate) async fn make(file: &File, config: &DatabaseConfig) -> Result<Identit
     let made = writing.connection()?.script(Mode::Host, TABLES, MAKE).await;
     made.map_err(|fault| fault.host(&file.url))?;
     let machine = machine(config);
-    let insert =
-        "INSERT INTO keylane_meta VALUES (1, $1, lower(hex(randomblob(16))), $2) ON CONFLICT DO NOTHING";
+    let insert = "INSERT INTO keylane_meta VALUES (1, $1, lower(hex(randomblob(16))), $2, NULL) ON CONFLICT DO NOTHING";
     writing.run(host(insert).bind(VERSION).bind(machine.clone())).await?;
     let rows = writing.fetch(host("SELECT version, database_id, machine FROM keylane_meta")).await?;
     let row = only(&rows, &file.url)?;
@@ -114,8 +130,18 @@ pub(crate) async fn adopt(file: &File, config: &DatabaseConfig) -> Result<(), Da
     writing.commit().await
 }
 
+/// Makes the file the one of this Kafka cluster, or says whose it is.
+pub(crate) async fn bind_cluster(file: &File, cluster: &str) -> Result<(), DatabaseError> {
+    let mut writing = Writing::begin(file, file.writer_wait, file.lock_wait).await?;
+    let bind = "UPDATE keylane_meta SET cluster = coalesce(cluster, $1) RETURNING cluster";
+    let rows = writing.fetch(host(bind).bind(cluster.to_owned())).await?;
+    let stands: String = get(only(&rows, &file.url)?, 0, &file.url)?;
+    writing.commit().await?;
+    same_cluster(&file.url, stands, cluster)
+}
+
 /// What this machine is called: a digest, because systemd wants its machine id kept from strangers.
-fn machine(config: &DatabaseConfig) -> String {
+pub(crate) fn machine(config: &DatabaseConfig) -> String {
     const PLACES: &[&str] = &["/etc/machine-id", "/var/lib/dbus/machine-id", "/etc/hostname"];
     let read = |place: &&str| std::fs::read_to_string(place).ok();
     let known = |name: &String| !name.trim().is_empty();

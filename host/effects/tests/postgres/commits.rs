@@ -4,7 +4,7 @@ use keylane_effects::{
     DatabaseConfig, EndedAs, FinishError, Isolation, OutboxKind, OutboxRow, StepError, Value, open,
 };
 
-use crate::ground::{Ground, LONG, begin, execute, finish, folder, migrate, query, read, run, stream, take};
+use crate::ground::{Ground, LONG, begin, execute, finish, folder, migrate, read, run, stream, take};
 
 fn output(event_offset: i64, ordinal: i32) -> OutboxRow {
     let (topic, headers) = ("out".to_owned(), vec![1]);
@@ -24,8 +24,8 @@ async fn rows_of(config: &DatabaseConfig, text: &str) -> Vec<(i64, i64)> {
     sqlx::query_as(sqlx::AssertSqlSafe(text.to_owned())).fetch_all(&pool).await.unwrap()
 }
 
-pub async fn a_run_is_written_whole(ground: &Ground) {
-    let config = ground.config().await;
+pub async fn a_run_is_written_whole(ground: &Ground<'_>) {
+    let config = ground.config();
     let database = open(&config).await.unwrap();
     migrate(database.as_ref(), "CREATE TABLE t (a int)").await;
     let fence = take(database.as_ref()).await;
@@ -46,7 +46,7 @@ pub async fn a_run_is_written_whole(ground: &Ground) {
 
 /// A function catches the failure inside, and the guest goes on: PostgreSQL bears that. What it does not
 /// bear, a failed statement of the transaction, is remembered.
-pub async fn a_swallowed_error_is_void(ground: &Ground) {
+pub async fn a_swallowed_error_is_void(ground: &Ground<'_>) {
     let database = ground.database("CREATE TABLE t (a int PRIMARY KEY)").await;
     let (_, run) = run(database.as_ref()).await.savepoint().await.unwrap();
     let failed = execute(database.as_ref(), run, "insert into t values (1), (1)", &[]).await.err().unwrap();
@@ -58,7 +58,7 @@ pub async fn a_swallowed_error_is_void(ground: &Ground) {
     assert_eq!(database.take(&stream(), LONG).await.unwrap().ended, [0_i64; 0]);
 }
 
-pub async fn a_savepoint_saves_the_rest(ground: &Ground) {
+pub async fn a_savepoint_saves_the_rest(ground: &Ground<'_>) {
     let database = ground.database("CREATE TABLE t (a int PRIMARY KEY)").await;
     let mut run = run(database.as_ref()).await;
     for number in 0..5_i64 {
@@ -77,9 +77,9 @@ pub async fn a_savepoint_saves_the_rest(ground: &Ground) {
 }
 
 /// Two runs read what the other one writes: one of them is redone when serializable, none otherwise.
-pub async fn conflicts_are_the_hosts(ground: &Ground) {
+pub async fn conflicts_are_the_hosts(ground: &Ground<'_>) {
     for isolation in [Isolation::Serializable, Isolation::ReadCommitted] {
-        let database = open(&DatabaseConfig { isolation, ..ground.config().await }).await.unwrap();
+        let database = open(&DatabaseConfig { isolation, ..ground.config() }).await.unwrap();
         migrate(database.as_ref(), "CREATE TABLE t (a int); INSERT INTO t VALUES (1)").await;
         let fence = take(database.as_ref()).await;
         let text = "insert into t select sum(a) from t";
@@ -96,7 +96,7 @@ pub async fn conflicts_are_the_hosts(ground: &Ground) {
     }
 }
 
-pub async fn a_deferred_constraint_is_refused(ground: &Ground) {
+pub async fn a_deferred_constraint_is_refused(ground: &Ground<'_>) {
     let tables = "CREATE TABLE t (a int PRIMARY KEY); \
         CREATE TABLE u (a int REFERENCES t DEFERRABLE INITIALLY DEFERRED)";
     let database = ground.database(tables).await;
@@ -108,36 +108,8 @@ pub async fn a_deferred_constraint_is_refused(ground: &Ground) {
     assert_eq!(database.ended(&fence, &[1]).await.unwrap(), [0_i64; 0]);
 }
 
-/// A handler's function changes settings, for the session and for the transaction: the next runs and the
-/// commit have the host's own.
-pub async fn a_function_cannot_weaken_the_commit(ground: &Ground) {
-    let tables = "CREATE TABLE seen (how text); \
-        CREATE FUNCTION weaken() RETURNS void LANGUAGE plpgsql AS $$ BEGIN \
-            SET synchronous_commit = off; SET search_path = nowhere; SET ROLE NONE; END $$; \
-        CREATE FUNCTION see() RETURNS void LANGUAGE plpgsql AS $$ BEGIN \
-            INSERT INTO public.seen VALUES (current_setting('synchronous_commit')); END $$; \
-        CREATE FUNCTION see_late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM public.see(); RETURN NULL; END $$; \
-        CREATE TABLE late (a int); \
-        CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT ON late DEFERRABLE INITIALLY DEFERRED \
-            FOR EACH ROW EXECUTE FUNCTION see_late()";
-    let config = DatabaseConfig { write_connections: 1, ..ground.config().await };
-    let database = open(&config).await.unwrap();
-    migrate(database.as_ref(), tables).await;
-    let fence = take(database.as_ref()).await;
-    let run = begin(database.as_ref(), &fence).await;
-    let (_, run) = execute(database.as_ref(), run, "insert into late values (1)", &[]).await.unwrap();
-    let (_, run) = query(database.as_ref(), run, "select weaken()", &[]).await.unwrap();
-    // The trigger fires as the host's user, who may not write there: said, not swallowed.
-    let finished = finish(run, &[1]).await;
-    let run = begin(database.as_ref(), &fence).await;
-    let (_, run) = query(database.as_ref(), run, "select see()", &[]).await.unwrap();
-    finish(run, &[2]).await.unwrap();
-    let seen = read(database.as_ref(), "select how from seen").await.rows;
-    assert!(seen.iter().all(|row| row == &[Value::Text("on".to_owned())]), "{seen:?} {finished:?}");
-}
-
-pub async fn migrations_run_once(ground: &Ground) {
-    let config = ground.config().await;
+pub async fn migrations_run_once(ground: &Ground<'_>) {
+    let config = ground.config();
     let (one, two) = tokio::join!(open(&config), open(&config));
     let (one, two) = (one.unwrap(), two.unwrap());
     assert_eq!(one.identity(), two.identity());

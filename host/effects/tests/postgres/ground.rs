@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use keylane_effects::{
@@ -12,36 +11,31 @@ use keylane_effects::{
 use keylane_engine::Fence;
 use keylane_engine::TopicId;
 
-use crate::support_postgres::PostgreSql;
+use keylane_test_support::PostgreSql;
 
 /// Generous: nothing here is a matter of speed.
 pub const LONG: Duration = Duration::from_secs(30);
 
-pub struct Ground {
-    admin: sqlx::PgPool,
-    urls: Box<dyn Fn(&str) -> String + Send + Sync>,
-    count: AtomicU32,
+pub struct Ground<'a> {
+    /// The server.
+    pub server: &'a PostgreSql,
 }
 
-impl Ground {
-    pub async fn new(server: &PostgreSql) -> Self {
-        let admin = sqlx::PgPool::connect(&server.url("postgres")).await.unwrap();
-        sqlx::query("CREATE ROLE host LOGIN CREATEROLE").execute(&admin).await.unwrap();
-        let base = server.url_of("host", "");
-        Self { admin, urls: Box::new(move |name| format!("{base}{name}")), count: AtomicU32::new(0) }
+impl Ground<'_> {
+    /// A database that the host owns without being a superuser.
+    pub fn config(&self) -> DatabaseConfig {
+        DatabaseConfig::new(self.server.database().unwrap())
     }
 
-    /// A database that the host owns without being a superuser.
-    pub async fn config(&self) -> DatabaseConfig {
-        let name = format!("check_{}", self.count.fetch_add(1, Ordering::Relaxed));
-        let text = format!("CREATE DATABASE {name} OWNER host");
-        sqlx::query(sqlx::AssertSqlSafe(text)).execute(&self.admin).await.unwrap();
-        DatabaseConfig::new((self.urls)(&name))
+    /// A look at a database, or a change of it, by its superuser.
+    pub async fn admin(&self, config: &DatabaseConfig) -> sqlx::PgPool {
+        let name = config.write.rsplit_once('/').unwrap().1;
+        sqlx::PgPool::connect(&self.server.url(name)).await.unwrap()
     }
 
     /// An open database with these tables of the handler's.
     pub async fn database(&self, tables: &str) -> Arc<dyn Database> {
-        let database = open(&self.config().await).await.unwrap();
+        let database = open(&self.config()).await.unwrap();
         migrate(database.as_ref(), tables).await;
         database
     }
@@ -114,6 +108,6 @@ pub async fn finish(run: Box<dyn RunTransaction>, offsets: &[i64]) -> Result<(),
 /// What a query outside any run answers.
 pub async fn read(database: &dyn Database, text: &str) -> Rows {
     let statement = database.check(text, &[], &StatementLimits::default()).unwrap();
-    let limits = ResultLimits { rows: 1_000, bytes: 1_000_000 };
+    let limits = ResultLimits { rows: 1_000_000, bytes: 100_000_000 };
     database.query(statement, Vec::new(), limits, LONG).await.unwrap()
 }

@@ -9,7 +9,7 @@ use crate::ground::{Ground, LONG, execute, finish, migrate, query, read, run, st
 const KINDS: &str = "CREATE TABLE kinds (i bigint, small int, b boolean, f double precision, t text, \
     y bytea, s timestamptz, d numeric, u uuid, j jsonb)";
 
-pub async fn values_come_back(ground: &Ground) {
+pub async fn values_come_back(ground: &Ground<'_>) {
     let database = ground.database(KINDS).await;
     let run = run(database.as_ref()).await;
     let values = [
@@ -37,7 +37,7 @@ pub async fn values_come_back(ground: &Ground) {
 }
 
 /// sqlx keeps statements by text alone: an integer after a NULL would be sent as what the NULL was taken for.
-pub async fn a_statement_is_prepared_for_its_kinds(ground: &Ground) {
+pub async fn a_statement_is_prepared_for_its_kinds(ground: &Ground<'_>) {
     let database = ground.database("CREATE TABLE t (small int, big bigint)").await;
     let mut run = run(database.as_ref()).await;
     let text = "insert into t values ($1, $2)";
@@ -48,7 +48,7 @@ pub async fn a_statement_is_prepared_for_its_kinds(ground: &Ground) {
     assert_eq!(rows.rows, [vec![Value::Integer(7), Value::Integer(4)]]);
 }
 
-pub async fn failures_are_told_apart(ground: &Ground) {
+pub async fn failures_are_told_apart(ground: &Ground<'_>) {
     let database = ground.database("CREATE TABLE t (a int PRIMARY KEY)").await;
     let fence = take(database.as_ref()).await;
     let syntax = "select from where";
@@ -65,7 +65,7 @@ pub async fn failures_are_told_apart(ground: &Ground) {
     }
 }
 
-pub async fn limits_hold(ground: &Ground) {
+pub async fn limits_hold(ground: &Ground<'_>) {
     let database = ground.database("CREATE TABLE t (a int)").await;
     let fence = take(database.as_ref()).await;
     let many =
@@ -87,7 +87,7 @@ pub async fn limits_hold(ground: &Ground) {
 }
 
 /// The first run holds a row for longer than the second one's deadline.
-pub async fn waiting_for_a_lock_is_not_their_time(ground: &Ground) {
+pub async fn waiting_for_a_lock_is_not_their_time(ground: &Ground<'_>) {
     let database = ground.database("CREATE TABLE t (a int); INSERT INTO t VALUES (1)").await;
     let fence = take(database.as_ref()).await;
     let text = "update t set a = a + 1";
@@ -106,7 +106,7 @@ pub async fn waiting_for_a_lock_is_not_their_time(ground: &Ground) {
 }
 
 /// Rights first: a function of the handler's own says what the rules would not let through.
-pub async fn the_hosts_tables_are_out_of_reach(ground: &Ground) {
+pub async fn the_hosts_tables_are_out_of_reach(ground: &Ground<'_>) {
     let reach = "CREATE FUNCTION reach() RETURNS bigint LANGUAGE plpgsql AS \
         $$ BEGIN RETURN (SELECT count(*) FROM keylane.claim); END $$; \
         CREATE FUNCTION own() RETURNS text LANGUAGE sql AS 'select current_user::text'";
@@ -126,8 +126,8 @@ pub async fn the_hosts_tables_are_out_of_reach(ground: &Ground) {
     }
 }
 
-pub async fn readers_cannot_write(ground: &Ground) {
-    let config = ground.config().await;
+pub async fn readers_cannot_write(ground: &Ground<'_>) {
+    let config = ground.config();
     let database = open(&config).await.unwrap();
     migrate(database.as_ref(), "CREATE TABLE t (a int)").await;
     let limits = ResultLimits { rows: 10, bytes: 1_000 };

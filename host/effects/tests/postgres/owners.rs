@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use keylane_effects::{BeginError, FinishError, Pruned, StreamKey, Value};
+use keylane_effects::{BeginError, DatabaseConfig, FinishError, Pruned, StepError, StreamKey, Value, open};
 use keylane_engine::TopicId;
 use keylane_engine::{Epoch, Fence};
 
 use crate::ground::{Ground, LONG, begin, execute, finish, query, read, stream, take};
 
-pub async fn a_former_epoch_is_refused(ground: &Ground) {
+pub async fn a_former_epoch_is_refused(ground: &Ground<'_>) {
     let database = ground.database("CREATE TABLE t (a int)").await;
     let former = take(database.as_ref()).await;
     let own = take(database.as_ref()).await;
@@ -21,7 +21,7 @@ pub async fn a_former_epoch_is_refused(ground: &Ground) {
     finish(begin(database.as_ref(), &own).await, &[1]).await.unwrap();
 }
 
-pub async fn a_take_reads_what_it_waited_for(ground: &Ground) {
+pub async fn a_take_reads_what_it_waited_for(ground: &Ground<'_>) {
     let database = ground.database("CREATE TABLE t (a int)").await;
     let fence = take(database.as_ref()).await;
     let run = begin(database.as_ref(), &fence).await;
@@ -36,7 +36,7 @@ pub async fn a_take_reads_what_it_waited_for(ground: &Ground) {
 }
 
 /// The owner is stopped in its transaction, with a queue of another taker behind it.
-pub async fn a_take_ends_who_holds_on(ground: &Ground) {
+pub async fn a_take_ends_who_holds_on(ground: &Ground<'_>) {
     let database = ground.database("CREATE TABLE t (a int)").await;
     let fence = take(database.as_ref()).await;
     let run = begin(database.as_ref(), &fence).await;
@@ -49,8 +49,52 @@ pub async fn a_take_ends_who_holds_on(ground: &Ground) {
     finish(begin(database.as_ref(), &taken.fence).await, &[1]).await.unwrap();
 }
 
+/// Shared locks overtake a take that waits: former runs that begin again and again, each before the last one
+/// has ended, would keep it out for as long as they come.
+pub async fn a_take_is_granted_though_runs_keep_coming(ground: &Ground<'_>) {
+    let config = ground.config();
+    let (here, there) = (open(&config).await.unwrap(), open(&config).await.unwrap());
+    let fence = take(here.as_ref()).await;
+    let former = |offset: u64| {
+        let here = &here;
+        async move {
+            tokio::time::sleep(Duration::from_millis(100 * offset)).await;
+            let mut runs = 0;
+            while let Ok(run) = here.begin(&fence).await {
+                runs += 1;
+                tokio::time::sleep(Duration::from_millis(500)).await;
+                drop(run);
+            }
+            runs
+        }
+    };
+    let taking = async {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        there.take(&stream(), Duration::from_millis(300)).await.unwrap()
+    };
+    let runs = futures::future::join_all((0..6).map(former));
+    let (runs, taken) = tokio::join!(runs, taking);
+    assert!(runs.iter().all(|runs| *runs > 0), "all of them ran: {runs:?}");
+    finish(begin(there.as_ref(), &taken.fence).await, &[1]).await.unwrap();
+}
+
+/// A host that is stopped inside a run lets go of its locks after the configured time.
+pub async fn an_idle_run_is_ended_and_nobody_is_charged(ground: &Ground<'_>) {
+    let idle_in_transaction = Duration::from_millis(200);
+    let config = DatabaseConfig { idle_in_transaction, ..ground.config() };
+    let (stopped, other) = (open(&config).await.unwrap(), open(&config).await.unwrap());
+    crate::ground::migrate(stopped.as_ref(), "CREATE TABLE t (a int)").await;
+    let run = begin(stopped.as_ref(), &take(stopped.as_ref()).await).await;
+    let (_, run) = execute(stopped.as_ref(), run, "insert into t values (1)", &[]).await.unwrap();
+    // Without being ended by the take, which would wait for longer.
+    let taken = other.take(&stream(), LONG).await.unwrap();
+    let failed = execute(stopped.as_ref(), run, "insert into t values (2)", &[]).await.err().unwrap();
+    assert!(matches!(&failed.error, StepError::Database(error) if error.can_retry()), "{failed:?}");
+    finish(begin(other.as_ref(), &taken.fence).await, &[1]).await.unwrap();
+}
+
 /// A call that is dropped in the middle of a statement leaves no session that holds the partition.
-pub async fn a_cancelled_statement_holds_nothing(ground: &Ground) {
+pub async fn a_cancelled_statement_holds_nothing(ground: &Ground<'_>) {
     let database = ground.database("CREATE TABLE t (a int)").await;
     let fence = take(database.as_ref()).await;
     let run = begin(database.as_ref(), &fence).await;
@@ -63,7 +107,7 @@ pub async fn a_cancelled_statement_holds_nothing(ground: &Ground) {
     assert_eq!(database.take(&stream(), LONG).await.unwrap().fence.epoch.count, 2);
 }
 
-pub async fn start_is_settled_once(ground: &Ground) {
+pub async fn start_is_settled_once(ground: &Ground<'_>) {
     let database = ground.database("CREATE TABLE t (a int)").await;
     let key = stream();
     let (first, second) = tokio::join!(
@@ -82,7 +126,7 @@ pub async fn start_is_settled_once(ground: &Ground) {
     assert_eq!(database.take(&replay, LONG).await.unwrap().floor, Some(7));
 }
 
-pub async fn pruning_raises_the_floor(ground: &Ground) {
+pub async fn pruning_raises_the_floor(ground: &Ground<'_>) {
     let database = ground.database("CREATE TABLE t (a int)").await;
     database.settle_start(&stream(), &[(0, 100)]).await.unwrap();
     let fence = take(database.as_ref()).await;

@@ -5,13 +5,17 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a suite of tests")]
 #![allow(dead_code, reason = "each test file uses the part that it needs")]
 
+pub mod claims;
 pub mod commits;
 pub mod migrations;
 pub mod ownership;
 pub mod pruning;
+pub mod relay;
 pub mod savepoints;
 pub mod statements;
 pub mod values;
+
+pub use relay::{refusals, setbacks};
 
 use std::path::Path;
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use keylane_effects::{BeginError, EndedAs};
+use keylane_effects::{BeginError, DatabaseError, EndedAs};
 use keylane_engine::TopicId;
 use keylane_engine::{Epoch, Fence};
 
@@ -95,4 +95,15 @@ pub async fn a_topic_made_again_starts_at_0(ground: &Ground) {
 pub async fn the_identity_is_the_databases_own(ground: &Ground) {
     assert_eq!(ground.here.identity(), ground.there.identity());
     assert_eq!(ground.here.identity().database.len(), 32);
+}
+
+/// A database is the one of the first Kafka cluster that used it.
+pub async fn another_cluster_is_refused(ground: &Ground) {
+    ground.here.bind_cluster("one").await.unwrap();
+    ground.there.bind_cluster("one").await.unwrap();
+    let refused = ground.there.bind_cluster("two").await.unwrap_err();
+    assert!(matches!(refused, DatabaseError::OtherCluster { .. }) && !refused.can_retry(), "{refused:?}");
+    let said = refused.to_string();
+    assert!(said.contains("\"one\"") && said.contains("\"two\""), "{said}");
+    ground.here.bind_cluster("one").await.unwrap();
 }

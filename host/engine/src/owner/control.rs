@@ -2,10 +2,12 @@
 
 use keylane_lanes::{Action, Input, LaneView, Waiting};
 
+use tokio::sync::oneshot;
+
 use super::Owner;
 use crate::control::{ControlError, Request};
 use crate::ports::{DeadLetters, Runner};
-use crate::status::{Blocking, LaneStatus, Lanes, PartitionStatus, WAITING_TOLD_MAX};
+use crate::status::{Blocking, ClaimsStatus, LaneStatus, Lanes, PartitionStatus, WAITING_TOLD_MAX};
 
 impl<R: Runner, D: DeadLetters> Owner<R, D> {
     /// Whoever asked may have gone meanwhile: nobody is left to tell then.
@@ -13,7 +15,7 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
         match request {
             Request::Status(answer) => drop(answer.send(self.status())),
             Request::Resume { offset, done } => drop(done.send(self.resume(offset))),
-            Request::Skip { offset, done } => drop(done.send(self.skip(offset))),
+            Request::Skip { offset, done } => self.skip(offset, done),
         }
     }
 
@@ -29,12 +31,22 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
         Ok(())
     }
 
-    fn skip(&mut self, offset: i64) -> Result<(), ControlError> {
+    /// Answered when the event has ended, by [`Self::skipped`], or by the end of the assignment.
+    fn skip(&mut self, offset: i64, done: oneshot::Sender<Result<(), ControlError>>) {
+        match self.wish(Input::SkipHead { offset }) {
+            Ok(()) => drop(self.skips.insert(offset, done)),
+            Err(refused) => drop(done.send(Err(refused))),
+        }
+    }
+
+    /// It is written down that an operator gave the event up.
+    pub(super) fn skipped(&mut self, offset: i64) {
         // The event is forgotten when it ends: what is to be said of it is read before.
         let key = self.held.key(offset);
         let (class, error) = self.held.failure(offset).unwrap_or_default();
         let (class, error) = (class.to_owned(), error.to_owned());
-        self.wish(Input::SkipHead { offset })?;
+        self.step(Input::HeadSkipped { offset });
+        self.pruner.note_claim();
         self.meters.skipped_by_operator.increment(1);
         tracing::warn!(
             handler = self.shared.options.name,
@@ -45,7 +57,9 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
             error,
             "an operator skipped an event: it counts as ended and is not handled again"
         );
-        Ok(())
+        if let Some(done) = self.skips.remove(&offset) {
+            drop(done.send(Ok(())));
+        }
     }
 
     /// Granted only while what comes of it can still be committed: not once the final progress is told, and
@@ -67,7 +81,7 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
     fn status(&self) -> PartitionStatus {
         let counts = self.lanes.counts();
         let views = self.lanes.lane_views(WAITING_TOLD_MAX);
-        let heads = counts.parked + counts.paused + counts.burying;
+        let heads = counts.parked + counts.paused + counts.burying + counts.skipping;
         let (buffered_records, buffered_bytes) = self.intake.held();
         let why_not = self.why_not();
         PartitionStatus {
@@ -77,6 +91,7 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
             next: self.next.max(self.lanes.watermark()),
             gap_records: self.lanes.gap(),
             gap_units: self.reporter.units(),
+            claims: self.claims_status(),
             admits: why_not.is_none(),
             why_not: joined([why_not, self.why_cut()]),
             blocking: self.lanes.blocking().map(|offset| Blocking { offset, key: self.held.key(offset) }),
@@ -88,12 +103,18 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
                 parked: counts.parked,
                 paused: counts.paused,
                 burying: counts.burying,
+                skipping: counts.skipping,
                 runs: counts.runs,
             },
             oldest_run_ms: self.out.oldest().map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
             waiting_more: heads.saturating_sub(views.len()),
             waiting: views.into_iter().map(|view| self.lane_status(view)).collect(),
         }
+    }
+
+    fn claims_status(&self) -> Option<ClaimsStatus> {
+        let (floor, above_floor) = (self.pruner.floor(), self.pruner.claims());
+        self.fenced.is_some().then_some(ClaimsStatus { floor, above_floor })
     }
 
     fn phase(&self) -> &'static str {
@@ -111,6 +132,7 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
             Waiting::Parked { until_ms } => ("parked", Some(until_ms.saturating_sub(now_ms))),
             Waiting::Paused => ("paused", None),
             Waiting::Burying => ("burying", None),
+            Waiting::Skipping => ("skipping", None),
         };
         let failure = self.held.failure(view.offset);
         LaneStatus {

@@ -4,7 +4,6 @@ use keylane_lanes::{Action, Ending, Halt, Input};
 
 use super::Owner;
 use crate::admission::Admission;
-use crate::burial;
 use crate::inbox::Delivery;
 use crate::ports::{DeadLetters, FailureClass, Runner};
 use crate::tally::Count;
@@ -44,6 +43,7 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
         for action in actions {
             match action {
                 Action::Bury { offset, attempts } => self.bury(offset, attempts),
+                Action::Skip { offset } => self.note_skip(offset),
                 Action::End { offset, ending } => self.end(offset, ending),
                 Action::Pause { offset } => self.tell_of_pause(offset),
                 Action::Halt(halt) => self.halt(halt),
@@ -54,22 +54,13 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
         }
     }
 
-    fn bury(&mut self, offset: i64, attempts: u32) {
-        let letter = self.held.letter(offset, attempts);
-        assert!(letter.is_some(), "offset {offset} is to be buried and has no failure to tell of");
-        let Some(letter) = letter else { return };
-        let dead_letters = self.shared.dead_letters.clone();
-        let (lease, out) = (self.lease.clone(), self.intake.out());
-        self.burials.spawn(async move {
-            let _out = out;
-            burial::until_acknowledged(dead_letters, lease, letter).await
-        });
-    }
-
     fn end(&mut self, offset: i64, ending: Ending) {
         let weight_bytes = self.held.remove(offset);
         self.intake.release(1, weight_bytes);
         self.reporter.changed();
+        if matches!(ending, Ending::Done | Ending::DeadLettered) {
+            self.pruner.note_claim();
+        }
         match ending {
             Ending::Done => self.count(Count::Done, &self.meters.done),
             Ending::Skipped => self.count(Count::Skipped, &self.meters.skipped),

@@ -1,30 +1,39 @@
 //! The owner task of one assigned partition: it alone holds the partition's lanes and events.
 //!
-//! Who owns: this task, everything of the partition. Who waits: the task, on deliveries, ended runs, dead
-//! letters, a slot, an operator's requests, the next point in time and the wish to drain. Who wakes: the
-//! poller (deliveries, drain), run and burial tasks (by ending), whoever gives back a slot, the timer. What
+//! Who owns: this task, everything of the partition. Who waits: the task, on deliveries, ended runs, other
+//! endings, a slot, an operator's requests, the next point in time and the wish to drain. Who wakes: the
+//! poller (deliveries, drain), tasks of runs, endings and prunes (by ending), whoever gives back a slot, the timer. What
 //! bounds: the inbox limits and the host's budget (records and bytes), the policy's gap and the payload's
-//! length (ledger), the handler's slots (runs).
+//! length or the claims above the floor (ledger), the handler's slots (runs).
 
 mod control;
+mod endings;
 mod events;
+mod pruning;
 mod reporting;
 mod runs;
 mod stopped;
 
+pub(crate) use self::pruning::CLAIMS_ABOVE_FLOOR_MAX;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use keylane_lanes::{Input, Partition};
+use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
+use self::endings::Noted;
+use self::pruning::Pruner;
 use self::reporting::Reporter;
 use self::runs::{EndedRun, RunsOut};
 use crate::assignment::Assignment;
-use crate::claims::Fence;
-use crate::control::Request;
+use crate::claiming::Fenced;
+use crate::claims::ClaimsError;
+use crate::control::{ControlError, Request};
 use crate::ending::Ownership;
 use crate::event::TopicPartition;
 use crate::handler::Shared;
@@ -43,13 +52,19 @@ pub(crate) struct Owner<R, D> {
     shared: Arc<Shared<R, D>>,
     partition: TopicPartition,
     lease: Arc<Lease>,
-    fence: Option<Fence>,
+    /// What it writes with in the handler's database, where it has one.
+    fenced: Option<Fenced>,
     intake: Intake,
     lanes: Partition,
     held: HeldEvents,
     runs: JoinSet<EndedRun>,
     out: RunsOut,
-    burials: JoinSet<i64>,
+    endings: JoinSet<Noted>,
+    /// Operators who wait until the event that they gave up has ended.
+    skips: BTreeMap<i64, oneshot::Sender<Result<(), ControlError>>>,
+    pruner: Pruner,
+    /// Why the partition is to be given up at once: what is known of it may not hold any more.
+    lost: Option<Arc<str>>,
     stand: Stand,
     draining: bool,
     begun: Instant,
@@ -64,7 +79,8 @@ enum Woken {
     Delivery(Option<Delivery>),
     Slot(Slot),
     RunEnded(Result<EndedRun, JoinError>),
-    Buried(Result<i64, JoinError>),
+    Noted(Result<Noted, JoinError>),
+    Pruned(Result<(), ClaimsError>),
     Asked(Request),
     Time,
     Drain,
@@ -79,17 +95,22 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
         maker: ProgressMaker,
     ) -> Self {
         let Assignment { partition, restored, lease, fence, .. } = assignment;
+        let claims = shared.claims.clone();
+        let fenced = claims.zip(fence).map(|(claims, fence)| Fenced { claims, fence });
         Self {
-            meters: Meters::new(&shared.options.name, &partition),
+            meters: Meters::new(&shared.options.name, &partition, fenced.is_some()),
             stand: shared.slots.stand(),
             partition,
             lease,
-            fence,
+            fenced,
             intake,
             held: HeldEvents::default(),
             runs: JoinSet::new(),
             out: RunsOut::default(),
-            burials: JoinSet::new(),
+            endings: JoinSet::new(),
+            skips: BTreeMap::new(),
+            pruner: Pruner::new(&restored),
+            lost: None,
             draining: false,
             begun: Instant::now(),
             next: restored.base,
@@ -99,12 +120,15 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
         }
     }
 
-    /// Lives as long as the assignment: until the poller drops its end of the inbox or the lease runs out,
-    /// and until the runs that were out then are broken off, which rolls their effects back.
+    /// Lives as long as the assignment: until the poller drops its end of the inbox, the lease runs out or the
+    /// handler's database gives the partition to another, and until the runs that were out then are broken off, which rolls their effects back.
     pub(crate) async fn run(mut self) {
         loop {
             if !self.lease.holds() {
                 return self.expire().await;
+            }
+            if let Some(reason) = self.lost.take() {
+                return self.give_up(reason).await;
             }
             self.keep_time();
             self.report();
@@ -113,7 +137,8 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
                 Woken::Delivery(Some(delivery)) => self.admit(delivery),
                 Woken::Slot(slot) => self.start_run(slot),
                 Woken::RunEnded(ended) => self.end_run(joined(ended)),
-                Woken::Buried(buried) => self.step(Input::Buried { offset: joined(buried) }),
+                Woken::Noted(noted) => self.noted(joined(noted)),
+                Woken::Pruned(pruned) => self.pruned(pruned),
                 Woken::Asked(request) => self.answer(request),
                 Woken::Time => {}
                 Woken::Drain => self.draining = true,
@@ -137,12 +162,29 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
         self.reap().await;
     }
 
+    /// The database says that another has the partition, or does not say how it stands. What is known here
+    /// may not hold any more, so it is forgotten: whoever takes the partition reads it anew.
+    async fn give_up(self, reason: Arc<str>) {
+        self.intake.ownership.send_replace(Ownership::Overtaken { reason: reason.clone() });
+        if let Some(meters) = &self.meters.claims {
+            meters.overtaken.increment(1);
+        }
+        tracing::warn!(
+            handler = self.shared.options.name,
+            source = %self.partition,
+            runs = self.runs.len(),
+            %reason,
+            "the partition is given up, and its runs are broken off, until the database grants it anew"
+        );
+        self.reap().await;
+    }
+
     /// Breaks off what is out, all of it at once, and waits until it is gone: while a run is waited for that
     /// does not yield, no letter is sent.
     async fn reap(mut self) {
         self.intake.stop.store(true, Ordering::Release);
         self.meters.leave();
-        tokio::join!(self.runs.shutdown(), self.burials.shutdown());
+        tokio::join!(self.runs.shutdown(), self.endings.shutdown(), self.pruner.shutdown());
     }
 
     async fn woken(&mut self) -> Woken {
@@ -154,7 +196,8 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
             changed = self.intake.drain.changed() => changed.map_or(Woken::Lost, |()| Woken::Drain),
             Some(request) = self.intake.requests.recv() => Woken::Asked(request),
             Some(ended) = self.runs.join_next() => Woken::RunEnded(ended),
-            Some(buried) = self.burials.join_next() => Woken::Buried(buried),
+            Some(noted) = self.endings.join_next() => Woken::Noted(noted),
+            pruned = self.pruner.ended() => Woken::Pruned(pruned),
             slot = self.stand.granted() => Woken::Slot(slot),
             () = tokio::time::sleep_until(time) => Woken::Time,
             delivery = self.intake.deliveries.recv(), if admits => Woken::Delivery(delivery),
@@ -164,7 +207,7 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
     /// Whether what was delivered is taken in. What it is that keeps more from being delivered is no reason
     /// here: a full inbox is full of what it holds back.
     fn admits(&self) -> bool {
-        !self.draining && self.reporter.admits(self.next) && self.lanes.admits()
+        !self.draining && self.reporter.admits(self.next) && self.claims_admit() && self.lanes.admits()
     }
 
     /// The next point in time at which there is something to do; the end of the lease at the latest.
@@ -172,7 +215,7 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
         let now = Instant::now();
         let parked = self.lanes.next_deadline_ms().filter(|_| !self.draining);
         let parked = parked.map(|at_ms| self.begun + Duration::from_millis(at_ms));
-        let times = [parked, self.reporter.due_at(), self.out.look_at()];
+        let times = [parked, self.reporter.due_at(), self.out.look_at(), self.prune_at()];
         times.into_iter().flatten().fold(now + self.lease.left().min(LOOK_AT_LEASE), Instant::min)
     }
 
@@ -184,6 +227,7 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
             self.step(Input::Tick);
         }
         self.watch_runs();
+        self.keep_floor();
     }
 
     /// The clock of the lanes: it begins with the assignment.
@@ -192,7 +236,7 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
     }
 }
 
-/// A run or a burial that panicked broke a promise of the host: the owner goes down with it, and the
+/// A task of the owner that panicked broke a promise of the host: the owner goes down with it, and the
 /// partition stops loudly. They are cancelled only by dropping the owner.
 fn joined<T>(ended: Result<T, JoinError>) -> T {
     match ended {

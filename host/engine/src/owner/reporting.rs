@@ -61,7 +61,12 @@ impl Reporter {
     /// gap set is nothing new: were it kept out, a partition whose restored payload is long would never
     /// get the events that make it shorter.
     pub(super) fn admits(&self, next: i64) -> bool {
-        (self.units <= PAYLOAD_UNITS_HIGH && !self.truncated) || next < self.restored_end
+        (self.units <= PAYLOAD_UNITS_HIGH && !self.truncated) || self.is_restored(next)
+    }
+
+    /// Whether `next` lies below the end of the restored gap set.
+    pub(super) fn is_restored(&self, next: i64) -> bool {
+        next < self.restored_end
     }
 
     pub(super) fn units(&self) -> usize {
@@ -91,14 +96,15 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
         self.set_gauges();
     }
 
-    /// At once where nothing above the watermark has ended, which costs nothing, and in a drain, which
-    /// waits for it; else every [`MAKE_EVERY`].
+    /// At once where nothing above the watermark has ended or is told of, which costs nothing, and in a
+    /// drain, which waits for it; else every [`MAKE_EVERY`].
     fn make_progress(&mut self) {
         if !self.reporter.changed {
             return;
         }
         let watermark = self.lanes.watermark();
-        let progress = if self.lanes.gap() == 0 && watermark >= self.reporter.restored_end {
+        let has_gap = self.lanes.gap() > 0 || self.reporter.is_restored(watermark);
+        let progress = if !has_gap || !self.reporter.maker.tells_gaps() {
             self.reporter.maker.without_gap(watermark)
         } else {
             let now = Instant::now();
@@ -145,9 +151,10 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
         });
     }
 
-    /// Whether the partition is given up and nothing is out any more: its progress is final.
+    /// Whether the partition is given up and nothing is out any more but maybe a prune that took too long: its
+    /// progress is final.
     pub(super) fn is_drained(&self) -> bool {
-        self.draining && self.lanes.is_quiet()
+        self.draining && self.lanes.is_quiet() && self.is_pruned()
     }
 
     fn set_gauges(&self) {
@@ -158,6 +165,10 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
         self.meters.parked_lanes.set(lanes.parked as f64);
         self.meters.paused_lanes.set(lanes.paused as f64);
         self.meters.burying_lanes.set(lanes.burying as f64);
+        if let Some(meters) = &self.meters.claims {
+            meters.floor.set(self.pruner.floor() as f64);
+            meters.above_floor.set(self.pruner.claims() as f64);
+        }
         self.meters.runs.set(lanes.runs as f64);
         self.meters.halted.set(if self.reporter.halted.is_some() { 1.0 } else { 0.0 });
         self.meters.oldest_run.set(self.out.oldest().unwrap_or_default().as_secs_f64());

@@ -1,6 +1,7 @@
 //! The owner's runs: how they are started, what they answer, and the watchdog over those that are out.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -8,7 +9,8 @@ use keylane_lanes::{Action, Input, RunId, Verdict};
 use tokio::time::Instant;
 
 use super::Owner;
-use crate::ports::{DeadLetters, FailureClass, Outcome, RunReport, Runner};
+use crate::claims::ClaimsError;
+use crate::ports::{DeadLetters, FailureClass, Outcome, RunReport, RunStand, Runner};
 use crate::run_control::RunControl;
 use crate::slots::Slot;
 use crate::tally::Count;
@@ -70,7 +72,7 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
         let (runner, lease, stop) =
             (self.shared.runner.clone(), self.lease.clone(), self.intake.stop.clone());
         let slice = Duration::from_millis(self.shared.options.policy.slice_ms);
-        let (out, fence) = (self.intake.out(), self.fence);
+        let (out, fence) = (self.intake.out(), self.fenced.as_ref().map(|fenced| fenced.fence));
         self.runs.spawn(async move {
             let _out = out;
             let begun = Instant::now();
@@ -87,6 +89,12 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
 
     pub(super) fn end_run(&mut self, ended: EndedRun) {
         let offsets = self.out.runs.remove(&ended.run).map(|run| run.offsets).unwrap_or_default();
+        match ended.report.stand {
+            RunStand::Kept => {}
+            RunStand::Overtaken => return self.lost = Some(Arc::from(ClaimsError::NotOwner.to_string())),
+            RunStand::InDoubt(reason) => return self.lost = Some(Arc::from(reason)),
+        }
+        let conflicts = self.conflicts(ended.report.conflicts);
         let mut verdicts = Vec::with_capacity(ended.report.outcomes.len());
         let mut failed = Vec::new();
         for (offset, outcome) in offsets.into_iter().zip(ended.report.outcomes) {
@@ -102,11 +110,23 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
         }
         let spent_us = u64::try_from(ended.spent.as_micros()).unwrap_or(u64::MAX);
         let mut actions = Vec::new();
-        let input = Input::RunEnded { run: ended.run, verdicts, spent_us };
+        let input = Input::RunEnded { run: ended.run, verdicts, spent_us, conflicts };
         self.lanes.step(self.now_ms(), input, &mut actions);
         failed.retain(|offset| !is_last_step_of(&actions, *offset));
         self.shared.tally.add(Count::Retried, failed.len() as u64);
         self.carry_out(actions);
+    }
+
+    /// Of conflicts the handler's slots have to hear first. Answers those that shorter runs are to help.
+    fn conflicts(&self, conflicts: u32) -> u32 {
+        if let Some(meters) = &self.meters.claims {
+            meters.conflicts.increment(u64::from(conflicts));
+        }
+        if conflicts == 0 {
+            self.shared.slots.note_clean();
+            return 0;
+        }
+        if self.shared.slots.note_conflict() { 0 } else { conflicts }
     }
 
     fn failed(&mut self, offset: i64, class: FailureClass, reason: String) {

@@ -6,6 +6,7 @@ use std::cmp::Reverse;
 use keylane_lanes::LaneView;
 
 use super::Owner;
+use super::pruning::CLAIMS_ABOVE_FLOOR_MAX;
 use crate::payload::{PAYLOAD_UNITS_HIGH, PAYLOAD_UNITS_MAX};
 use crate::ports::{DeadLetters, Runner};
 
@@ -48,6 +49,10 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
         if let Some(reason) = self.why_commit_is_full() {
             return Some(Stopped { reason, offset: self.lanes.blocking(), lasting: true });
         }
+        if let Some(reason) = self.why_claims_are_full() {
+            let lasting = self.lanes.claims_above() >= CLAIMS_ABOVE_FLOOR_MAX;
+            return Some(Stopped { reason, offset: self.lanes.blocking(), lasting });
+        }
         // Asked first: a full inbox is ordinary, and its words are made at each turn of the owner.
         let reason = if self.is_stalled() { self.intake.why_full()? } else { return None };
         let next_attempt_ms = self.lanes.next_deadline_ms();
@@ -77,7 +82,7 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
         if self.draining {
             return Some("the partition is being given up".to_owned());
         }
-        if let Some(reason) = self.why_commit_is_full() {
+        if let Some(reason) = self.why_commit_is_full().or_else(|| self.why_claims_are_full()) {
             return Some(reason);
         }
         if self.lanes.halted().is_some() {
@@ -95,6 +100,16 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
             "the commit does not tell of all that has ended above the watermark: the rest would be done again \
              after a hand-over"
                 .to_owned()
+        })
+    }
+
+    /// Where the watermark has passed most claims, the next prune makes room, and no key is the cause.
+    fn why_claims_are_full(&self) -> Option<String> {
+        (!self.claims_admit()).then(|| {
+            format!(
+                "{} claims lie above the floor in the handler's database; the most are {CLAIMS_ABOVE_FLOOR_MAX}",
+                self.pruner.claims()
+            )
         })
     }
 

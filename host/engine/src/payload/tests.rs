@@ -55,6 +55,26 @@ fn mixed(n: u64) -> u64 {
     z ^ (z >> 31)
 }
 
+#[test]
+fn a_report_names_a_database_and_nothing_else() {
+    let database = "0123456789abcdef0123456789abcdef";
+    let payload = payload_beside(database);
+    assert_eq!(&*payload, "D0123456789abcdef0123456789abcdef");
+    let told = |base| Restored { gap: GapSet::at(base), note: RestoredNote::OfDatabase(database.into()) };
+    assert_eq!(restore(70, payload.as_bytes(), TOPIC), told(70));
+    for no_report in ["D", "D0123456789abcdef0123456789abcde", "D0123456789abcdef0123456789abcdef0"] {
+        assert_eq!(restore(70, no_report.as_bytes(), TOPIC), unreadable(70), "{no_report}");
+    }
+    assert_eq!(restore(70, payload.to_uppercase().as_bytes(), TOPIC), unreadable(70));
+    assert_eq!(restore(70, payload.replace('0', "g").as_bytes(), TOPIC), unreadable(70));
+}
+
+#[test]
+#[should_panic(expected = "is no id of a database")]
+fn no_other_name_passes_for_a_database() {
+    let _ = payload_beside("orders");
+}
+
 fn unreadable(base: i64) -> Restored {
     Restored { gap: GapSet::at(base), note: RestoredNote::Unreadable }
 }

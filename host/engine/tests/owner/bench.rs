@@ -1,138 +1,24 @@
-//! What the tests share: a runner that answers by an event's value, letters, a clock, and an engine.
+//! What the tests share: letters, a clock, and an engine.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use keylane_engine::{
-    Assignment, Attempt, BootClock, DeadLetter, DeadLetters, Delivery, Event, FailureClass, Filter, GapSet,
-    HandlerEngine, HandlerOptions, Header, HostBudget, Inbox, InboxLimits, LaneRule, Lease, Outcome, Owners,
-    PartitionStatus, Policy, PublishError, RunControl, RunReport, Runner, Token, TopicId, TopicPartition,
-    Untyped,
+    Assignment, BootClock, Claims, DeadLetter, DeadLetters, Delivery, Event, Filter, GapSet, HandlerEngine,
+    HandlerOptions, Header, HostBudget, Inbox, InboxLimits, LaneRule, Lease, Owners, PartitionStatus, Policy,
+    PublishError, Token, TopicId, TopicPartition, Untyped,
 };
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
+
+use crate::database::{Database, FENCE};
+use crate::scripted::{Block, Scripted};
 
 pub const TOPIC: TopicId = TopicId::new([9; 16]);
 
 /// The longest that anything takes by the clock on the wall.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Answers by the event's value: `retry`, `retry-once` (its first attempt), `reject`, `undeliverable`,
-/// `effects`, `panic`, `panic-beside` (a `block`), `wait` (for a permit of the gate), `slow` (10 ms), `block`
-/// (the thread, as a component does that does not yield), else done.
-#[derive(Default)]
-pub struct Scripted {
-    pub seen: Mutex<Vec<(i64, u32)>>,
-    pub running: Mutex<BTreeMap<(i32, u64), i64>>,
-    pub gate: Gate,
-    pub blocks: Gate,
-    pub unblock: Block,
-}
-
-/// Passed by whoever finds a permit; there is none at first.
-pub struct Gate(Semaphore);
-
-impl Default for Gate {
-    fn default() -> Self {
-        Self(Semaphore::new(0))
-    }
-}
-
-impl Gate {
-    pub fn add_permits(&self, permits: usize) {
-        self.0.add_permits(permits);
-    }
-
-    async fn pass(&self) {
-        self.0.acquire().await.unwrap().forget();
-    }
-}
-
-/// Where a thread waits for the test; not for ever, or a test that failed would not end.
-#[derive(Default)]
-pub struct Block(AtomicBool);
-
-impl Block {
-    pub fn open(&self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-
-    fn wait(&self) {
-        let begun = std::time::Instant::now();
-        while !self.0.load(Ordering::SeqCst) && begun.elapsed() < PATIENCE {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    }
-}
-
-/// Takes a lane off the running ones, also when the run is broken off.
-struct Running<'a>(&'a Scripted, (i32, u64));
-
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        self.0.running.lock().unwrap().remove(&self.1);
-    }
-}
-
-impl Scripted {
-    async fn one(&self, attempt: &Attempt) -> Outcome {
-        let lane = (attempt.event.source.partition, attempt.lane);
-        let overlapping = self.running.lock().unwrap().insert(lane, attempt.event.offset);
-        assert_eq!(overlapping, None, "two events of a lane at once");
-        let _running = Running(self, lane);
-        self.seen.lock().unwrap().push((attempt.event.offset, attempt.number));
-        match attempt.event.value.as_deref() {
-            Some(b"retry") => failed(FailureClass::Retry),
-            Some(b"retry-once") if attempt.number == 1 => failed(FailureClass::Retry),
-            Some(b"undeliverable") => failed(FailureClass::Undeliverable),
-            Some(b"effects") => failed(FailureClass::Effects),
-            Some(b"reject") => failed(FailureClass::Reject),
-            Some(b"panic") => panic!("a fault of the host, on purpose"),
-            Some(b"panic-beside") => {
-                self.blocks.pass().await;
-                panic!("a fault of the host, on purpose")
-            }
-            Some(b"wait") => {
-                self.gate.pass().await;
-                Outcome::Done
-            }
-            Some(b"block") => {
-                self.blocks.add_permits(1);
-                // The tasks behind this one go to another thread.
-                tokio::task::block_in_place(|| self.unblock.wait());
-                Outcome::Done
-            }
-            Some(b"slow") => {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-                Outcome::Done
-            }
-            _ => Outcome::Done,
-        }
-    }
-}
-
-fn failed(class: FailureClass) -> Outcome {
-    Outcome::Failed { class, reason: "on purpose".to_owned(), after_ms: None }
-}
-
-impl Runner for Scripted {
-    async fn run(&self, attempts: Vec<Attempt>, control: RunControl) -> RunReport {
-        let mut outcomes: Vec<Outcome> = Vec::new();
-        let mut stopped = Vec::new();
-        for (index, attempt) in attempts.iter().enumerate() {
-            let begins = !stopped.contains(&attempt.lane) && (index == 0 || control.may_begin_next());
-            let outcome = if begins { self.one(attempt).await } else { Outcome::NotStarted };
-            if outcome != Outcome::Done {
-                stopped.push(attempt.lane);
-            }
-            outcomes.push(outcome);
-        }
-        outcomes.into()
-    }
-}
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Refuses the first letters, then keeps them; the one with the key `blocking` blocks its thread.
 #[derive(Default)]
@@ -183,6 +69,8 @@ pub struct Bench {
     pub runner: Arc<Scripted>,
     pub letters: Arc<Letters>,
     pub budget: Arc<HostBudget>,
+    /// The handler's write database, where it has one.
+    pub database: Option<Arc<Database>>,
     pub clock: Arc<Clock>,
     pub lease: Arc<Lease>,
     pub wakes: Arc<AtomicUsize>,
@@ -211,6 +99,15 @@ impl Bench {
     }
 
     pub fn with_term(options: HandlerOptions, term: Duration) -> Self {
+        Self::make(options, term, None)
+    }
+
+    /// A handler with a write database.
+    pub fn beside(options: HandlerOptions, database: Arc<Database>) -> Self {
+        Self::make(options, Duration::from_secs(86_400), Some(database))
+    }
+
+    fn make(options: HandlerOptions, term: Duration, database: Option<Arc<Database>>) -> Self {
         let runner = Arc::new(Scripted::default());
         let letters = Arc::new(Letters::default());
         let budget = options.budget.clone();
@@ -218,8 +115,9 @@ impl Bench {
         let lease = Arc::new(Lease::new(term, clock.clone()));
         lease.renew(lease.now());
         let handle = tokio::runtime::Handle::current();
-        let engine = HandlerEngine::new(options, runner.clone(), letters.clone(), None, handle);
-        Self { engine, runner, letters, budget, clock, lease, wakes: Arc::default() }
+        let claims = database.clone().map(|database| database as Arc<dyn Claims>);
+        let engine = HandlerEngine::new(options, runner.clone(), letters.clone(), claims, handle);
+        Self { engine, runner, letters, budget, database, clock, lease, wakes: Arc::default() }
     }
 
     /// The inbox of a partition that is read from its start.
@@ -233,7 +131,7 @@ impl Bench {
             partition: source(partition),
             token: Token::fresh(),
             restored,
-            fence: None,
+            fence: self.database.as_ref().map(|_| FENCE),
             topic_id: TOPIC,
             lease: self.lease.clone(),
             wake: Arc::new(move || _ = counted.fetch_add(1, Ordering::SeqCst)),
@@ -260,6 +158,11 @@ impl Bench {
     pub async fn until_watermark(&self, inbox: &Inbox, offset: i64) {
         self.until("watermark", || inbox.progress().offset == offset).await;
     }
+}
+
+/// What had ended before: all below `base`, and one range above it.
+pub fn ended_above(base: i64, ended: std::ops::Range<i64>) -> GapSet {
+    GapSet { base, ended: vec![ended] }
 }
 
 pub fn source(partition: i32) -> TopicPartition {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use keylane_engine::{HandlerOptions, InboxLimits, PAYLOAD_UNITS_HIGH, Policy};
 
-use crate::bench::{Bench, a_while, coin, deliver, event, in_partition, options, status};
+use crate::bench::{Bench, a_while, coin, deliver, ended_above, event, in_partition, options, status};
 use crate::log::Log;
 
 #[tokio::test(start_paused = true)]
@@ -84,6 +84,17 @@ async fn a_gap_of_too_many_records_takes_in_nothing_more() {
     assert!(told.why_not.unwrap().contains("10 records"));
     bench.runner.gate.add_permits(1);
     bench.until_watermark(&inbox, 30).await;
+}
+
+/// The ranges of a compacted log are long, and none of their offsets has a claim.
+#[tokio::test(start_paused = true)]
+async fn what_had_ended_before_keeps_nothing_out() {
+    let bench = Bench::new(options());
+    let inbox = bench.assign_at(0, ended_above(0, 1..1 << 40));
+    deliver(&inbox, [event(0, "slow", "wait"), event(1 << 40, "new", "done")]);
+    deliver(&inbox, [event((1 << 40) + 1, "newer", "done")]);
+    bench.until("all are taken in", || bench.seen().len() == 3).await;
+    assert!(status(&inbox).await.admits);
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,11 +5,17 @@
 
 mod bench;
 mod bounds;
+mod claimed;
+mod conflicts;
+mod database;
 mod handover;
 mod leases;
 mod log;
 mod operator;
 mod order;
+mod overtaken;
+mod pruned;
 mod revoked;
+mod scripted;
 mod shown;
 mod stopped;

@@ -1,6 +1,7 @@
 //! What is measured: every bound has a metric, and nothing is told for ever of a partition that is given up.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use keylane_engine::{
     Event, Floor, GapSet, HandlerOptions, HostBudget, InboxLimits, Ownership, PAYLOAD_UNITS_HIGH,
@@ -8,7 +9,8 @@ use keylane_engine::{
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 
-use crate::bench::{Bench, a_while, deliver, event, options};
+use crate::bench::{Bench, a_while, deliver, ended_above, event, options, status};
+use crate::database::{Database, unavailable};
 
 /// The gauges of a partition.
 const GAUGES: [&str; 14] = [
@@ -38,14 +40,14 @@ pub fn with_metrics<F: Future<Output = ()>>(test: impl FnOnce(PrometheusHandle) 
 }
 
 /// The value of one series; none if it is not shown.
-fn series(shown: &PrometheusHandle, series: &str) -> Option<f64> {
+pub fn series(shown: &PrometheusHandle, series: &str) -> Option<f64> {
     let rendered = shown.render();
     let line = rendered.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))?;
     Some(line.parse().unwrap())
 }
 
 /// The value of a metric of partition 0.
-fn of_partition(shown: &PrometheusHandle, name: &str) -> Option<f64> {
+pub fn of_partition(shown: &PrometheusHandle, name: &str) -> Option<f64> {
     series(shown, &format!("{name}{{handler=\"bench\",topic=\"tasks\",partition=\"0\"}}"))
 }
 
@@ -149,6 +151,43 @@ fn a_halted_partition_shows_what_is_delivered_to_it() {
         a_while().await;
         assert_eq!(told.map(|name| of_partition(&shown, name)), [Some(0.0); 3]);
         assert_eq!(of_partition(&shown, "keylane_buffered_bytes"), Some(0.0));
+    });
+}
+
+#[test]
+fn what_the_database_keeps_of_a_partition_is_shown_until_it_is_given_up() {
+    with_metrics(|shown| async move {
+        let database = Database::new();
+        let bench = Bench::beside(options(), database.clone());
+        let inbox = bench.assign_at(0, ended_above(5, 8..11));
+        deliver(&inbox, [event(5, "a", "done"), event(6, "slow", "wait"), event(7, "b", "done")]);
+        a_while().await;
+        let told = ["keylane_floor_offset", "keylane_claims_above_floor"];
+        assert_eq!(told.map(|name| of_partition(&shown, name)), [Some(5.0), Some(5.0)]);
+        let most = series(&shown, "keylane_claims_above_floor_max{handler=\"bench\"}");
+        assert_eq!(most, Some(100_000.0));
+        database.prune_faults.set([unavailable()]);
+        tokio::time::sleep(Duration::from_secs(12)).await;
+        assert_eq!(told.map(|name| of_partition(&shown, name)), [Some(6.0), Some(4.0)]);
+        deliver(&inbox, [event(11, "c", "overtaken")]);
+        bench.until("given up", || inbox.ownership().is_lost()).await;
+        a_while().await;
+        assert_eq!(told.map(|name| of_partition(&shown, name)), [Some(0.0); 2]);
+        let counted =
+            ["keylane_prunes_total", "keylane_prunes_failed_total", "keylane_partitions_overtaken_total"];
+        assert_eq!(counted.map(|name| of_partition(&shown, name)), [Some(1.0); 3]);
+    });
+}
+
+#[test]
+fn a_partition_without_a_database_shows_none() {
+    with_metrics(|shown| async move {
+        let bench = Bench::new(options());
+        let inbox = bench.assign(0);
+        deliver(&inbox, [event(0, "a", "done")]);
+        bench.until_watermark(&inbox, 1).await;
+        assert_eq!(of_partition(&shown, "keylane_floor_offset"), None);
+        assert_eq!(status(&inbox).await.claims, None);
     });
 }
 

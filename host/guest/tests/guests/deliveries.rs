@@ -58,6 +58,7 @@ async fn a_lane_waits_for_its_own_earlier_record() {
                 RunControl::unlimited(),
             )
             .await
+            .outcomes
     });
     loaded.publisher.handed_over(1).await;
     for _ in 0..50 {
@@ -82,6 +83,7 @@ async fn a_refused_record_fails_its_event_and_stops_its_lane() {
                 RunControl::unlimited(),
             )
             .await
+            .outcomes
     });
     loaded.publisher.handed_over(2).await;
     loaded.publisher.refuse(1);

@@ -1,24 +1,34 @@
-//! A stage for one guest: its manifest, an engine sized for it, capabilities with a fake publisher and a
-//! database of its own in a temporary folder.
+//! A stage for one guest: its manifest, an engine sized for it, capabilities with a fake publisher, and a
+//! database of its own: in a temporary folder, or at the address of a server.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use keylane_capability::{Capabilities, CapabilityLimits, DatabaseConfig, HostResources};
-use keylane_deployment::{Document, Manifest, ProducerGrant, SqlGrant};
-use keylane_engine::{Attempt, Event, FailureClass, Outcome, RunControl, Runner, TopicPartition};
+use keylane_capability::{Capabilities, CapabilityLimits, HostResources, OpenDatabase};
+use keylane_deployment::{Access, Document, Isolation, Manifest, ProducerGrant, SqlGrant};
+use keylane_effects::{
+    Database, DatabaseConfig, ResultLimits, StatementLimits, StreamKey, Value, open, open_reading,
+};
+use keylane_engine::{
+    Attempt, Event, FailureClass, Fence, Outcome, RunControl, RunReport, RunStand, Runner, TopicId,
+    TopicPartition,
+};
 use keylane_guest::{GuestEngine, GuestError, GuestOptions, GuestRunner, Revision};
 
 use crate::fake_publisher::{Acks, FakePublisher};
+use crate::faulty::{Faults, FaultyDatabase};
 
 /// What a test may set before its guest is loaded.
 pub struct Stage {
     pub manifest: Manifest,
     pub options: GuestOptions,
     pub acks: Acks,
+    /// Where the database is; none is a file.
+    pub address: Option<String>,
 }
 
 /// A loaded guest.
@@ -26,8 +36,14 @@ pub struct Loaded {
     pub revision: Revision,
     pub runner: GuestRunner,
     pub publisher: Arc<FakePublisher>,
-    pub database: DatabaseConfig,
-    _folder: tempfile::TempDir,
+    /// The database of its grants, if there are any.
+    pub database: Option<Arc<dyn Database>>,
+    /// What the database is to meet.
+    pub faults: Arc<Faults>,
+    /// The ownership of partition 3.
+    pub fence: Option<Fence>,
+    next_offset: AtomicU64,
+    folder: tempfile::TempDir,
 }
 
 impl Stage {
@@ -40,7 +56,7 @@ impl Stage {
     pub fn of_file(file: PathBuf) -> Self {
         let manifest = manifest(file);
         let options = GuestOptions::for_handlers([&manifest.limits]);
-        Self { manifest, options, acks: Acks::AtOnce }
+        Self { manifest, options, acks: Acks::AtOnce, address: None }
     }
 
     /// The guest's own time per event.
@@ -57,14 +73,25 @@ impl Stage {
         self
     }
 
-    /// Grants a database named `main`, with the migrations in this folder if there is one.
+    /// Grants a database named `main` to write to, with the migrations in this folder if there is one.
     pub fn with_database(self, migrations: Option<PathBuf>) -> Self {
         self.with_database_named("main", migrations)
     }
 
     /// The same under another name.
-    pub fn with_database_named(mut self, name: &str, migrations: Option<PathBuf>) -> Self {
-        self.manifest.grants.sql.insert(name.to_owned(), SqlGrant { migrations, rows_max: 10 });
+    pub fn with_database_named(self, name: &str, migrations: Option<PathBuf>) -> Self {
+        self.with_grant(name, Access::Write, migrations)
+    }
+
+    /// Grants the same database as `reports`, to read from.
+    pub fn with_reports(self) -> Self {
+        self.with_grant("reports", Access::Read, None)
+    }
+
+    fn with_grant(mut self, name: &str, access: Access, migrations: Option<PathBuf>) -> Self {
+        let isolation = Isolation::Serializable;
+        let grant = SqlGrant { access, isolation, migrations, rows_max: 10 };
+        self.manifest.grants.sql.insert(name.to_owned(), grant);
         self
     }
 
@@ -77,10 +104,27 @@ impl Stage {
     pub async fn try_load(self) -> Result<Loaded, GuestError> {
         let folder = tempfile::tempdir().unwrap();
         let publisher = Arc::new(FakePublisher::new(self.acks));
-        let database = DatabaseConfig::sqlite(&folder.path().join("main.db"));
-        let granted = self.manifest.grants.sql.keys().map(|name| (name.clone(), database.clone())).collect();
+        let faults = Arc::<Faults>::default();
+        let database = if self.manifest.grants.sql.is_empty() {
+            None
+        } else {
+            let file = DatabaseConfig::sqlite(&folder.path().join("main.db"));
+            let config = self.address.map_or(file, DatabaseConfig::new);
+            let database = open(&config).await.unwrap();
+            Some((database, open_reading(&config).await.unwrap()))
+        };
+        let granted = self.manifest.grants.sql.iter().filter_map(|(name, grant)| {
+            let (inner, elsewhere) = database.clone()?;
+            let open = match grant.access {
+                Access::Read => OpenDatabase::Read(elsewhere),
+                Access::Write => {
+                    OpenDatabase::Write(Arc::new(FaultyDatabase { inner, faults: faults.clone() }))
+                }
+            };
+            Some((name.clone(), open))
+        });
         let resources = HostResources {
-            databases: BTreeMap::from([(self.manifest.name.clone(), granted)]),
+            databases: BTreeMap::from([(self.manifest.name.clone(), granted.collect())]),
             publisher: publisher.clone(),
             mailer: None,
             limits: CapabilityLimits::default(),
@@ -89,7 +133,14 @@ impl Stage {
         let capabilities = Capabilities::new(resources);
         let revision = Revision::load(&engine, &self.manifest, folder.path(), &capabilities).await?;
         let runner = GuestRunner::new(&revision);
-        Ok(Loaded { revision, runner, publisher, database, _folder: folder })
+        let next_offset = AtomicU64::new(0);
+        let database = database.map(|(database, _)| database);
+        let mut loaded =
+            Loaded { revision, runner, publisher, database, faults, fence: None, next_offset, folder };
+        if loaded.revision.write_database().is_some() {
+            loaded.fence = Some(loaded.own(3).await);
+        }
+        Ok(loaded)
     }
 
     /// The message of the refusal that loading must end in.
@@ -104,12 +155,67 @@ impl Stage {
 impl Loaded {
     /// Runs one event with this value, as a first attempt.
     pub async fn one(&self, value: &str) -> Outcome {
-        self.runner.run(vec![attempt(0, 0, value)], RunControl::unlimited()).await.outcomes.remove(0)
+        self.each(&[value]).await.remove(0)
     }
 
-    /// Runs events with these values in one run, each in a lane of its own.
+    /// Runs events with these values in one run, each in a lane of its own, at offsets of their own.
     pub async fn each(&self, values: &[&str]) -> Vec<Outcome> {
-        self.runner.run(attempts(values), RunControl::unlimited()).await.outcomes
+        let count = u64::try_from(values.len()).unwrap();
+        let first = self.next_offset.fetch_add(count, Ordering::Relaxed);
+        let attempts = (first..).zip(values).map(|(offset, value)| attempt(offset, offset, value));
+        self.run(attempts.collect()).await
+    }
+
+    /// Runs these attempts, which must leave the partition as it is.
+    pub async fn run(&self, attempts: Vec<Attempt>) -> Vec<Outcome> {
+        let report = self.report(attempts).await;
+        assert_eq!(report.stand, RunStand::Kept);
+        report.outcomes
+    }
+
+    /// Runs these attempts as the owner of their partition.
+    pub async fn report(&self, attempts: Vec<Attempt>) -> RunReport {
+        self.runner.run(attempts, RunControl::unlimited().under(self.fence)).await
+    }
+
+    /// The database, which must be granted.
+    pub fn database(&self) -> &dyn Database {
+        self.database.as_deref().expect("a database is granted")
+    }
+
+    /// Takes a partition, as a new owner does.
+    pub async fn own(&self, partition: i32) -> Fence {
+        self.database().take(&stream(partition), Duration::from_secs(60)).await.unwrap().fence
+    }
+
+    /// The offsets that are claimed in partition 3; whoever asks becomes its owner.
+    pub async fn claimed(&self) -> Vec<i64> {
+        self.database().take(&stream(3), Duration::from_secs(60)).await.unwrap().ended
+    }
+
+    /// What a query answers that is no run's.
+    pub async fn read(&self, sql: &str) -> Vec<Vec<Value>> {
+        let statement = self.database().check(sql, &[], &StatementLimits::default()).unwrap();
+        let limits = ResultLimits { rows: 1_000, bytes: 1_000_000 };
+        let answer = self.database().query(statement, Vec::new(), limits, Duration::from_secs(60));
+        answer.await.unwrap().rows
+    }
+
+    /// The file of its database.
+    pub fn file(&self) -> PathBuf {
+        self.folder.path().join("main.db")
+    }
+}
+
+/// A partition of the guest's input.
+fn stream(partition: i32) -> StreamKey {
+    StreamKey {
+        fleet: "fleet".to_owned(),
+        handler: "guest".to_owned(),
+        replay: 0,
+        topic: "facts".to_owned(),
+        topic_id: TopicId::new([7; 16]),
+        partition,
     }
 }
 

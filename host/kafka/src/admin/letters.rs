@@ -16,6 +16,8 @@ pub(crate) const LETTER_HEADERS_BYTES: usize = 8 * 1024;
 const HEADROOM_BYTES: usize = 128 * 1024;
 /// Kafka's own `max.message.bytes`, for brokers that do not tell.
 const DEFAULT_RECORD_BYTES: usize = 1_048_588;
+/// A segment of a topic of progress, in bytes.
+const PROGRESS_SEGMENT_BYTES: &str = "16777216";
 
 /// A topic of letters or redriven events, and the sources it is for.
 struct Wanted<'a> {
@@ -80,19 +82,21 @@ impl Admin {
         self.widen_retry_topics(sources, handler).await
     }
 
-    /// Makes sure that the topic of redrives' progress exists and keeps the latest record of each key.
+    /// Makes sure that a topic of progress exists and keeps the latest record of each key. Its segments are
+    /// small, since only closed ones are compacted.
     pub(crate) async fn ensure_progress_topic(&self, name: &str) -> Result<(), KafkaError> {
         let name = name.to_owned();
         if self.find_topics(std::slice::from_ref(&name)).await?.is_empty() {
-            let settings = BTreeMap::from([(CLEANUP.to_owned(), "compact".to_owned())]);
+            let settings = [(CLEANUP, "compact"), ("segment.bytes", PROGRESS_SEGMENT_BYTES)];
+            let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
             return self.create_topics(&[NewTopic { settings, ..NewTopic::new(&name, 1) }]).await;
         }
         let settings = self.settings(std::slice::from_ref(&name)).await?;
         if settings.get(&name).is_none_or(|settings| settings.is_compacted) {
             return Ok(());
         }
-        let reason = "it is to remember for ever what was redriven, but its cleanup.policy is not compact; set it, \
-                      or letters would be sent twice";
+        let reason = "it is to remember for ever what was sent, but its cleanup.policy is not compact; set it, or \
+                      records would be sent twice";
         Err(KafkaError::Topic { topic: name, reason: reason.to_owned(), can_retry: false })
     }
 

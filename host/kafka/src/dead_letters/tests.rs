@@ -59,7 +59,7 @@ const STORY: [(&str, &[u8]); 11] = [
 #[test]
 fn a_letter_is_the_record_and_its_story() {
     let letter = letter("tasks", own_headers(), "unreachable");
-    let record = record_of(&letter, &options(HeaderProfile::Keylane));
+    let record = letter_record(&letter, &options(HeaderProfile::Keylane));
     assert_eq!(record.topic, "tasks.accounting.dlq");
     assert_eq!((&record.key, &record.value), (&letter.event.key, &letter.event.value));
     let (original, added) = record.headers.split_at(2);
@@ -69,7 +69,8 @@ fn a_letter_is_the_record_and_its_story() {
 
 #[test]
 fn spring_reads_numbers_as_java_writes_them() {
-    let record = record_of(&letter("tasks", own_headers(), "unreachable"), &options(HeaderProfile::Spring));
+    let record =
+        letter_record(&letter("tasks", own_headers(), "unreachable"), &options(HeaderProfile::Spring));
     let added = shown(&record.headers[2..]);
     assert_eq!(added[..STORY.len()], STORY);
     assert_eq!(
@@ -89,7 +90,8 @@ fn spring_reads_numbers_as_java_writes_them() {
 
 #[test]
 fn connect_reads_texts() {
-    let record = record_of(&letter("tasks", own_headers(), "unreachable"), &options(HeaderProfile::Connect));
+    let record =
+        letter_record(&letter("tasks", own_headers(), "unreachable"), &options(HeaderProfile::Connect));
     let added = shown(&record.headers[2..]);
     assert_eq!(
         added[STORY.len()..],
@@ -110,7 +112,7 @@ fn connect_reads_texts() {
 #[test]
 fn a_named_topic_takes_the_letters_of_all() {
     let named = DeadLetterOptions { topic: Some("graveyard".to_owned()), ..options(HeaderProfile::Keylane) };
-    assert_eq!(record_of(&letter("tasks", Vec::new(), ""), &named).topic, "graveyard");
+    assert_eq!(letter_record(&letter("tasks", Vec::new(), ""), &named).topic, "graveyard");
     let beside = options(HeaderProfile::Keylane);
     assert_eq!(beside.topic_of("tasks.accounting.retry"), "tasks.accounting.dlq");
     assert_eq!(beside.topic_of("tasks.other.retry"), "tasks.other.retry.accounting.dlq");
@@ -126,10 +128,10 @@ fn redriven_headers(letter: &[Header], redrives: u32) -> Vec<Header> {
 #[test]
 fn what_came_through_the_retry_topic_keeps_its_origin_and_its_first_failure() {
     let options = options(HeaderProfile::Spring);
-    let first = record_of(&letter("tasks", own_headers(), "unreachable"), &options);
+    let first = letter_record(&letter("tasks", own_headers(), "unreachable"), &options);
     let mut again = letter("tasks.accounting.retry", redriven_headers(&first.headers, 1), "worse");
     again.first_failure_ms = 1_800_000_000_000;
-    let second = record_of(&again, &options);
+    let second = letter_record(&again, &options);
     assert_eq!(second.topic, first.topic);
     let story = Story::read(&second.headers);
     assert_eq!(story.origin, Story::read(&first.headers).origin);
@@ -138,7 +140,7 @@ fn what_came_through_the_retry_topic_keeps_its_origin_and_its_first_failure() {
     assert_eq!(second.headers.len(), first.headers.len() + 1, "one more for the redrives");
     let mut third = letter("tasks.accounting.retry", redriven_headers(&second.headers, 2), "worse");
     third.first_failure_ms = 1_900_000_000_000;
-    let third = record_of(&third, &options);
+    let third = letter_record(&third, &options);
     assert_eq!(third.headers.len(), second.headers.len());
     assert_eq!(third.headers[..2], own_headers()[..]);
 }
@@ -146,7 +148,7 @@ fn what_came_through_the_retry_topic_keeps_its_origin_and_its_first_failure() {
 #[test]
 fn headers_alone_do_not_make_an_event_redriven() {
     let options = options(HeaderProfile::Keylane);
-    let first = record_of(&letter("tasks", own_headers(), "unreachable"), &options);
+    let first = letter_record(&letter("tasks", own_headers(), "unreachable"), &options);
     // The same headers on another topic, from another handler, or from another topic's letters.
     let other = DeadLetterOptions { handler: "other".to_owned(), ..options.clone() };
     for (topic, headers, options) in [
@@ -154,7 +156,7 @@ fn headers_alone_do_not_make_an_event_redriven() {
         ("tasks.other.retry", redriven_headers(&first.headers, 1), &other),
         ("copies.accounting.retry", redriven_headers(&first.headers, 1), &options),
     ] {
-        let record = record_of(&letter(topic, headers, "x"), options);
+        let record = letter_record(&letter(topic, headers, "x"), options);
         let story = Story::read(&record.headers);
         assert_eq!(story.origin.unwrap().topic, topic);
         assert_eq!(story.redrives, 0);
@@ -168,7 +170,7 @@ fn a_record_that_is_buried_again_and_again_does_not_grow() {
         let mut headers = own_headers();
         let mut counts = Vec::new();
         for _ in 0..4 {
-            headers = record_of(&letter("tasks", headers, "unreachable"), &options).headers;
+            headers = letter_record(&letter("tasks", headers, "unreachable"), &options).headers;
             counts.push(headers.len());
         }
         assert!(counts.windows(2).all(|pair| pair[0] == pair[1]), "{profile:?}: {counts:?}");
@@ -178,7 +180,7 @@ fn a_record_that_is_buried_again_and_again_does_not_grow() {
 #[test]
 fn another_systems_headers_of_the_record_itself_stay() {
     let own = vec![text_header("kafka_dlt-original-topic", "elsewhere")];
-    let buried = record_of(&letter("tasks", own.clone(), "x"), &options(HeaderProfile::Connect)).headers;
+    let buried = letter_record(&letter("tasks", own.clone(), "x"), &options(HeaderProfile::Connect)).headers;
     assert_eq!(originals(&buried, HeaderProfile::Keylane), own);
 }
 
@@ -200,7 +202,7 @@ fn the_longest_story_fits_into_what_its_topic_has_room_for() {
         let mut letter = letter(&longest, Vec::new(), &"x".repeat(2 * ERROR_LIMIT_BYTES));
         letter.attempts = u32::MAX;
         letter.first_failure_ms = i64::MIN;
-        let added: usize = record_of(&letter, &options)
+        let added: usize = letter_record(&letter, &options)
             .headers
             .iter()
             .map(|header| header.name.len() + header.value.as_ref().map_or(0, Bytes::len) + 16)
@@ -236,7 +238,7 @@ proptest! {
         let own: Vec<Header> =
             headers.into_iter().filter(|header| !header.name.starts_with("keylane-")).collect();
         for profile in [HeaderProfile::Keylane, HeaderProfile::Spring, HeaderProfile::Connect] {
-            let buried = record_of(&letter("tasks", own.clone(), "x"), &options(profile));
+            let buried = letter_record(&letter("tasks", own.clone(), "x"), &options(profile));
             prop_assert_eq!(originals(&buried.headers, HeaderProfile::Keylane), own.clone());
         }
     }

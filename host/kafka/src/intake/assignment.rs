@@ -22,6 +22,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::feed::{Feed, Parting};
 use super::group::{Change, Group};
+use super::loss::MEND_BESIDE_DATABASE;
 use super::parting::{drain, reap};
 use super::poller::{FINAL_COMMIT_LIMIT, Failure, Poller, keep_stray};
 use super::reasons::gave_up;
@@ -29,7 +30,7 @@ use super::start::{Starter, Take};
 use crate::native::PartitionQueue;
 
 /// Time between two tries to settle where partitions start.
-const SETTLE_EVERY: Duration = Duration::from_millis(250);
+pub(super) const SETTLE_EVERY: Duration = Duration::from_millis(250);
 /// Events of the client that are served at most before a change of the assignment that nobody asked for.
 /// A bound on the work, and no store.
 const EVENTS_MAX: usize = 1_000;
@@ -71,8 +72,15 @@ impl Poller {
             .increment(partitions.len() as u64);
     }
 
+    /// Goes on with partitions that wait.
     pub(super) fn settle_waiting(&mut self) -> Result<(), Failure> {
-        if self.waiting.is_empty() || !self.changes.is_empty() || Instant::now() < self.next_settle {
+        if self.waiting.is_empty() || !self.changes.is_empty() {
+            return Ok(());
+        }
+        if self.takes.is_some() {
+            return self.take_waiting();
+        }
+        if Instant::now() < self.next_settle {
             return Ok(());
         }
         // Settling may not wait for the next turn: until the ids are there it costs nothing.
@@ -94,6 +102,7 @@ impl Poller {
             config: &parts.config,
             topics: &parts.topics,
             owned: &owned,
+            database: None,
         };
         let settled = starter.settle(&self.waiting, &mut parts.commits);
         self.next_settle = Instant::now() + SETTLE_EVERY;
@@ -101,17 +110,21 @@ impl Poller {
             Ok(settled) => (settled.takes, settled.waiting_for),
             Err(reason) => (Vec::new(), Some(reason)),
         };
-        if let Some(reason) = waiting_for.as_ref().filter(|reason| self.waiting_for.as_ref() != Some(*reason))
-        {
-            tracing::warn!(group = parts.config.group, reason, "starts are not settled; trying again");
-        }
-        self.waiting_for = waiting_for;
+        self.wait_for(waiting_for);
         takes
+    }
+
+    /// Says what partitions wait for, if it is news.
+    pub(super) fn wait_for(&mut self, reason: Option<String>) {
+        if let Some(reason) = reason.as_ref().filter(|reason| self.waiting_for.as_ref() != Some(*reason)) {
+            tracing::warn!(group = self.parts.config.group, reason, "starts are not settled; trying again");
+        }
+        self.waiting_for = reason;
     }
 
     /// Starts reading partitions. Each gets its own queue before the client fetches for it, so that none
     /// of its records can come through the common one.
-    fn admit(&mut self, takes: Vec<Take>) -> Result<(), Failure> {
+    pub(super) fn admit(&mut self, takes: Vec<Take>) -> Result<(), Failure> {
         let mut list = TopicPartitionList::with_capacity(takes.len());
         let mut ready = Vec::with_capacity(takes.len());
         // While the starts were settled the group may have gone on.
@@ -140,13 +153,21 @@ impl Poller {
     }
 
     fn begin(&mut self, take: Take, queue: PartitionQueue<Group>) {
-        let Take { partition, token, topic_id, restored } = take;
+        let Take { partition, token, topic_id, restored, fence, fault } = take;
         let doorbell = self.parts.shared.doorbell.clone();
         let wake: Wake = Arc::new(move || doorbell.ring());
         let (start, lease) = (restored.base, self.parts.commits.lease().clone());
-        let assignment = Assignment { partition, token, restored, fence: None, topic_id, lease, wake };
+        let is_claimed = fence.is_some();
+        let assignment = Assignment { partition, token, restored, fence, topic_id, lease, wake };
         let inbox = self.parts.owners.assign(assignment);
-        self.feeds.push(Feed::new(inbox, token, topic_id, queue, start));
+        let mut feed = Feed::new(inbox, token, topic_id, queue, start);
+        if is_claimed {
+            feed.mend = MEND_BESIDE_DATABASE;
+        }
+        if let Some(reason) = fault {
+            feed.stop_reading(&reason);
+        }
+        self.feeds.push(feed);
     }
 
     pub(super) fn queue_of(&self, partition: &TopicPartition) -> Option<PartitionQueue<Group>> {
@@ -164,6 +185,9 @@ impl Poller {
     fn give_up(&mut self, partitions: &[TopicPartition], lost: bool) -> TopicPartitionList {
         for partition in partitions {
             self.waiting.remove(partition);
+            if let Some(token) = self.takes.as_mut().and_then(|takes| takes.forget(partition)) {
+                self.parts.commits.forget(token);
+            }
         }
         let wanted = |feed: &Feed| partitions.contains(&feed.partition);
         let (gone, list) = self.take_out(wanted);
@@ -245,7 +269,7 @@ impl Poller {
     }
 
     /// Drops partitions as if they were lost, and has them wait to be taken anew.
-    fn drop_and_wait(&mut self, partitions: &BTreeSet<TopicPartition>) -> Result<(), Failure> {
+    pub(super) fn drop_and_wait(&mut self, partitions: &BTreeSet<TopicPartition>) -> Result<(), Failure> {
         self.hear_the_group_out()?;
         // What the group has revoked meanwhile is neither dropped nor waited for.
         let (gone, list) = self.take_out(|feed| partitions.contains(&feed.partition));

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use keylane_engine::{Lease, Ownership, Progress, Token, TopicPartition};
+use keylane_engine::{Lease, Progress, Token, TopicPartition};
 use metrics::Gauge;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
@@ -130,7 +130,7 @@ impl Committer {
             return;
         }
         self.next_at = now + self.interval;
-        let wanted = feeds.filter(|feed| feed.inbox.ownership() != Ownership::Expired);
+        let wanted = feeds.filter(|feed| !feed.inbox.ownership().is_lost());
         let items: Vec<Item> = wanted
             .filter_map(|feed| self.item(&feed.partition, feed.token, feed.inbox.progress(), due))
             .collect();
@@ -189,6 +189,7 @@ impl Committer {
     fn missing(&self, partings: &[Parting]) -> Vec<Item> {
         partings
             .iter()
+            .filter(|one| !one.is_lost)
             .filter_map(|one| self.item(&one.partition, one.token, one.progress.clone(), false))
             .collect()
     }

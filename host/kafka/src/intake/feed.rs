@@ -18,7 +18,7 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::message::BorrowedMessage;
 
 use super::group::Group;
-use super::loss::Loss;
+use super::loss::{Loss, MEND};
 use crate::native::{self, Fetched, PartitionQueue};
 
 /// The most records one partition hands over before the others get their turn.
@@ -59,6 +59,8 @@ pub(super) struct Feed {
     loss: Option<Loss>,
     /// Why this partition is not read any more.
     pub(super) fault: Option<String>,
+    /// What an operator can do where records cannot be read.
+    pub(super) mend: &'static str,
 }
 
 /// What is left of a feed that was given up: its last word to the coordinator.
@@ -66,6 +68,8 @@ pub(super) struct Parting {
     pub(super) partition: TopicPartition,
     pub(super) token: Token,
     pub(super) progress: Progress,
+    /// Another host may have the partition: its progress is not to be committed.
+    pub(super) is_lost: bool,
     /// Tells when its owner, and all that ran, is gone.
     pub(super) owner: OwnerParting,
 }
@@ -91,6 +95,7 @@ impl Feed {
             trouble: None,
             loss: None,
             fault: None,
+            mend: MEND,
         }
     }
 
@@ -105,7 +110,7 @@ impl Feed {
                 return 0;
             }
             // The thread sees to it.
-            Ownership::Expired => return 0,
+            ownership if ownership.is_lost() => return 0,
             _ => {}
         }
         if !self.inbox.has_room() {
@@ -167,11 +172,9 @@ impl Feed {
                 self.trouble = Some(Trouble { reason, is_cut, asked: None });
             }
             Failure::Unreadable => {
-                let at = self.next;
+                let (at, mend) = (self.next, self.mend);
                 self.stop_reading(&format!(
-                    "offset {at} is damaged, or of a kind that this client cannot read. Nothing is skipped \
-                     silently: set the group's offset with kafka-consumer-groups --reset-offsets, then \
-                     restart ({reason})"
+                    "offset {at} is damaged, or of a kind that this client cannot read. {mend} ({reason})"
                 ));
             }
             Failure::Passing => {
@@ -203,7 +206,8 @@ impl Feed {
     pub(super) fn part(self) -> Parting {
         let Self { partition, token, queue, inbox, .. } = self;
         drop(queue);
-        Parting { partition, token, progress: inbox.progress(), owner: inbox.part() }
+        let is_lost = inbox.ownership().is_lost();
+        Parting { partition, token, progress: inbox.progress(), is_lost, owner: inbox.part() }
     }
 
     /// A record that came through the client's common queue. It stands before those in the own queue.

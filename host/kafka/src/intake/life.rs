@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use keylane_engine::{BootClock, Lease, Owners};
+use keylane_engine::{BootClock, Claims, Lease, Owners};
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 
 use super::commits::Committer;
@@ -20,6 +21,7 @@ use super::look::Looks;
 use super::lookout::{Lookout, SAY_UNASSIGNED_EVERY};
 use super::poller::{Failure, Parts, Poller};
 use super::shared::Shared;
+use super::takes::Takes;
 use super::topics::TopicWatch;
 use crate::config::{ConsumerConfig, KafkaConfig};
 use crate::error::KafkaError;
@@ -72,6 +74,8 @@ pub(super) struct Making {
     pub(super) config: ConsumerConfig,
     pub(super) health: watch::Sender<Health>,
     pub(super) owners: Arc<dyn Owners>,
+    /// For a handler with a write database: its claims, and where they are asked.
+    pub(super) claims: Option<(Arc<dyn Claims>, Handle)>,
     pub(super) clock: Arc<dyn BootClock>,
     pub(super) shared: Arc<Shared>,
 }
@@ -104,7 +108,11 @@ impl Making {
         let names: Vec<&str> = config.all_topics().collect();
         consumer.subscribe(&names).map_err(|error| client(error.to_string()))?;
         let (group, interval) = (config.group.clone(), config.commit_interval);
-        Ok(Poller::new(Parts {
+        let takes = self
+            .claims
+            .clone()
+            .map(|(claims, runtime)| Takes::new(claims, runtime, shared.doorbell.clone(), &config.group));
+        let parts = Parts {
             commits: Committer::new(commits, consumer.clone(), group, interval, lease),
             topics,
             lookout,
@@ -114,7 +122,8 @@ impl Making {
             looks,
             clock: clock.clone(),
             consumer,
-        }))
+        };
+        Ok(Poller::new(parts, takes))
     }
 
     /// Polls until it is asked to stop; asks anew where it is turned away. Whatever the end is, the poller is

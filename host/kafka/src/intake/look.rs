@@ -12,6 +12,7 @@ use super::Doorbell;
 use super::commits::Committer;
 use super::feed::Feed;
 use super::group::Group;
+use super::takes::Takes;
 use crate::native::known_high_watermark;
 
 /// Questions that may wait for the polling thread. Who comes when they are that many waits for room, and
@@ -25,8 +26,9 @@ const LOOK_LIMIT: Duration = Duration::from_secs(10);
 pub struct PartitionLook {
     /// Which.
     pub partition: TopicPartition,
-    /// `waiting` (its start is not settled, or the membership is to be proven anew), `reading`, `asking`
-    /// (its position is said not to be in the log), `halted` (by its policy) or `faulted`.
+    /// `waiting` (its start is not settled, the membership is to be proven anew, or it is to be taken in the
+    /// handler's database), `reading`, `asking` (its position is said not to be in the log), `halted` (by
+    /// its policy) or `faulted`.
     pub phase: String,
     /// Why it waits, is halted or is not read any more.
     pub fault: Option<String>,
@@ -73,27 +75,43 @@ impl Looker {
     }
 }
 
+/// Partitions that wait, and what is known of that.
+pub(super) struct Waiting<'a> {
+    pub(super) partitions: &'a BTreeSet<TopicPartition>,
+    pub(super) takes: Option<&'a Takes>,
+    /// What all of them wait for.
+    pub(super) waiting_for: Option<&'a str>,
+}
+
+impl Waiting<'_> {
+    fn look_at(&self, partition: &TopicPartition) -> PartitionLook {
+        let takes = self.takes;
+        let trouble = takes.and_then(|takes| takes.trouble_of(partition)).or(self.waiting_for);
+        let is_refused = takes.is_some_and(|takes| takes.is_refused(partition));
+        PartitionLook {
+            partition: partition.clone(),
+            phase: if is_refused { "faulted" } else { "waiting" }.to_owned(),
+            fault: trouble.map(str::to_owned),
+            committed: None,
+            end: None,
+            lag: None,
+            control: None,
+        }
+    }
+}
+
 impl Looks {
     /// Answers everybody who asks.
     pub(super) fn answer(
         &mut self,
         consumer: &BaseConsumer<Group>,
         feeds: &[Feed],
-        waiting: &BTreeSet<TopicPartition>,
-        waiting_for: Option<&str>,
+        waiting: &Waiting<'_>,
         commits: &Committer,
     ) {
         while let Ok(answer) = self.questions.try_recv() {
             let read = feeds.iter().map(|feed| look_at(consumer, feed, commits));
-            let wait = waiting.iter().map(|partition| PartitionLook {
-                partition: partition.clone(),
-                phase: "waiting".to_owned(),
-                fault: waiting_for.map(str::to_owned),
-                committed: None,
-                end: None,
-                lag: None,
-                control: None,
-            });
+            let wait = waiting.partitions.iter().map(|partition| waiting.look_at(partition));
             let mut all: Vec<PartitionLook> = read.chain(wait).collect();
             all.sort_by(|one, other| one.partition.cmp(&other.partition));
             // Who has stopped waiting is not told.

@@ -51,10 +51,21 @@ pub(super) struct Lookout {
 pub(super) struct Holdings<'a> {
     pub(super) feeds: &'a [Feed],
     pub(super) waiting: usize,
+    /// Those that do not start before somebody sees to them.
+    pub(super) refused: Vec<PartitionFault>,
     /// Whether the group has given an assignment, be it an empty one.
     pub(super) joined: bool,
     /// Why the waiting ones wait.
     pub(super) waiting_for: Option<&'a str>,
+    /// What is the matter with the handler's database, if they wait for that.
+    pub(super) database: Option<&'a str>,
+}
+
+impl Holdings<'_> {
+    /// Whether the group has given this member anything.
+    pub(super) fn any(&self) -> bool {
+        !self.feeds.is_empty() || self.waiting > 0 || !self.refused.is_empty()
+    }
 }
 
 impl Lookout {
@@ -94,7 +105,7 @@ impl Lookout {
             return;
         }
         self.next_look = now + LOOK_EVERY;
-        let assigned = !holdings.feeds.is_empty() || holdings.waiting > 0;
+        let assigned = holdings.any();
         let in_doubt = !assigned || consumer.context().listener.connection_lost();
         if in_doubt && now >= self.next_probe {
             self.next_probe = now + PROBE_EVERY;
@@ -176,9 +187,10 @@ impl Lookout {
                 self.next_word = now + SAY_UNASSIGNED_EVERY;
             }
             Phase::Assigned if holdings.waiting > 0 => {
-                let waiting_for = holdings.waiting_for.unwrap_or("the member that stores the start");
+                let reason = holdings.database.or(holdings.waiting_for);
+                let waiting_for = reason.unwrap_or("the member that stores the start");
                 let waiting = holdings.waiting;
-                tracing::warn!(group, waiting, waiting_for, "partitions wait until their start is settled");
+                tracing::warn!(group, waiting, waiting_for, "partitions wait until they can be read");
                 self.next_word = now + SAY_UNASSIGNED_EVERY;
             }
             Phase::Assigned => return,
@@ -196,9 +208,11 @@ impl Lookout {
                 Health::Unassigned { since, joined, reason }
             }
             Phase::Assigned => {
-                let faulted = faults(holdings.feeds);
+                let mut faulted = faults(holdings.feeds);
                 let partitions = holdings.feeds.len() - faulted.len();
-                Health::Assigned { partitions, waiting: holdings.waiting, faulted }
+                faulted.extend(holdings.refused.iter().cloned());
+                let database = holdings.database.map(str::to_owned);
+                Health::Assigned { partitions, waiting: holdings.waiting, database, faulted }
             }
         };
         self.health.send_if_modified(|told| {
@@ -225,7 +239,7 @@ pub(super) fn lag(consumer: &BaseConsumer<Group>, holdings: &Holdings<'_>) -> Op
     let behind = |feed: &Feed| feed.inbox.lag(crate::native::known_high_watermark(consumer, &feed.partition));
     // All are asked, since each shows its own as a metric.
     let lags: Vec<Option<u64>> = holdings.feeds.iter().map(behind).collect();
-    if holdings.waiting > 0 || lags.is_empty() {
+    if holdings.waiting > 0 || !holdings.refused.is_empty() || lags.is_empty() {
         return None;
     }
     lags.into_iter().sum()

@@ -76,8 +76,12 @@ struct Step {
     loss: Option<Loss>,
 }
 
-const MEND: &str = "Nothing is skipped silently: set the group's offset with kafka-consumer-groups \
-                    --reset-offsets, then restart";
+/// What is to be done where the group's commit is the progress.
+pub(super) const MEND: &str = "Nothing is skipped silently: set the group's offset with kafka-consumer-groups \
+                               --reset-offsets, then restart";
+/// And where a database has it.
+pub(super) const MEND_BESIDE_DATABASE: &str = "Nothing is skipped silently, and where this partition goes on stands in the handler's database, not in \
+     the group's offset: restore the records, or set its floor there and delete its claims, then restart";
 
 impl Poller {
     /// Asks about partitions in trouble, and decides where the answers are there.
@@ -113,12 +117,13 @@ impl Poller {
         }
         topics.forget_edges(partition);
         let (position, reason, is_cut) = (feed.next, trouble.reason.clone(), trouble.is_cut);
+        let mend = feed.mend;
         match find(position, is_cut, edges) {
             Finding::Sound => Some(Step { next: position, loss: None }),
             Finding::Cut { high } => {
                 feed.stop_reading(&format!(
                     "offset {position} is not in the log, which was cut and ends at {high} now: records \
-                     that were read are gone. {MEND} ({reason})"
+                     that were read are gone. {mend} ({reason})"
                 ));
                 None
             }
@@ -130,7 +135,7 @@ impl Poller {
                 loss.tell(&feed.partition);
                 feed.stop_reading(&format!(
                     "offset {position} is not in the log, which begins at {low}: {records} records were \
-                     removed by retention before they were read. {MEND}, or let the handler go on with \
+                     removed by retention before they were read. {mend}, or let the handler go on with \
                      `lost = \"go-on\"`"
                 ));
                 None

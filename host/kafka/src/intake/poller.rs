@@ -22,10 +22,11 @@ use super::commits::Committer;
 use super::feed::Feed;
 use super::group::{Change, Group};
 use super::life::Ended;
-use super::look::{Looks, looks};
+use super::look::{Looks, Waiting, looks};
 use super::lookout::{Holdings, Lookout, lag};
 use super::parting::{drain, reap};
 use super::reasons::gave_up;
+use super::takes::Takes;
 use super::topics::TopicWatch;
 use super::{LAG_UNKNOWN, Shared};
 use crate::config::{ConsumerConfig, GroupProtocol};
@@ -73,6 +74,8 @@ pub(super) struct Poller {
     pub(super) joined: bool,
     /// Changes of the group that were heard and are not answered.
     pub(super) changes: Vec<Change>,
+    /// For a handler with a write database.
+    pub(super) takes: Option<Takes>,
     pub(super) next_settle: Instant,
     next_lag: Instant,
     /// Until when the group's session time-out is waited for, while it is.
@@ -94,7 +97,7 @@ pub(super) enum Failure {
 }
 
 impl Poller {
-    pub(super) fn new(mut parts: Parts) -> Self {
+    pub(super) fn new(mut parts: Parts, takes: Option<Takes>) -> Self {
         let now = Instant::now();
         let group = parts.config.group.clone();
         let asks = parts.config.group_protocol == GroupProtocol::Consumer;
@@ -107,6 +110,7 @@ impl Poller {
             waiting_for: None,
             joined: false,
             changes: Vec::new(),
+            takes,
             next_settle: now,
             next_lag: now,
             session_times_until: asks.then(|| now + SESSION_TIMES_LIMIT),
@@ -130,6 +134,7 @@ impl Poller {
             let now = Instant::now();
             self.parts.topics.turn(now);
             self.drop_what_expired()?;
+            self.drop_what_was_overtaken()?;
             self.drop_what_was_made_anew()?;
             self.see_to_trouble()?;
             if self.knows_its_term(now) {
@@ -211,11 +216,14 @@ impl Poller {
     }
 
     fn look(&mut self, now: Instant) {
+        let refused = self.takes.as_ref().map(Takes::refused).unwrap_or_default();
         let holdings = Holdings {
             feeds: &self.feeds,
-            waiting: self.waiting.len(),
+            waiting: self.waiting.len().saturating_sub(refused.len()),
+            refused,
             joined: self.joined,
             waiting_for: self.waiting_for.as_deref(),
+            database: self.takes.as_ref().and_then(Takes::database_trouble),
         };
         let parts = &mut self.parts;
         parts.lookout.turn(&parts.consumer, &holdings, now);
@@ -233,8 +241,11 @@ impl Poller {
         parts.looks.answer(
             &parts.consumer,
             &self.feeds,
-            &self.waiting,
-            self.waiting_for.as_deref(),
+            &Waiting {
+                partitions: &self.waiting,
+                takes: self.takes.as_ref(),
+                waiting_for: self.waiting_for.as_deref(),
+            },
             &parts.commits,
         );
     }
@@ -260,6 +271,7 @@ impl Poller {
         let idle = feeds.is_empty();
         let drained = drain(&feeds, &[], commits, &self.parts.shared, until);
         let partings = reap(feeds);
+        let drained = drained && partings.iter().all(|one| !one.is_lost);
         let holds = idle || commits.lease().holds();
         // A group that changes answers no commit until the change is over: what is left of the time is used.
         let limit = until.saturating_duration_since(Instant::now()).max(FINAL_COMMIT_LIMIT);

@@ -16,19 +16,24 @@
 //! starts with is committed as it was found, and acknowledged. So a host that slept through its own
 //! replacement learns of that here, and not from its first commit of new progress.
 //!
+//! All this is for handlers whose progress the group's commit is. Where a database has it, `beside` settles
+//! the start.
+//!
 //! What remains: ownership may move between reading and storing. The store then carries an old
 //! generation and is refused. If the coordinator itself was away meanwhile, a late store can set a
 //! partition back, which repeats events and loses none.
 
+mod beside;
 mod lookup;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use keylane_engine::{GapSet, RestoredNote, Token, TopicId, TopicPartition, payload_of, restore};
+use keylane_engine::{Fence, GapSet, RestoredNote, Token, TopicId, TopicPartition, payload_of, restore};
 use rdkafka::consumer::BaseConsumer;
 
+pub(super) use self::beside::{Offer, Want};
 use self::lookup::Asks;
 use super::commits::{Committer, Item};
 use super::group::Group;
@@ -45,7 +50,12 @@ pub(super) struct Take {
     pub(super) partition: TopicPartition,
     pub(super) token: Token,
     pub(super) topic_id: TopicId,
+    /// From the group's commit, or from the database that the fence is of.
     pub(super) restored: GapSet,
+    /// The ownership in the handler's database, where it has one.
+    pub(super) fence: Option<Fence>,
+    /// Why it is not to be read although it is taken.
+    pub(super) fault: Option<String>,
 }
 
 /// Where a partition's start comes from.
@@ -86,6 +96,8 @@ pub(super) struct Starter<'a> {
     pub(super) topics: &'a TopicWatch,
     /// All partitions this member owns, settled or not.
     pub(super) owned: &'a BTreeSet<TopicPartition>,
+    /// The database that has the handler's progress, where one has it.
+    pub(super) database: Option<&'a str>,
 }
 
 /// What is to be committed for a partition, and what it starts with then.
@@ -129,19 +141,7 @@ impl Starter<'_> {
         if plans.is_empty() {
             return Ok(Settled { takes: Vec::new(), waiting_for });
         }
-        let items = plans.iter().map(|plan| plan.item.clone()).collect();
-        let (proven, failed) = commits.prove(items, REQUEST_LIMIT);
-        let mut takes = Vec::new();
-        for plan in plans {
-            let wanted = known.contains(&plan.take.partition);
-            if wanted && proven.contains(&plan.take.token) {
-                takes.push(plan.take);
-            } else {
-                commits.forget(plan.take.token);
-            }
-        }
-        let failed =
-            failed.map(|reason| format!("what the partitions start with is not committed: {reason}"));
+        let (takes, failed) = prove(plans, &known, commits);
         Ok(Settled { takes, waiting_for: failed.or(waiting_for) })
     }
 
@@ -151,7 +151,7 @@ impl Starter<'_> {
         let topic_id = self.topics.id_of(&partition.topic)?;
         let Committed { offset, metadata } = committed;
         let restored = restore(*offset, metadata, topic_id);
-        let payload: Arc<str> = match restored.note {
+        let payload: Arc<str> = match &restored.note {
             RestoredNote::Ours => String::from_utf8_lossy(metadata).into(),
             RestoredNote::OtherTopic(former) => {
                 tracing::error!(
@@ -160,6 +160,17 @@ impl Starter<'_> {
                      the new one is read from 0"
                 );
                 String::from_utf8_lossy(metadata).into()
+            }
+            RestoredNote::OfDatabase(_) if self.database.is_some() => {
+                String::from_utf8_lossy(metadata).into()
+            }
+            RestoredNote::OfDatabase(database) => {
+                tracing::warn!(
+                    %partition, offset, %database,
+                    "the group's commit was made beside a database, which this handler no longer has: it goes \
+                     on from the offset, and what had ended above it is done again"
+                );
+                payload_of(&restored.gap, topic_id).0
             }
             RestoredNote::Empty => payload_of(&restored.gap, topic_id).0,
             RestoredNote::Unreadable => {
@@ -255,6 +266,27 @@ impl Starter<'_> {
     }
 }
 
+/// Commits what is planned, and answers what of it may be taken: the wanted partitions of which the
+/// coordinator has it. And why it has not the others.
+fn prove(
+    plans: Vec<Plan>,
+    wanted: &BTreeSet<TopicPartition>,
+    commits: &mut Committer,
+) -> (Vec<Take>, Option<String>) {
+    let items = plans.iter().map(|plan| plan.item.clone()).collect();
+    let (proven, failed) = commits.prove(items, REQUEST_LIMIT);
+    let mut takes = Vec::new();
+    for plan in plans {
+        if wanted.contains(&plan.take.partition) && proven.contains(&plan.take.token) {
+            takes.push(plan.take);
+        } else {
+            commits.forget(plan.take.token);
+        }
+    }
+    let failed = failed.map(|reason| format!("what the partitions start with is not committed: {reason}"));
+    (takes, failed)
+}
+
 fn plan(
     partition: &TopicPartition,
     offset: i64,
@@ -264,7 +296,7 @@ fn plan(
 ) -> Plan {
     let token = Token::fresh();
     let handed = Handed { partition: partition.clone(), offset, payload };
-    let take = Take { partition: partition.clone(), token, topic_id, restored };
+    let take = Take { partition: partition.clone(), token, topic_id, restored, fence: None, fault: None };
     Plan { item: Item { token, handed }, take }
 }
 

@@ -6,9 +6,9 @@ use keylane_engine::OutgoingRecord;
 
 use super::RedriveOptions;
 use super::done::Done;
-use super::sender::Outgoing;
 use crate::dead_letters::{HeaderProfile, Origin, Story, originals, retry_topic};
 use crate::dlq::{Dlq, Letter};
+use crate::transaction::Outgoing;
 
 /// What is to become of a letter.
 #[derive(Debug, Clone, PartialEq, Eq)]

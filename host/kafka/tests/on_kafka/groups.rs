@@ -5,7 +5,7 @@ use std::time::Duration;
 use keylane_kafka::{ConsumerConfig, GroupProtocol, Start};
 
 use crate::Stage;
-use crate::support::{Recorder, consumer, handover, unique, until, until_assigned};
+use crate::support::{Recorder, consumer, handover, moving, unique, until, until_assigned};
 
 const LIMIT: Duration = Duration::from_secs(5);
 
@@ -15,6 +15,14 @@ pub async fn a_revoke_waits_for_the_run_that_is_out(stage: &Stage) {
 
 pub async fn with_kip_848_a_revoke_waits_for_the_run_that_is_out(stage: &Stage) {
     handover::a_revoke_waits_for_the_run_that_is_out(&stage.cluster, GroupProtocol::Consumer).await;
+}
+
+pub async fn members_come_and_go_and_each_event_happens_once(stage: &Stage) {
+    moving::members_come_and_go_and_each_event_happens_once(&stage.cluster, GroupProtocol::Classic).await;
+}
+
+pub async fn with_kip_848_members_come_and_go_and_each_event_happens_once(stage: &Stage) {
+    moving::members_come_and_go_and_each_event_happens_once(&stage.cluster, GroupProtocol::Consumer).await;
 }
 
 pub async fn past_the_limit_the_run_is_broken_off_and_repeats_elsewhere(stage: &Stage) {

@@ -14,6 +14,7 @@ mod growth;
 mod markers;
 mod played;
 mod redrives;
+mod relays;
 mod remade;
 mod rivals;
 #[path = "../support/mod.rs"]
@@ -81,6 +82,8 @@ fn run_all(checks: &mut Checks, runtime: &Runtime, stage: &Stage) {
         groups::with_kip_848_a_run_that_heeds_no_interruption_holds_nobody_up,
         groups::with_kip_848_a_standby_has_joined,
         groups::with_kip_848_what_ended_above_the_watermark_moves_with_the_partition,
+        groups::members_come_and_go_and_each_event_happens_once,
+        groups::with_kip_848_members_come_and_go_and_each_event_happens_once,
         groups::a_static_member_finds_its_partitions_again,
         markers::markers_and_aborted_records_hold_nothing_up,
         batches::small_records_fit_where_batches_do_not,
@@ -97,6 +100,13 @@ fn run_all(checks: &mut Checks, runtime: &Runtime, stage: &Stage) {
         growth::a_redrive_makes_the_retry_topic_as_wide_as_its_source,
         growth::a_start_makes_the_retry_topic_as_wide_as_its_source,
         growth::where_it_may_not_grow_a_redrive_sends_nothing_and_a_host_goes_on,
+        relays::whoever_comes_later_sends_and_knows_what_was_sent,
+        relays::a_transaction_that_was_left_open_is_never_seen,
+        relays::another_outboxs_open_transaction_hides_no_position,
+        relays::a_position_far_back_is_found,
+        relays::records_and_topics_that_are_at_fault_are_named,
+        relays::whoever_is_killed_each_record_is_seen_once,
+        relays::two_relays_send_once,
         rivals::two_at_once_send_nothing_twice,
         rivals::one_that_was_left_behind_sends_nothing_more,
         rivals::another_handlers_open_transaction_hides_nothing,

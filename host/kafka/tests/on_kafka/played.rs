@@ -3,7 +3,7 @@
 use keylane_test_support::Checks;
 use tokio::runtime::Runtime;
 
-use crate::support::{Cluster, commits, leases, starts};
+use crate::support::{Cluster, commits, leases, starts, takes};
 
 pub fn play(checks: &mut Checks, runtime: &Runtime, cluster: &Cluster) {
     macro_rules! scene {
@@ -25,5 +25,16 @@ pub fn play(checks: &mut Checks, runtime: &Runtime, cluster: &Cluster) {
         commits::a_payload_beside_another_offset_counts_for_nothing,
         commits::the_words_of_another_product_count_for_nothing_and_are_replaced,
         commits::a_look_tells_what_is_committed_and_what_is_behind,
+        takes::no_commit_of_the_group_moves_the_progress,
+        takes::the_database_settles_all_starts_at_once,
+        takes::a_partition_added_later_is_taken_from_its_beginning,
+        takes::what_was_committed_without_a_database_is_gone_on_from,
+        takes::a_commit_beside_another_database_is_refused,
+        takes::a_database_that_is_away_is_waited_for,
+        takes::a_revoked_partition_drops_its_take,
+        takes::a_take_that_outlives_the_lease_is_repeated,
+        takes::a_topic_made_anew_during_its_take_is_taken_under_its_new_id,
+        takes::an_overtaken_partition_is_taken_anew,
+        takes::a_log_that_ends_before_the_claims_stops_its_partition,
     );
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keylane_kafka::{ConsumerConfig, Intake, Start};
+use tokio::runtime::Handle;
 
 use super::clock::TurnedClock;
 use super::{Cluster, PATIENCE, Recorder, consumer, meters, unique, until, until_assigned};
@@ -19,7 +20,8 @@ pub fn start(
     recorder: &Recorder,
     clock: &Arc<TurnedClock>,
 ) -> Intake {
-    Intake::start_with(&cluster.config(), config, recorder.owners(), clock.clone()).unwrap()
+    let (owners, claims) = (recorder.owners(), recorder.claims());
+    Intake::start_with(&cluster.config(), config, owners, claims, Handle::current(), clock.clone()).unwrap()
 }
 
 pub async fn an_idle_host_keeps_its_partitions(cluster: &Cluster) {

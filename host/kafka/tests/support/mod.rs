@@ -13,13 +13,16 @@
 
 pub mod clock;
 pub mod commits;
+pub mod database;
 pub mod handover;
 pub mod leases;
 pub mod letters;
 pub mod meters;
+pub mod moving;
 mod recorder;
 pub mod rude;
 pub mod starts;
+pub mod takes;
 pub mod topics;
 
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -30,6 +33,7 @@ use keylane_kafka::{Admin, ConsumerConfig, Health, Intake, KafkaConfig, NewTopic
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 pub use recorder::Recorder;
@@ -90,7 +94,8 @@ impl Cluster {
     }
 
     pub fn intake(&self, config: ConsumerConfig, recorder: &Recorder) -> Intake {
-        Intake::start(&self.config(), config, recorder.owners()).unwrap()
+        let (owners, claims) = (recorder.owners(), recorder.claims());
+        Intake::start(&self.config(), config, owners, claims, Handle::current()).unwrap()
     }
 
     fn foreign(&self) -> ClientConfig {

@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use keylane_engine::{
-    Assignment, Attempt, DeadLetter, DeadLetters, Event, FailureClass, Filter, GapSet, HandlerEngine,
-    HandlerOptions, HostBudget, Inbox, InboxLimits, LaneRule, Outcome, Owners, Policy, PublishError,
-    RunControl, RunReport, Runner, Token, TopicId, TopicPartition, Untyped,
+    Assignment, Attempt, Claims, ClaimsError, DeadLetter, DeadLetters, Event, FailureClass, Fence, Filter,
+    GapSet, HandlerEngine, HandlerOptions, HostBudget, Inbox, InboxLimits, LaneRule, Outcome, Owners, Policy,
+    PublishError, RunControl, RunReport, RunStand, Runner, Token, TopicId, TopicPartition, Untyped,
 };
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+
+use super::database::{Connection, Database};
 
 /// The longest that a run is deaf: one that a failed test has left behind is to end, or the test would not.
 const DEAF_LIMIT: Duration = Duration::from_secs(90);
@@ -32,6 +34,7 @@ pub struct Begun {
     pub token: Token,
     pub restored: GapSet,
     pub topic_id: TopicId,
+    pub fence: Option<Fence>,
     /// The session time-out that its lease counts by.
     pub term: Duration,
 }
@@ -44,6 +47,8 @@ pub struct Recorder {
     rejected: Arc<Mutex<BTreeSet<i64>>>,
     assignments: Arc<Mutex<Vec<Begun>>>,
     begun: Arc<AtomicUsize>,
+    /// Where it writes, if it does.
+    database: Option<(Database, Connection)>,
 }
 
 /// Notes the owners that are made.
@@ -60,6 +65,7 @@ impl Owners for NotedOwners {
             token: assignment.token,
             restored: assignment.restored.clone(),
             topic_id: assignment.topic_id,
+            fence: assignment.fence,
             term: assignment.lease.term(),
         });
         self.handler.assign(assignment)
@@ -74,7 +80,23 @@ impl Recorder {
             rejected: Arc::default(),
             assignments: Arc::default(),
             begun: Arc::default(),
+            database: None,
         }
+    }
+
+    /// A handler that writes to this database.
+    pub fn beside(database: &Database) -> Self {
+        Self { database: Some((database.clone(), database.connect())), ..Self::new() }
+    }
+
+    /// Its way to its database, which it must have.
+    pub fn connection(&self) -> &Connection {
+        &self.database.as_ref().unwrap().1
+    }
+
+    pub fn claims(&self) -> Option<Arc<dyn Claims>> {
+        let (_, connection) = self.database.as_ref()?;
+        Some(Arc::new(connection.clone()))
     }
 
     /// A handler with a small inbox, so that a closed partition is full soon.
@@ -99,7 +121,7 @@ impl Recorder {
             stuck_after: Duration::from_secs(60),
         };
         let (runner, dead_letters) = (Arc::new(self.clone()), Arc::new(NoDeadLetters));
-        let handler = HandlerEngine::new(options, runner, dead_letters, None, Handle::current());
+        let handler = HandlerEngine::new(options, runner, dead_letters, self.claims(), Handle::current());
         Arc::new(NotedOwners { handler, assignments: self.assignments.clone() })
     }
 
@@ -189,10 +211,25 @@ impl Recorder {
     }
 }
 
+impl Recorder {
+    /// Commits what a run has done, if it writes.
+    fn write(&self, control: &RunControl, events: Vec<Arc<Event>>) -> RunStand {
+        let Some((database, _)) = &self.database else { return RunStand::Kept };
+        match database.commit(control.fence().unwrap(), &events) {
+            Ok(()) => {
+                self.handled.lock().unwrap().extend(events);
+                RunStand::Kept
+            }
+            Err(ClaimsError::NotOwner) => RunStand::Overtaken,
+            Err(error) => RunStand::InDoubt(error.to_string()),
+        }
+    }
+}
+
 impl Runner for Recorder {
     async fn run(&self, attempts: Vec<Attempt>, control: RunControl) -> RunReport {
         let mut gates = self.gates.subscribe();
-        let mut outcomes = Vec::with_capacity(attempts.len());
+        let (mut outcomes, mut written) = (Vec::with_capacity(attempts.len()), Vec::new());
         for attempt in attempts {
             if !outcomes.is_empty() && !control.may_begin_next() {
                 outcomes.push(Outcome::NotStarted);
@@ -211,10 +248,14 @@ impl Runner for Recorder {
                 outcomes.push(Outcome::Failed { class: FailureClass::Reject, reason, after_ms: None });
                 continue;
             }
-            self.handled.lock().unwrap().push(attempt.event);
             outcomes.push(Outcome::Done);
+            if self.database.is_some() {
+                written.push(attempt.event);
+            } else {
+                self.handled.lock().unwrap().push(attempt.event);
+            }
         }
-        outcomes.into()
+        RunReport { stand: self.write(&control, written), ..outcomes.into() }
     }
 }
 

@@ -2,19 +2,16 @@
 //! granted is matched with what the host has.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use keylane_deployment::{DeploymentError, Document, Manifest, name_problem};
+use keylane_deployment::{Access, DeploymentError, Document, Manifest, name_problem};
 use toml::Spanned;
 
 use super::limits::Session;
-use super::raw::{RawDatabase, RawHost, RawSynchronous};
-use super::{Database, Handler, HostConfig, admin, kafka, letters, limits, mail};
+use super::raw::RawHost;
+use super::{Handler, HostConfig, admin, databases, kafka, letters, limits, mail};
 
 pub(super) type Checked<T> = Result<T, DeploymentError>;
-
-/// Databases as the file has them: by handler, then by the name of its grant.
-type RawDatabases = BTreeMap<Spanned<String>, BTreeMap<Spanned<String>, RawDatabase>>;
 
 /// Checks the whole file.
 pub(super) fn host(document: &Document, raw: RawHost) -> Checked<HostConfig> {
@@ -28,10 +25,11 @@ pub(super) fn host(document: &Document, raw: RawHost) -> Checked<HostConfig> {
     let handlers_at = raw.handlers.span();
     let mut handlers = handlers(document, raw.handlers)?;
     letters::apart(document, &handlers_at, &handlers)?;
-    databases(document, raw.databases, &mut handlers)?;
+    databases::databases(document, raw.databases, &mut handlers, &session)?;
     for handler in &handlers {
         everything_granted_is_there(document, handler, mail.is_some())?;
         limits::runs_fit(document, handler, &session)?;
+        limits::transactions_fit(document, handler, &session)?;
     }
     Ok(HostConfig {
         fleet: raw.fleet.into_inner(),
@@ -68,51 +66,14 @@ fn handlers(document: &Document, raw: Spanned<Vec<Spanned<PathBuf>>>) -> Checked
     Ok(handlers)
 }
 
-/// Gives each handler its databases. A database that nobody is granted is a slip of the pen.
-fn databases(document: &Document, raw: RawDatabases, handlers: &mut [Handler]) -> Checked<()> {
-    let mut owners: BTreeMap<PathBuf, String> = BTreeMap::new();
-    for (name, grants) in raw {
-        let known = handlers.iter().map(|handler| handler.manifest.name.clone()).collect();
-        let Some(handler) = handlers.iter_mut().find(|handler| handler.manifest.name == *name.get_ref())
-        else {
-            return Err(document.unknown_key(name.span(), name.get_ref(), known));
-        };
-        for (grant, raw) in grants {
-            if !handler.manifest.grants.sql.contains_key(grant.get_ref()) {
-                let known = handler.manifest.grants.sql.keys().cloned().collect();
-                return Err(document.unknown_key(grant.span(), grant.get_ref(), known));
-            }
-            let span = raw.url.span();
-            let database = database(document, raw)?;
-            if let Some(other) = owners.insert(database.file.clone(), name.get_ref().clone()) {
-                let problem = format!("handler {other:?} has this database already");
-                return Err(document.refuse(span, problem).with_hint("give each handler a file of its own"));
-            }
-            handler.databases.insert(grant.into_inner(), database);
-        }
-    }
-    Ok(())
-}
-
-fn database(document: &Document, raw: RawDatabase) -> Checked<Database> {
-    let url = raw.url.get_ref();
-    match url.strip_prefix("sqlite://") {
-        Some(path) if !path.is_empty() && !path.starts_with(':') => Ok(Database {
-            file: document.resolve(Path::new(path)),
-            every_commit_to_disk: raw.synchronous != Some(RawSynchronous::Normal),
-        }),
-        _ => Err(document
-            .refuse(raw.url.span(), format!("{url:?} is not a database that this version of keylane knows"))
-            .with_hint("write \"sqlite://\" and the path of a file, as in \"sqlite://data/ledger.db\"")),
-    }
-}
-
 /// A grant without the thing behind it would fail at the first event; here it fails before the start.
 fn everything_granted_is_there(document: &Document, handler: &Handler, mail: bool) -> Checked<()> {
     let Handler { file, manifest, databases } = handler;
-    if let Some(grant) = manifest.grants.sql.keys().find(|grant| !databases.contains_key(*grant)) {
+    let missing = manifest.grants.sql.iter().find(|(grant, _)| !databases.contains_key(*grant));
+    if let Some((grant, granted)) = missing {
         let problem = format!("no database for the grant `sql.{grant}` of {}", file.display());
-        let hint = format!("add [databases.{}.{grant}] with url = \"sqlite://FILE\"", manifest.name);
+        let key = if granted.access == Access::Write { "write" } else { "read" };
+        let hint = format!("add [databases.{}.{grant}] with {key} = \"sqlite://FILE\"", manifest.name);
         return Err(document.refuse_file(problem).with_hint(hint));
     }
     if manifest.grants.mail.is_some() && !mail {

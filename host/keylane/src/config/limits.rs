@@ -4,12 +4,13 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use keylane_deployment::{Bounds, Count, Document, Size, Time};
+use keylane_deployment::{Access, Bounds, Count, Document, Size, Time};
+use keylane_effects::{DatabaseConfig, check_times};
 use toml::Spanned;
 
 use super::check::Checked;
 use super::raw::RawHostLimits;
-use super::{Handler, HostLimits};
+use super::{Address, Database, Handler, HostLimits};
 
 /// Records of one partition in the host at once.
 const PARTITION_RECORDS: Bounds<Count> =
@@ -99,6 +100,36 @@ pub(super) fn runs_fit(document: &Document, handler: &Handler, session: &Session
     };
     let hint = format!("raise `kafka.session-timeout`, or lower the limits in {}", handler.file.display());
     Err(refused.with_hint(hint))
+}
+
+/// PostgreSQL ends a run's session that is idle for too long: later than an event of the handler may take,
+/// and before the group gives the partition to another host, who would wait for its locks.
+pub(super) fn transactions_fit(document: &Document, handler: &Handler, session: &Session) -> Checked<()> {
+    let on_a_server = |database: &&Database| matches!(database.write, Some(Address::Postgres(_)));
+    let Some(database) = handler.databases.values().find(on_a_server) else { return Ok(()) };
+    let idle_in_transaction = database.idle_in_transaction;
+    let times = DatabaseConfig { idle_in_transaction, ..DatabaseConfig::new(String::new()) };
+    let limits = &handler.manifest.limits;
+    // While an event reads elsewhere, its run's session lies idle as well.
+    let reads_elsewhere = handler.databases.values().any(|database| database.access == Access::Read);
+    let event = limits.time + if reads_elsewhere { limits.host_call } else { Duration::ZERO };
+    let transaction = Some(transaction_limit(session.timeout));
+    let Err(error) = check_times(event, &times, session.timeout, transaction) else { return Ok(()) };
+    let problem = format!("handler {:?}: {error}", handler.manifest.name);
+    let refused = match database.idle_at.clone().or_else(|| session.span.clone()) {
+        Some(span) => document.refuse(span, problem),
+        None => document.refuse_file(problem),
+    };
+    Err(refused.with_hint(format!(
+        "change `idle-in-transaction` of its database, `kafka.session-timeout`, or the limits in {}",
+        handler.file.display()
+    )))
+}
+
+/// After how long the brokers end a transaction of a relay that they hear nothing of. Within the session, so
+/// that readers do not wait for the records of a host that is gone; the client takes no less than a second.
+pub(crate) fn transaction_limit(session: Duration) -> Duration {
+    (session * 3 / 4).clamp(Duration::from_secs(1), Duration::from_secs(60))
 }
 
 /// As a file writes it.

@@ -3,6 +3,7 @@
 
 mod admin;
 mod check;
+mod databases;
 mod kafka;
 mod letters;
 mod limits;
@@ -23,8 +24,11 @@ use std::time::Duration;
 use keylane_deployment::{DeploymentError, Document, Manifest};
 
 pub(crate) use admin::Admin;
+pub(crate) use databases::{Address, Database};
 pub(crate) use kafka::{GroupProtocol, Kafka, Membership};
+pub(crate) use limits::transaction_limit;
 pub(crate) use mail::{Mail, Smtp, Tls};
+pub(crate) use secret::Secret;
 
 /// A checked host file, with the manifests it names.
 #[derive(Debug, Clone)]
@@ -52,16 +56,6 @@ pub(crate) struct Handler {
     pub(crate) manifest: Manifest,
     /// Its databases, by the name of the grant: exactly those that the manifest grants.
     pub(crate) databases: BTreeMap<String, Database>,
-}
-
-/// A database of a handler.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Database {
-    /// The SQLite file, resolved against the host file's folder.
-    pub(crate) file: PathBuf,
-    /// Whether every commit is pressed to the disk before it counts (`full`, the default), or a power
-    /// cut may take the last ones back (`normal`).
-    pub(crate) every_commit_to_disk: bool,
 }
 
 /// What the host may hold.

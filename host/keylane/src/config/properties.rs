@@ -4,7 +4,7 @@
 use std::fs;
 use std::time::Duration;
 
-use keylane_deployment::{Place, name_problem};
+use keylane_deployment::{Access, Isolation, Place, name_problem};
 use keylane_test_support::FullDocument;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use super::*;
 
 const MANIFEST: &str = "name = \"audit\"\ncomponent = \"audit.wasm\"\n[subscribe]\ntopics = [\"tasks\"]\n\
-                        [grants.sql.ledger]\naccess = \"write\"\n[grants.mail]\nfrom = \"a@example.org\"\n";
+                        [grants.sql.ledger]\naccess = \"write\"\n[grants.sql.reports]\naccess = \"read\"\n[grants.mail]\nfrom = \"a@example.org\"\n";
 
 /// Every key once, one a line.
 const FULL: &str = r#"fleet = "exchange"
@@ -28,8 +28,16 @@ session-timeout = "20s"
 "socket.timeout.ms" = 5000
 "log.connection.close" = false
 [databases.audit.ledger]
-url = "sqlite://data/audit.db"
-synchronous = "normal"
+write = "postgres://audit@db-1:5433/ledger"
+read = "postgres://audit@db-2/ledger?sslmode=require"
+isolation = "serializable"
+synchronous = "full"
+write-connections = 16
+read-connections = 3
+idle-in-transaction = "12s"
+password-file = "secret"
+[databases.audit.reports]
+read = "sqlite://data/reports.db"
 [mail.smtp]
 host = "smtp.example.org"
 tls = "implicit"
@@ -90,7 +98,15 @@ const VALUES: &[&str] = &[
     "\"sqlite://\"",
     "\"sqlite://:memory:\"",
     "\"sqlite:///\\u0000\"",
+    "\"sqlite://other.db\"",
+    "\"sqlite://data/reports.db?mode=memory\"",
     "\"postgres://x\"",
+    "\"postgres:///x\"",
+    "\"postgres://x/y\"",
+    "\"postgresql://u:p@x/y\"",
+    "\"postgres://u@x/y?password=p\"",
+    "\"read-committed\"",
+    "\"normal\"",
     "\"audit.toml\"",
     "\"/\"",
     "\"..\"",
@@ -164,7 +180,7 @@ fn bounded(config: &HostConfig) -> Result<(), TestCaseError> {
     let refused = |name: &String| keylane_kafka::refused_property(name).is_some();
     prop_assert!(!config.kafka.properties.keys().any(refused));
     let [handler] = config.handlers.as_slice() else { return Err(TestCaseError::fail("handlers")) };
-    prop_assert_eq!(handler.databases.len(), 1);
+    databases(handler, session)?;
     let run = handler.manifest.limits.slice + handler.manifest.limits.time;
     prop_assert!(config.mail.is_some() && run < session);
     let HostLimits { partition_records, partition_bytes, host_bytes, drain, revoke_drain } = config.limits;
@@ -173,6 +189,34 @@ fn bounded(config: &HostConfig) -> Result<(), TestCaseError> {
     prop_assert!((partition_bytes..=1 << 40).contains(&host_bytes));
     prop_assert!(drain <= Duration::from_secs(240));
     prop_assert!(revoke_drain <= Duration::from_secs(60) && revoke_drain <= session / 2);
+    Ok(())
+}
+
+/// What every database keeps that is accepted.
+fn databases(handler: &Handler, session: Duration) -> Result<(), TestCaseError> {
+    prop_assert!(handler.databases.keys().eq(["ledger", "reports"]));
+    for database in handler.databases.values() {
+        let writes = database.access == Access::Write;
+        prop_assert!(database.write.is_some() == writes && (writes || database.read.is_some()));
+        for address in [&database.write, &database.read].into_iter().flatten() {
+            let Address::Postgres(url) = address else { continue };
+            prop_assert!(
+                !url.contains(":p@") && !url.contains("password") && !url.contains(char::is_control)
+            );
+        }
+        if matches!(database.write, Some(Address::Sqlite(_))) {
+            prop_assert_eq!((database.write_connections, database.isolation), (1, Isolation::Serializable));
+        } else {
+            prop_assert!(database.every_commit_to_disk);
+        }
+        if matches!(database.write, Some(Address::Postgres(_))) {
+            let idle = database.idle_in_transaction;
+            let limits = &handler.manifest.limits;
+            prop_assert!(limits.time + limits.host_call < idle && idle < session);
+        }
+        prop_assert!((1..=1_000).contains(&database.write_connections));
+        prop_assert!((1..=1_000).contains(&database.read_connections));
+    }
     Ok(())
 }
 

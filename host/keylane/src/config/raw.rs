@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use keylane_deployment::{Count, Size, Time};
+use keylane_deployment::{Count, Isolation, Size, Time};
 use serde::Deserialize;
 use toml::{Spanned, Value};
 
@@ -48,8 +48,15 @@ pub(crate) enum RawGroupProtocol {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct RawDatabase {
-    pub(crate) url: Spanned<String>,
-    pub(crate) synchronous: Option<RawSynchronous>,
+    pub(crate) write: Option<Spanned<String>>,
+    pub(crate) read: Option<Spanned<String>>,
+    pub(crate) isolation: Option<Spanned<Isolation>>,
+    pub(crate) synchronous: Option<Spanned<RawSynchronous>>,
+    pub(crate) write_connections: Option<Spanned<Count>>,
+    pub(crate) read_connections: Option<Spanned<Count>>,
+    pub(crate) idle_in_transaction: Option<Spanned<Time>>,
+    pub(crate) password_env: Option<Spanned<String>>,
+    pub(crate) password_file: Option<Spanned<PathBuf>>,
 }
 
 /// How hard a commit is pressed to the disk.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::*;
 
 /// What the file must say, whatever it says else.
-const NEEDED: [&str; 5] = ["fleet", "handlers", "brokers", "url", "folder"];
+const NEEDED: [&str; 5] = ["fleet", "handlers", "brokers", "write", "folder"];
 
 fn file() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/sample/keylane.toml")
@@ -52,6 +52,56 @@ fn with_server(instead: impl Fn(&str) -> Option<String>) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
+/// The lines of the database on a server that is commented out, without the marks.
+fn other_database() -> Vec<String> {
+    let text = sample();
+    let lines = text.lines().skip_while(|line| !line.starts_with("# [databases."));
+    let lines = lines.take_while(|line| !line.is_empty());
+    lines.map(|line| line.strip_prefix("# ").unwrap().to_owned()).collect()
+}
+
+/// The sample with this database in the place of the one that has its name.
+fn with_database(lines: &[String]) -> String {
+    let mut former = false;
+    let text = sample();
+    let others = text.lines().filter(|line| {
+        former = *line == lines[0] || (former && !line.is_empty());
+        !former
+    });
+    let all: Vec<&str> = others.chain(lines.iter().map(String::as_str)).collect();
+    all.join("\n")
+}
+
+#[test]
+fn the_database_on_a_server_is_right_with_its_defaults_and_either_secret() {
+    let lines = other_database();
+    let database = |lines: &[String]| {
+        let config = read(&with_database(lines));
+        config.handlers[2].databases["analytics"].clone()
+    };
+    let told = |database: &Database| Database { idle_at: None, password: None, ..database.clone() };
+    let whole = database(&lines);
+    assert!(matches!(&whole.write, Some(Address::Postgres(_))) && whole.password.is_some());
+    let mut left_out = 0;
+    for (at, line) in lines.iter().enumerate() {
+        let Some((key, _)) = line.split_once(" = ") else { continue };
+        if key == "write" {
+            continue;
+        }
+        let mut less = lines.clone();
+        less.remove(at);
+        let less = told(&database(&less));
+        let same = format!("{less:?}") == format!("{:?}", told(&whole));
+        assert_eq!(same, key != "read", "without {line:?}");
+        left_out += 1;
+    }
+    assert!(left_out >= 5, "only {left_out}");
+    let from_env: Vec<String> =
+        lines.iter().map(|line| alternative(line).unwrap_or_else(|| line.clone())).collect();
+    assert!(from_env.contains(&"password-env = \"ANALYTICS_PASSWORD\"".to_owned()), "{from_env:?}");
+    assert!(database(&from_env).password.is_some());
+}
+
 fn server(text: &str) -> Smtp {
     match read(text).mail {
         Some(Mail::Smtp(smtp)) => smtp,
@@ -86,9 +136,13 @@ fn what_stands_in_the_sample_is_the_default() {
 fn each_key_that_is_commented_out_is_right() {
     let lines = sample();
     let beside_the_server = lines.lines().take_while(|line| *line != "# [mail.smtp]").count();
+    let other_database = other_database();
     let mut tried = 0;
     for (at, line) in lines.lines().enumerate() {
         let Some(key) = commented_out(line) else { continue };
+        if other_database.iter().any(|other| other == key) {
+            continue;
+        }
         if at >= beside_the_server && !key.starts_with("token-") {
             continue;
         }
@@ -99,7 +153,9 @@ fn each_key_that_is_commented_out_is_right() {
     assert!(tried >= 6, "only {tried}");
     // All at once, but for the folder, which stands for the server.
     let everything = with_server(|key| Some(key.to_owned()));
-    let everything: Vec<&str> = everything.lines().map(|line| commented_out(line).unwrap_or(line)).collect();
+    let passes = |key: &&str| !other_database.iter().any(|other| other == key);
+    let everything: Vec<&str> =
+        everything.lines().map(|line| commented_out(line).filter(passes).unwrap_or(line)).collect();
     let config = read(&everything.join("\n"));
     assert_eq!(config.kafka.membership.protocol, GroupProtocol::Consumer);
     assert_eq!((config.kafka.properties.len(), config.kafka.membership.instance.is_some()), (3, true));

@@ -23,7 +23,7 @@ const SMALLEST: &str = r#"
     [kafka]
     brokers = ["one:9092"]
     [databases.audit.ledger]
-    url = "sqlite://data/audit.db"
+    write = "sqlite://data/audit.db"
 "#;
 
 /// Lays out a host file with one handler, and reads it.
@@ -63,8 +63,12 @@ fn what_is_left_out_has_its_default() {
     let [handler] = config.handlers.as_slice() else { panic!("{:?}", config.handlers) };
     assert_eq!(handler.file, folder.path().join("audit/handler.toml"));
     assert_eq!(handler.manifest.name, "audit");
-    let database = Database { file: folder.path().join("data/audit.db"), every_commit_to_disk: true };
-    assert_eq!(handler.databases, BTreeMap::from([("ledger".to_owned(), database)]));
+    assert!(handler.databases.keys().eq(["ledger"]));
+    let database = &handler.databases["ledger"];
+    assert_eq!(database.write, Some(Address::Sqlite(folder.path().join("data/audit.db"))));
+    assert_eq!((&database.read, database.every_commit_to_disk), (&None, true));
+    assert_eq!((database.write_connections, database.read_connections), (1, 4));
+    assert!(database.password.is_none());
 }
 
 #[test]
@@ -198,22 +202,4 @@ fn a_mail_server_has_the_port_of_its_encryption_and_a_password_that_is_read_late
     assert!(missing.contains("`mail.smtp.password-file`: cannot read"), "{missing}");
     fs::write(folder.path().join("secret"), "pass word\n").unwrap();
     assert_eq!(login.password.read().unwrap(), "pass word");
-}
-
-#[test]
-fn two_handlers_cannot_share_a_database() {
-    let folder = tempfile::tempdir().unwrap();
-    for name in ["one", "two"] {
-        let manifest = MANIFEST.replace("audit", name);
-        fs::write(folder.path().join(format!("{name}.toml")), manifest).unwrap();
-    }
-    let text = "fleet = \"f\"\nhandlers = [\"one.toml\", \"two.toml\"]\n[kafka]\nbrokers = [\"b:1\"]\n\
-                [databases.one.ledger]\nurl = \"sqlite://same.db\"\n\
-                [databases.two.ledger]\nurl = \"sqlite://same.db\"\n";
-    let document = Document::from_text(&folder.path().join("keylane.toml"), text);
-    let refused = HostConfig::from_document(&document).unwrap_err().to_string();
-    assert!(
-        refused.ends_with("line 8, `databases.two.ledger.url`: handler \"one\" has this database already"),
-        "{refused}"
-    );
 }

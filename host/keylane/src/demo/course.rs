@@ -1,17 +1,17 @@
 //! The course of the demo: day after day, produce what happens, wait until it is booked, close the day,
-//! wait until it is paid. A day is closed only when the ledger holds all of it: then who is paid, and how
-//! much, is known beforehand to the unit.
+//! wait until it is paid. A day is closed only when accounting is through with all of it: then who is paid,
+//! and how much, is known beforehand to the unit.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
+use keylane_deployment::Manifest;
 use keylane_engine::OutgoingRecord;
 
 use super::checks::Expected;
+use super::endings::Endings;
 use super::exchange::{Books, DAYS, DAYS_CLOSED, Exchange, Plan, closing_record};
-use super::folder::StateFolder;
-use super::found::ledger_progress;
 use super::gauges::{Gauges, Stillness, ended};
 use super::produce::Producer;
 
@@ -22,8 +22,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 pub(super) struct Course<'a, G> {
     /// What is simulated.
     pub(super) plan: Plan,
-    /// Where the ledger is.
-    pub(super) folder: &'a StateFolder,
+    /// What accounting, which pays, reads.
+    pub(super) accounting: &'a Manifest,
     /// The running host.
     pub(super) gauges: &'a G,
     /// What is there at the end.
@@ -36,7 +36,7 @@ impl<G: Gauges> Course<'_, G> {
     /// Goes through all days, to the end of the last event.
     ///
     /// # Errors
-    /// When the broker does not take a record, the ledger cannot be read, or the host stands still before
+    /// When the broker does not take a record, an outbox cannot be read, or the host stands still before
     /// everything is done.
     pub(super) async fn run(&self, producer: &mut Producer) -> anyhow::Result<()> {
         let mut books = Books::default();
@@ -58,12 +58,12 @@ impl<G: Gauges> Course<'_, G> {
         self.all_ended().await
     }
 
-    /// Waits until the ledger holds what these books say.
+    /// Waits until accounting has ended every record that these books know of.
     async fn booked(&self, books: &Books) -> anyhow::Result<()> {
+        let wanted = Endings::of(&self.accounting.subscribe, books);
         let mut stillness = Stillness::new(Instant::now());
         loop {
-            let (entries, decisions) = ledger_progress(self.folder).await?;
-            if entries >= books.entries && decisions >= books.decisions {
+            if self.has_ended(&self.accounting.name, wanted) {
                 return Ok(());
             }
             self.go_on(&mut stillness)?;
@@ -71,21 +71,23 @@ impl<G: Gauges> Course<'_, G> {
         }
     }
 
-    /// Waits until every handler has ended all that there will be.
+    /// Waits until every handler has ended all that there will be, and all that they made has left.
     async fn all_ended(&self) -> anyhow::Result<()> {
         let mut stillness = Stillness::new(Instant::now());
         loop {
-            let tallies = self.gauges.tallies();
-            let mut wanted = self.expected.endings.iter();
-            let reached = wanted.all(|(handler, endings)| {
-                tallies.iter().any(|(name, totals)| name == handler && totals.ended() >= endings.all())
-            });
-            if reached && self.gauges.lag() == Some(0) {
+            let reached =
+                self.expected.endings.iter().all(|(handler, endings)| self.has_ended(handler, *endings));
+            if reached && self.gauges.lag() == Some(0) && self.gauges.unsent().await? == 0 {
                 return Ok(());
             }
             self.go_on(&mut stillness)?;
             tokio::time::sleep(LOOK_EVERY).await;
         }
+    }
+
+    fn has_ended(&self, handler: &str, endings: Endings) -> bool {
+        let tallies = self.gauges.tallies();
+        tallies.iter().any(|(name, totals)| name == handler && totals.ended() >= endings.all())
     }
 
     /// Whether there is any sense in waiting on.

@@ -63,11 +63,7 @@ fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     fs::copy(from, to).map(drop).with_context(cannot)
 }
 
-/// Where a handler's database is.
-pub(super) fn database(folder: &StateFolder, handler: &str) -> PathBuf {
-    folder.join(&database_name(handler))
-}
-
+/// The file of a handler's database, inside the state folder.
 fn database_name(handler: &str) -> String {
     format!("{handler}.db")
 }
@@ -105,7 +101,9 @@ fn host_file(bootstrap: &str, manifests: &[Manifest]) -> Result<String, std::fmt
     writeln!(text, "# commit, and a power cut may take the last ones back.")?;
     for (manifest, grant) in manifests.iter().flat_map(|m| m.grants.sql.keys().map(move |grant| (m, grant))) {
         writeln!(text, "[databases.{}.{grant}]", manifest.name)?;
-        writeln!(text, "url = \"sqlite://{}\"\nsynchronous = \"normal\"\n", database_name(&manifest.name))?;
+        let file = database_name(&manifest.name);
+        writeln!(text, "write = \"sqlite://{file}\"\nread = \"sqlite://{file}\"")?;
+        writeln!(text, "synchronous = \"normal\"\n")?;
     }
     writeln!(text, "[mail]\nfolder = \"{MAIL}\"\n")?;
     writeln!(text, "[admin]\nlisten = \"127.0.0.1:0\"")?;
@@ -118,7 +116,7 @@ pub(super) const MAIL: &str = "mail";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{HostConfig, Mail};
+    use crate::config::{Address, HostConfig, Mail};
 
     const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../handlers");
 
@@ -127,7 +125,7 @@ mod tests {
         for handler in HANDLERS {
             let from = Path::new(SOURCES).join(handler);
             copy(&from.join(MANIFEST), &at.join(handler).join(MANIFEST)).unwrap();
-            for entry in fs::read_dir(from.join("migrations")).unwrap() {
+            for entry in fs::read_dir(from.join("migrations")).into_iter().flatten() {
                 let entry = entry.unwrap();
                 copy(&entry.path(), &at.join(handler).join("migrations").join(entry.file_name())).unwrap();
             }
@@ -152,7 +150,8 @@ mod tests {
         for handler in &config.handlers {
             handler.manifest.check_files(&handler.file).unwrap();
             for kept in handler.databases.values() {
-                assert_eq!(kept.file, database(&folder, &handler.manifest.name));
+                let file = Address::Sqlite(folder.join(&database_name(&handler.manifest.name)));
+                assert_eq!((kept.write.as_ref(), kept.read.as_ref()), (Some(&file), Some(&file)));
                 assert!(!kept.every_commit_to_disk);
             }
         }

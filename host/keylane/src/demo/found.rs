@@ -2,14 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use keylane_capability::{DatabaseConfig, Value, read_rows};
+use keylane_effects::{ReadDatabase, ResultLimits, StatementLimits, Value, open_reading};
 use keylane_engine::Totals;
 
-use super::deploy::{MAIL, database};
+use super::deploy::MAIL;
 use super::exchange::Dearest;
 use super::folder::StateFolder;
+use crate::config::HostConfig;
+use crate::host::plan;
 
 /// Whole units by day or account.
 pub(super) type Amounts = BTreeMap<String, i64>;
@@ -55,16 +59,17 @@ impl Found {
     /// When a database or the mail folder cannot be read.
     pub(super) async fn look(
         folder: &StateFolder,
+        config: &HostConfig,
         tallies: Vec<(String, Totals)>,
         lag: Option<u64>,
     ) -> anyhow::Result<Self> {
-        let ledger = Database::of(folder, "accounting");
-        let analytics = Database::of(folder, "analytics");
+        let (ledger, analytics) =
+            (Database::open(config, "accounting").await?, Database::open(config, "analytics").await?);
         let (dearest, titles) = analytics.dearest().await?;
         Ok(Self {
             entries: ledger.count("SELECT COUNT(*) FROM entries").await?,
             accounts: ledger.amounts("SELECT account, balance FROM balances").await?,
-            payouts: ledger.count("SELECT COUNT(*) FROM payouts WHERE amount > 0").await?,
+            payouts: ledger.count("SELECT COUNT(*) FROM entries WHERE kind = 'payout'").await?,
             mails: mails(&folder.join(MAIL))?,
             ledger_take: ledger
                 .amounts(
@@ -95,17 +100,6 @@ impl Found {
     }
 }
 
-/// How far the ledger is, for the moment at which a day may be closed: its entries, and its decisions
-/// about payouts.
-///
-/// # Errors
-/// When the database cannot be read.
-pub(super) async fn ledger_progress(folder: &StateFolder) -> anyhow::Result<(u64, u64)> {
-    let ledger = Database::of(folder, "accounting");
-    let entries = ledger.count("SELECT COUNT(*) FROM entries").await?;
-    Ok((entries, ledger.count("SELECT COUNT(*) FROM payouts").await?))
-}
-
 /// Mails that are whole: one that is being written has another ending.
 fn mails(folder: &Path) -> anyhow::Result<u64> {
     let cannot = || format!("cannot look into {}", folder.display());
@@ -116,16 +110,25 @@ fn mails(folder: &Path) -> anyhow::Result<u64> {
     Ok(mails)
 }
 
-/// A handler's database, read beside the host.
-struct Database(DatabaseConfig);
+/// How much one look may answer: the accounts of all workers that a demo can have.
+const LIMITS: ResultLimits = ResultLimits { rows: 1_000_000, bytes: 256 << 20 };
+/// How long one look may take.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A handler's database, read from its read address, as a handler with `access = "read"` reads it.
+struct Database(Arc<dyn ReadDatabase>);
 
 impl Database {
-    fn of(folder: &StateFolder, handler: &str) -> Self {
-        Self(DatabaseConfig::sqlite(&database(folder, handler)))
+    async fn open(config: &HostConfig, handler: &str) -> anyhow::Result<Self> {
+        let handler = config.handlers.iter().find(|one| one.manifest.name == handler);
+        let found = handler.and_then(|handler| Some((handler, handler.databases.values().next()?)));
+        let (handler, database) = found.context("a handler without a database")?;
+        Ok(Self(open_reading(&plan::database(handler, database)?).await?))
     }
 
     async fn rows<const COLUMNS: usize>(&self, sql: &str) -> anyhow::Result<Vec<[Value; COLUMNS]>> {
-        let rows = read_rows(&self.0, sql).await?;
+        let statement = self.0.check(sql, &[], &StatementLimits::default())?;
+        let rows = self.0.query(statement, Vec::new(), LIMITS, DEADLINE).await?.rows;
         rows.into_iter()
             .map(|row| {
                 row.try_into().map_err(|row| anyhow::anyhow!("{COLUMNS} columns expected, found {row:?}"))

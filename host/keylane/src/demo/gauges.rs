@@ -11,6 +11,11 @@ pub(super) trait Gauges {
     fn tallies(&self) -> Vec<(String, Totals)>;
     /// Records that have not ended yet; none while that is not known.
     fn lag(&self) -> Option<u64>;
+    /// Records and mails that wait in outboxes.
+    ///
+    /// # Errors
+    /// When a database does not answer.
+    async fn unsent(&self) -> anyhow::Result<u64>;
 }
 
 /// Records of all handlers whose story has ended.

@@ -74,11 +74,11 @@ pub(crate) async fn run(args: &DemoArgs, log_format: LogFormat) -> anyhow::Resul
     let plan = Plan::of_events(args.seed, args.events, args.workers);
     let expected = expected(plan, &manifests);
     let limit = TIME_LEAST + TIME_PER_EVENT.saturating_mul(u32::try_from(args.events).unwrap_or(u32::MAX));
-    let (went, elapsed) = go(plan, &folder, &host, &expected, limit, &bootstrap).await;
+    let (went, elapsed) = go(plan, &manifests, &host, &expected, limit, &bootstrap).await;
     let (tallies, lag) = (host.tallies(), host.lag());
     host.stop().await;
     let Some(went) = went else { bail!("stopped by Ctrl-C before the end") };
-    let found = Found::look(&folder, tallies, lag).await?;
+    let found = Found::look(&folder, &config, tallies, lag).await?;
     broker.stop().await;
 
     let checks = checks(&expected, &found);
@@ -138,7 +138,7 @@ fn expected(plan: Plan, manifests: &[Manifest]) -> Expected {
 /// (nothing, if it was interrupted) and how long it took.
 async fn go(
     plan: Plan,
-    folder: &StateFolder,
+    manifests: &[Manifest],
     host: &Host,
     expected: &Expected,
     limit: Duration,
@@ -146,8 +146,10 @@ async fn go(
 ) -> (Option<anyhow::Result<()>>, Duration) {
     let day = AtomicUsize::new(1);
     let mut progress = Progress::new(expected.endings.values().map(|endings| endings.all()).sum());
-    let course = Course { plan, folder, gauges: host, expected, day: &day };
     let drive = async {
+        let accounting = manifests.iter().find(|manifest| manifest.name == "accounting");
+        let accounting = accounting.context("accounting is not among the handlers")?;
+        let course = Course { plan, accounting, gauges: host, expected, day: &day };
         let mut producer = Producer::new(bootstrap)?;
         course.run(&mut producer).await
     };
@@ -167,6 +169,10 @@ impl Gauges for Host {
 
     fn lag(&self) -> Option<u64> {
         Host::lag(self)
+    }
+
+    async fn unsent(&self) -> anyhow::Result<u64> {
+        Host::unsent(self).await
     }
 }
 

@@ -13,7 +13,7 @@ pub(crate) use args::DlqArgs;
 
 use crate::config::HostConfig;
 use crate::host::plan;
-use crate::operator::OperatorError;
+use crate::operator::{OperatorError, handler_named};
 use crate::print::say;
 use args::{DlqCommand, ListArgs, RedriveArgs, ShowArgs, Whose};
 use shown::Shown;
@@ -75,12 +75,7 @@ async fn redrive(args: &RedriveArgs) -> anyhow::Result<ExitCode> {
 /// The letters of the handler that was named.
 fn dlq(whose: &Whose) -> anyhow::Result<Dlq> {
     let config = HostConfig::load(&whose.config)?;
-    let known = || config.handlers.iter().map(|handler| handler.manifest.name.as_str()).collect::<Vec<_>>();
-    let Some(handler) = config.handlers.iter().find(|handler| handler.manifest.name == whose.handler) else {
-        let problem = format!("{} runs no handler {:?}", whose.config.display(), whose.handler);
-        return Err(OperatorError::wrong(problem, &format!("it runs {}", known().join(", "))).into());
-    };
-    let manifest = &handler.manifest;
+    let manifest = &handler_named(&config, &whose.config, &whose.handler)?.manifest;
     let topics = &manifest.subscribe.topics;
     if let Some(topic) = whose.topic.as_ref().filter(|topic| !topics.contains(topic)) {
         let problem = format!("{:?} does not read {topic:?}", whose.handler);

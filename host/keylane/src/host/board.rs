@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use keylane_effects::RelayStatus;
 use keylane_kafka::{Health, Looker, Pulse};
 use tokio::sync::watch;
 
@@ -28,6 +29,8 @@ pub(crate) struct Posted {
     pub(crate) looker: Looker,
     /// Whether its polling thread turns.
     pub(crate) pulse: Pulse,
+    /// What the relay of its outbox does, if it has one.
+    pub(crate) relay: Option<watch::Receiver<RelayStatus>>,
 }
 
 /// Cheap to clone. The handlers are put up once, when their consumers exist; before that the host is
@@ -36,12 +39,14 @@ pub(crate) struct Posted {
 pub(crate) struct Board {
     life: Life,
     handlers: Arc<OnceLock<Vec<Posted>>>,
+    /// What a host that starts waits for, in a sentence.
+    wanting: watch::Sender<Option<String>>,
 }
 
 impl Board {
     /// The board of a host that begins to start.
     pub(crate) fn new(life: Life) -> Self {
-        Self { life, handlers: Arc::default() }
+        Self { life, handlers: Arc::default(), wanting: watch::Sender::new(None) }
     }
 
     /// The phases of the host.
@@ -52,6 +57,11 @@ impl Board {
     /// Puts the handlers up. The first time counts.
     pub(crate) fn put_up(&self, handlers: Vec<Posted>) {
         let _already = self.handlers.set(handlers);
+    }
+
+    /// Says what keeps the host from starting, until the handlers are put up.
+    pub(crate) fn waits_for(&self, reason: String) {
+        self.wanting.send_replace(Some(reason));
     }
 
     /// The handlers, in the order of the host file; none before they are put up.
@@ -72,10 +82,13 @@ impl Board {
 
     /// Whether the host does its work, and a line on itself and on each handler.
     pub(crate) fn readiness(&self) -> (bool, String) {
-        let handlers = self.handlers().iter();
-        let now: Vec<(&str, Health)> =
-            handlers.map(|handler| (handler.name.as_str(), handler.health.borrow().clone())).collect();
-        judge(self.life.phase(), &now)
+        let now: Vec<Now<'_>> = self.handlers().iter().map(Now::of).collect();
+        let (ready, mut text) = judge(self.life.phase(), &now);
+        if let Some(reason) = self.wanting.borrow().as_ref().filter(|_| now.is_empty()) {
+            // Writing to a string does not fail.
+            let _infallible = writeln!(text, "waiting: {reason}");
+        }
+        (ready, text)
     }
 
     /// Advances the phases to assigned and running as the handlers get there, and ends.
@@ -95,14 +108,48 @@ impl Board {
     }
 }
 
+/// A handler at one moment.
+struct Now<'a> {
+    name: &'a str,
+    health: Health,
+    relay: Option<RelayStatus>,
+}
+
+impl<'a> Now<'a> {
+    fn of(handler: &'a Posted) -> Self {
+        let relay = handler.relay.as_ref().map(|relay| relay.borrow().clone());
+        Self { name: &handler.name, health: handler.health.borrow().clone(), relay }
+    }
+}
+
+/// What a relay does, in words.
+pub(crate) fn relay_words(relay: &RelayStatus) -> String {
+    match relay {
+        RelayStatus::Opening => "opening the way to Kafka".to_owned(),
+        RelayStatus::Relaying => "relaying".to_owned(),
+        RelayStatus::Standby { by } => format!("standing by, {by} relays"),
+        RelayStatus::Failing { reason } => format!("cannot send: {reason}"),
+        RelayStatus::Stopped { reason } => format!("stopped: {reason}"),
+    }
+}
+
+/// Whether what waits in an outbox leaves it, here or by another host.
+fn leaves(relay: &RelayStatus) -> bool {
+    !matches!(relay, RelayStatus::Failing { .. } | RelayStatus::Stopped { .. })
+}
+
 /// Whether a host in this phase with these handlers does its work, and what to say of it.
-fn judge(phase: Phase, handlers: &[(&str, Health)]) -> (bool, String) {
+fn judge(phase: Phase, handlers: &[Now<'_>]) -> (bool, String) {
     let mut ready = matches!(phase, Phase::Assigned | Phase::Running);
     let mut text = format!("host: {phase}\n");
-    for (name, health) in handlers {
-        ready &= has_settled(health) && !has_stopped_partitions(health);
+    for Now { name, health, relay } in handlers {
+        ready &= has_settled(health) && !has_stopped_partitions(health) && !waits_for_its_database(health);
         // Writing to a string does not fail.
         let _infallible = writeln!(text, "{name}: {health}");
+        if let Some(relay) = relay.as_ref().filter(|relay| !leaves(relay)) {
+            ready = false;
+            let _infallible = writeln!(text, "{name}'s outbox: {}", relay_words(relay));
+        }
     }
     (ready, text)
 }
@@ -127,6 +174,11 @@ fn has_stopped_partitions(health: &Health) -> bool {
     matches!(health, Health::Assigned { faulted, .. } if !faulted.is_empty())
 }
 
+/// Whether partitions cannot be taken because the handler's write database does not let them.
+fn waits_for_its_database(health: &Health) -> bool {
+    matches!(health, Health::Assigned { database: Some(_), .. })
+}
+
 /// Whether every partition it has is being read.
 fn is_reading(health: &Health) -> bool {
     match health {
@@ -144,11 +196,11 @@ mod tests {
     use super::*;
 
     fn judged(health: Health) -> (bool, String) {
-        judge(Phase::Assigned, &[("accounting", health)])
+        judge(Phase::Assigned, &[Now { name: "accounting", health, relay: None }])
     }
 
     fn assigned(faulted: Vec<PartitionFault>) -> Health {
-        Health::Assigned { partitions: 3, waiting: 0, faulted }
+        Health::Assigned { partitions: 3, waiting: 0, database: None, faulted }
     }
 
     fn stopped(reason: &str) -> Vec<PartitionFault> {
@@ -164,6 +216,15 @@ mod tests {
     }
 
     #[test]
+    fn a_host_that_cannot_start_says_what_it_waits_for() {
+        let board = Board::new(Life::begin());
+        board.waits_for("the database sqlite://ledger.db does not answer".to_owned());
+        let (ready, text) = board.readiness();
+        assert!(!ready);
+        assert_eq!(text, "host: starting\nwaiting: the database sqlite://ledger.db does not answer\n");
+    }
+
+    #[test]
     fn a_host_is_ready_when_all_its_partitions_are_read() {
         assert!(judged(assigned(vec![])).0);
         let connecting = Health::Connecting { since: Instant::now(), last_error: None };
@@ -176,6 +237,33 @@ mod tests {
         for reason in ["records lost", "halted: offset 17 used up its attempts"] {
             let (ready, text) = judged(assigned(stopped(reason)));
             assert!(!ready && text.contains("tasks[2]") && text.contains(reason), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_database_that_is_away_is_told_and_ends_readiness() {
+        let database = Some("connection refused".to_owned());
+        let (ready, text) =
+            judged(Health::Assigned { partitions: 2, waiting: 1, database, faulted: Vec::new() });
+        assert!(!ready && text.contains("database: connection refused"), "{text}");
+    }
+
+    #[test]
+    fn an_outbox_that_nothing_leaves_is_red_and_named() {
+        let with = |relay| {
+            let (health, relay) = (assigned(vec![]), Some(relay));
+            judge(Phase::Running, &[Now { name: "accounting", health, relay }])
+        };
+        for well in
+            [RelayStatus::Opening, RelayStatus::Relaying, RelayStatus::Standby { by: "host-2/7".to_owned() }]
+        {
+            let (ready, text) = with(well);
+            assert!(ready && !text.contains("outbox"), "{text}");
+        }
+        let reason = "Kafka has batch 7 of this outbox".to_owned();
+        for ill in [RelayStatus::Failing { reason: reason.clone() }, RelayStatus::Stopped { reason }] {
+            let (ready, text) = with(ill);
+            assert!(!ready && text.contains("accounting's outbox: ") && text.contains("batch 7"), "{text}");
         }
     }
 

@@ -2,6 +2,8 @@
 
 mod admin;
 mod board;
+mod databases;
+mod effects;
 mod phase;
 pub(crate) mod plan;
 mod running;

@@ -5,18 +5,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keylane_capability::{
-    CapabilityError, CapabilityLimits, DatabaseConfig, HostResources, Mailer, SmtpConfig, SmtpSecurity,
-    Synchronous,
+    CapabilityError, CapabilityLimits, HostResources, Mailer, OpenDatabase, SmtpConfig, SmtpSecurity,
 };
 use keylane_deployment::{self as manifest, Caps, Manifest, NullKeys, Order};
+use keylane_effects::{DatabaseConfig, Isolation, Synchronous};
 use keylane_engine::{
     ClassCaps, Filter, Flood, HandlerOptions, HostBudget, InboxLimits, LaneRule, Policy, Publisher, Then,
     Untyped,
 };
 use keylane_kafka::{ConsumerConfig, DeadLetterOptions, HeaderProfile, KafkaConfig, Lost, Start};
 
-use crate::config::{Database, GroupProtocol, Handler, HostConfig, HostLimits, Mail, Membership, Smtp, Tls};
+use crate::config::{
+    Address, Database, GroupProtocol, Handler, HostConfig, HostLimits, Mail, Membership, Secret, Smtp, Tls,
+};
 
+/// The longest that the database waits for a lock that another process holds.
+const LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
+/// The shortest. PostgreSQL takes nothing at all for without end.
+const LOCK_WAIT_LEAST: Duration = Duration::from_millis(1);
 /// The longest one mail may take.
 const MAIL_LIMIT: Duration = Duration::from_secs(30);
 
@@ -73,7 +79,8 @@ pub(crate) fn dead_letters(fleet: &str, manifest: &Manifest, revision: &str) -> 
 }
 
 /// How a handler's events are delivered.
-pub(crate) fn engine(manifest: &Manifest, limits: HostLimits, budget: Arc<HostBudget>) -> HandlerOptions {
+pub(crate) fn engine(handler: &Handler, limits: HostLimits, budget: Arc<HostBudget>) -> HandlerOptions {
+    let manifest = &handler.manifest;
     let (subscribe, delivery) = (&manifest.subscribe, &manifest.delivery);
     HandlerOptions {
         name: manifest.name.clone(),
@@ -93,7 +100,7 @@ pub(crate) fn engine(manifest: &Manifest, limits: HostLimits, budget: Arc<HostBu
             (Order::None, _) => LaneRule::None,
         },
         policy: policy(manifest),
-        slots: slots(manifest),
+        slots: slots(handler),
         inbox: InboxLimits { records: limits.partition_records, bytes: limits.partition_bytes },
         budget,
         stuck_after: manifest.limits.stuck_after,
@@ -124,10 +131,12 @@ fn policy(manifest: &Manifest) -> Policy {
     }
 }
 
-/// Runs at once. SQLite has one writer, so a second run of its handler would only wait for the first:
-/// with one slot the runs are longer instead.
-fn slots(manifest: &Manifest) -> usize {
-    if manifest.grants.sql.is_empty() { manifest.limits.concurrency } else { 1 }
+/// Runs at once. Each run holds one connection of the database that it writes to, of which SQLite has one:
+/// a further run would only wait for another's end, so with fewer slots the runs are longer instead.
+fn slots(handler: &Handler) -> usize {
+    let written = handler.manifest.grants.write_database().and_then(|grant| handler.databases.get(grant));
+    let concurrency = handler.manifest.limits.concurrency;
+    written.map_or(concurrency, |database| database.runs_max().min(concurrency))
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -138,24 +147,63 @@ fn millis(duration: Duration) -> u64 {
 ///
 /// # Errors
 /// When mail cannot be set up.
-pub(crate) fn resources(config: &HostConfig, publisher: Arc<dyn Publisher>) -> anyhow::Result<HostResources> {
-    let databases = config.handlers.iter().map(|handler| (handler.manifest.name.clone(), databases(handler)));
+pub(crate) fn resources(
+    config: &HostConfig,
+    databases: BTreeMap<String, BTreeMap<String, OpenDatabase>>,
+    publisher: Arc<dyn Publisher>,
+) -> anyhow::Result<HostResources> {
     Ok(HostResources {
-        databases: databases.collect(),
+        databases,
         publisher,
         mailer: config.mail.as_ref().map(mailer).transpose()?.map(Arc::new),
         limits: CapabilityLimits::default(),
     })
 }
 
-fn databases(handler: &Handler) -> BTreeMap<String, DatabaseConfig> {
-    handler.databases.iter().map(|(grant, database)| (grant.clone(), database_config(database))).collect()
+/// A database of a handler as its driver opens it. Reads the password, if it has one.
+///
+/// # Errors
+/// When the password cannot be read.
+pub(crate) fn database(handler: &Handler, database: &Database) -> anyhow::Result<DatabaseConfig> {
+    let password = database.password.as_ref().map(Secret::read).transpose()?;
+    let url = |address: &Address| match address {
+        Address::Sqlite(file) => format!("sqlite://{}", file.display()),
+        Address::Postgres(url) => with_password(url, password.as_deref()),
+    };
+    let write = database.address().map(url).unwrap_or_default();
+    Ok(DatabaseConfig {
+        read: database.read.as_ref().map(url),
+        isolation: match database.isolation {
+            manifest::Isolation::Serializable => Isolation::Serializable,
+            manifest::Isolation::ReadCommitted => Isolation::ReadCommitted,
+        },
+        synchronous: if database.every_commit_to_disk { Synchronous::Full } else { Synchronous::Normal },
+        write_connections: database.write_connections,
+        read_connections: database.read_connections,
+        idle_in_transaction: database.idle_in_transaction,
+        lock_wait: lock_wait(handler),
+        ..DatabaseConfig::new(write)
+    })
 }
 
-/// A database as the capability opens it.
-pub(crate) fn database_config(database: &Database) -> DatabaseConfig {
-    let synchronous = if database.every_commit_to_disk { Synchronous::Full } else { Synchronous::Normal };
-    DatabaseConfig { synchronous, ..DatabaseConfig::sqlite(&database.file) }
+/// How long the database waits for a lock. Well within one host call: a statement that came too late would be
+/// the event's fault, a lock that was not to be had is nobody's.
+fn lock_wait(handler: &Handler) -> Duration {
+    LOCK_WAIT_MAX.min(handler.manifest.limits.host_call / 2).max(LOCK_WAIT_LEAST)
+}
+
+/// The URL with the password behind its user, each byte of it written so that it means itself.
+fn with_password(url: &str, password: Option<&str>) -> String {
+    let split = url.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.split_once('@')?)));
+    let (Some((scheme, (user, host))), Some(password)) = (split, password) else { return url.to_owned() };
+    let mut escaped = String::new();
+    for byte in password.bytes() {
+        match byte.is_ascii_alphanumeric() {
+            true => escaped.push(char::from(byte)),
+            false => escaped.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    format!("{scheme}://{user}:{escaped}@{host}")
 }
 
 fn mailer(mail: &Mail) -> anyhow::Result<Mailer> {

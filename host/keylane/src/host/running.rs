@@ -5,15 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keylane_capability::Capabilities;
-use keylane_engine::{HandlerEngine, HostBudget, Tally, Totals};
+use keylane_deployment::Manifest;
+use keylane_effects::{Database, MailSender, Relay, RelaySenders};
+use keylane_engine::{Claims, HandlerEngine, HostBudget, Tally, Totals};
 use keylane_guest::{GuestEngine, GuestOptions, GuestRunner, Revision};
-use keylane_kafka::{Admin, Intake, KafkaConfig, KafkaDeadLetters, KafkaError, KafkaPublisher};
+use keylane_kafka::{
+    Admin, DeadLetterOptions, Intake, KafkaConfig, KafkaDeadLetters, KafkaError, KafkaPublisher, KafkaRelay,
+};
 use tokio::runtime::Handle;
 
 use super::board::{Board, Posted};
 use super::phase::Phase;
 use super::plan;
-use crate::config::{Handler, HostConfig};
+use super::{databases, effects};
+use crate::config::{Handler, HostConfig, transaction_limit};
 
 /// The wait after a broker answered with an error that may pass.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -30,6 +35,9 @@ struct Running {
     name: String,
     intake: Intake,
     tally: Arc<Tally>,
+    /// What it writes to, with its outbox.
+    database: Option<Arc<dyn Database>>,
+    relay: Option<Relay>,
 }
 
 /// What the handlers of a host share while they start.
@@ -39,6 +47,8 @@ struct Rooms<'a> {
     admin: Admin,
     publisher: KafkaPublisher,
     capabilities: Capabilities,
+    senders: Arc<dyn RelaySenders>,
+    mail: Option<Arc<dyn MailSender>>,
     guests: GuestEngine,
     budget: Arc<HostBudget>,
 }
@@ -50,7 +60,7 @@ impl Host {
     /// # Errors
     /// What a person has to change: an unknown topic, a component or a database that cannot be used.
     pub(crate) async fn start(config: &HostConfig, board: Board) -> anyhow::Result<Self> {
-        let rooms = Rooms::open(config)?;
+        let rooms = Rooms::open(config, &board).await?;
         let revisions = rooms.load_revisions().await?;
         rooms.until_reachable(async || rooms.check_topics().await).await?;
         let mut handlers = Vec::new();
@@ -72,6 +82,19 @@ impl Host {
         self.handlers.iter().map(|running| running.intake.lag()).sum()
     }
 
+    /// Records and mails that wait in the handlers' outboxes.
+    ///
+    /// # Errors
+    /// When a database does not answer.
+    pub(crate) async fn unsent(&self) -> anyhow::Result<u64> {
+        let mut unsent = 0;
+        for database in self.handlers.iter().filter_map(|running| running.database.clone()) {
+            let counts = database.outbox().counts().await?;
+            unsent += counts.records + counts.mails;
+        }
+        Ok(unsent)
+    }
+
     /// Drains all handlers at once, commits, and leaves their groups. Answers whether everything that ran
     /// was finished and committed.
     pub(crate) async fn stop(self) -> bool {
@@ -79,6 +102,9 @@ impl Host {
         let drain = self.drain;
         let farewells = self.handlers.into_iter().map(async |running| {
             let farewell = running.intake.stop(drain).await;
+            if let Some(relay) = running.relay {
+                relay.stop().await;
+            }
             let well = farewell.drained && farewell.committed;
             if !well {
                 let (drained, committed) = (farewell.drained, farewell.committed);
@@ -101,22 +127,31 @@ impl Running {
     fn posted(&self) -> Posted {
         let intake = &self.intake;
         let (health, looker, pulse) = (intake.health(), intake.looker(), intake.pulse());
-        Posted { name: self.name.clone(), health, looker, pulse }
+        let relay = self.relay.as_ref().map(Relay::status);
+        Posted { name: self.name.clone(), health, looker, pulse, relay }
     }
 }
 
 impl<'a> Rooms<'a> {
-    fn open(config: &'a HostConfig) -> anyhow::Result<Self> {
+    async fn open(config: &'a HostConfig, board: &Board) -> anyhow::Result<Self> {
         let kafka = plan::kafka(config);
         let publisher = KafkaPublisher::new(&kafka)?;
-        let resources = plan::resources(config, Arc::new(publisher.clone()))?;
+        let opened = databases::open_all(config, board).await?;
+        let resources = plan::resources(config, opened, Arc::new(publisher.clone()))?;
+        let mail = resources.mailer.clone().map(|mailer| mailer as Arc<dyn MailSender>);
         let limits = config.handlers.iter().map(|handler| &handler.manifest.limits);
         Ok(Self {
             config,
             admin: Admin::new(&kafka)?,
-            kafka,
             publisher,
             capabilities: Capabilities::new(resources),
+            senders: Arc::new(KafkaRelay::new(
+                &kafka,
+                config.fleet.clone(),
+                transaction_limit(config.kafka.membership.session_timeout),
+            )),
+            mail,
+            kafka,
             guests: GuestEngine::new(GuestOptions::for_handlers(limits))?,
             budget: HostBudget::new(config.limits.host_bytes),
         })
@@ -173,16 +208,36 @@ impl<'a> Rooms<'a> {
         }
         let retry = async || self.admin.ensure_retry_topics(topics, &manifest.name).await;
         let retry_topics = self.until_reachable(retry).await?;
+        let claims = self.claims(manifest, revision, &letters).await?;
         let engine = HandlerEngine::new(
-            plan::engine(manifest, self.config.limits, self.budget.clone()),
+            plan::engine(handler, self.config.limits, self.budget.clone()),
             Arc::new(GuestRunner::new(revision)),
             Arc::new(KafkaDeadLetters::new(self.publisher.clone(), letters)),
-            None,
+            claims.clone(),
             Handle::current(),
         );
         let tally = engine.tally();
         let consumer = plan::consumer(self.config, manifest, retry_topics);
-        let intake = Intake::start(&self.kafka, consumer, Arc::new(engine))?;
-        Ok(Running { name: manifest.name.clone(), intake, tally })
+        let intake = Intake::start(&self.kafka, consumer, Arc::new(engine), claims, Handle::current())?;
+        let database = revision.write_database();
+        let relay = database.clone().map(|database| {
+            let (senders, mail) = (self.senders.clone(), self.mail.clone());
+            effects::relay(&self.config.fleet, &manifest.name, database, senders, mail)
+        });
+        Ok(Running { name: manifest.name.clone(), intake, tally, database, relay })
+    }
+
+    /// The handler's progress in the database that it writes to, if it has one.
+    async fn claims(
+        &self,
+        manifest: &Manifest,
+        revision: &Revision,
+        letters: &DeadLetterOptions,
+    ) -> anyhow::Result<Option<Arc<dyn Claims>>> {
+        let Some(database) = revision.write_database() else { return Ok(None) };
+        let cluster = self.until_reachable(async || self.admin.cluster_id().await).await?;
+        let claims =
+            effects::claims(&self.config.fleet, &manifest.name, cluster, database, letters.clone()).await?;
+        Ok(Some(claims))
     }
 }

@@ -4,14 +4,32 @@
 mod client;
 mod text;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 pub(crate) use client::OperatorError;
 
 use crate::api::{HostStatus, LaneCommand, path};
 use crate::cli::{LanesCommand, StatusArgs};
+use crate::config::{Handler, HostConfig};
 use crate::print::say;
 use client::Client;
+
+/// The handler that a command names.
+///
+/// # Errors
+/// When the host file names no such handler.
+pub(crate) fn handler_named<'a>(
+    config: &'a HostConfig,
+    file: &Path,
+    name: &str,
+) -> Result<&'a Handler, OperatorError> {
+    config.handlers.iter().find(|handler| handler.manifest.name == name).ok_or_else(|| {
+        let known: Vec<_> = config.handlers.iter().map(|handler| handler.manifest.name.as_str()).collect();
+        let problem = format!("{} runs no handler {name:?}", file.display());
+        OperatorError::wrong(problem, &format!("it runs {}", known.join(", ")))
+    })
+}
 
 /// `keylane status`
 ///

@@ -1,6 +1,6 @@
 //! What a status client makes of answers that are none: broken off, of another server, or hostile.
 
-use keylane_engine::{Blocking, LaneStatus, Lanes, PartitionStatus};
+use keylane_engine::{Blocking, ClaimsStatus, LaneStatus, Lanes, PartitionStatus};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -25,21 +25,22 @@ fn lane() -> impl Strategy<Value = LaneStatus> {
 }
 
 fn lanes() -> impl Strategy<Value = Lanes> {
-    any::<[usize; 6]>().prop_map(|[ready, running, parked, paused, burying, runs]| Lanes {
+    any::<[usize; 7]>().prop_map(|[ready, running, parked, paused, burying, skipping, runs]| Lanes {
         ready,
         running,
         parked,
         paused,
         burying,
+        skipping,
         runs,
     })
 }
 
 fn owner() -> impl Strategy<Value = PartitionStatus> {
-    let numbers = any::<(i64, i64, [usize; 5], bool, Option<u64>)>();
+    let numbers = any::<(i64, i64, [usize; 5], bool, Option<u64>, Option<(i64, usize)>)>();
     let texts = any::<(String, Option<String>, Option<String>, Option<(i64, Option<String>)>)>();
     (numbers, texts, lanes(), vec(lane(), 0..3)).prop_map(|(numbers, texts, lanes, waiting)| {
-        let (watermark, next, sizes, admits, oldest_run_ms) = numbers;
+        let (watermark, next, sizes, admits, oldest_run_ms, claims) = numbers;
         let [gap_records, gap_units, buffered_records, buffered_bytes, waiting_more] = sizes;
         let (phase, halted, why_not, blocking) = texts;
         let blocking = blocking.map(|(offset, key)| Blocking { offset, key });
@@ -50,6 +51,7 @@ fn owner() -> impl Strategy<Value = PartitionStatus> {
             next,
             gap_records,
             gap_units,
+            claims: claims.map(|(floor, above_floor)| ClaimsStatus { floor, above_floor }),
             admits,
             why_not,
             blocking,
@@ -73,8 +75,15 @@ fn report() -> impl Strategy<Value = PartitionReport> {
 }
 
 fn status() -> impl Strategy<Value = HostStatus> {
-    let handler = (any::<(String, String, Option<String>)>(), vec(report(), 0..3))
-        .prop_map(|((name, health, silent), partitions)| HandlerStatus { name, health, partitions, silent });
+    let handler = (any::<(String, String, Option<String>, Option<String>)>(), vec(report(), 0..3)).prop_map(
+        |((name, health, relay, silent), partitions)| HandlerStatus {
+            name,
+            health,
+            relay,
+            partitions,
+            silent,
+        },
+    );
     (any::<String>(), any::<String>(), vec(handler, 0..3)).prop_map(|(fleet, phase, handlers)| HostStatus {
         fleet,
         phase,

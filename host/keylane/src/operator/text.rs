@@ -22,6 +22,7 @@ pub(super) fn status(status: &HostStatus) -> String {
 
 fn handler(handler: &HandlerStatus) -> String {
     let mut parts = vec![format!("{}: {}", plain(&handler.name), plain(&handler.health))];
+    parts.extend(handler.relay.iter().map(|relay| format!("  its outbox: {}", plain(relay))));
     parts.extend(handler.silent.iter().map(|silent| format!("  {}", plain(silent))));
     let retry = format!(".{}.retry", handler.name);
     let (quiet, shown): (Vec<_>, Vec<_>) =
@@ -85,6 +86,7 @@ fn lanes(owner: &PartitionStatus) -> String {
         (lanes.parked, "parked"),
         (lanes.paused, "paused"),
         (lanes.burying, "burying"),
+        (lanes.skipping, "skipping"),
     ];
     let some: Vec<String> = states
         .into_iter()

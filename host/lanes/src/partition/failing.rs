@@ -63,7 +63,7 @@ impl Partition {
         }
     }
 
-    fn wait(&mut self, id: LaneId, offset: i64, waiting: Waiting) {
+    pub(super) fn wait(&mut self, id: LaneId, offset: i64, waiting: Waiting) {
         let Some(lane) = self.lanes.get_mut(&id) else { unreachable_lane(id) };
         lane.state = LaneState::Waiting;
         self.waiting.insert(offset, id, waiting);

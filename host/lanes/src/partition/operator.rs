@@ -25,20 +25,30 @@ impl Partition {
         self.unhalt(now_ms);
     }
 
-    /// The head is given up: it ends as skipped, and its lane goes on.
-    pub(super) fn skip_head(&mut self, now_ms: u64, offset: i64, actions: &mut Vec<Action>) {
+    /// The head is given up. It ends when that is noted: whoever took the partition before would handle it.
+    pub(super) fn skip_head(&mut self, offset: i64, actions: &mut Vec<Action>) {
         let Some(id) = self.take_waiting(offset) else {
             return actions.push(Action::Refused { offset });
         };
+        self.wait(id, offset, Waiting::Skipping);
+        actions.push(Action::Skip { offset });
+    }
+
+    /// The head ends as skipped, and its lane goes on.
+    pub(super) fn head_skipped(&mut self, now_ms: u64, offset: i64, actions: &mut Vec<Action>) {
+        let lane = self.waiting.remove_if(offset, |waiting| waiting == Waiting::Skipping);
+        assert!(lane.is_some(), "offset {offset} was not given up by an operator");
+        let Some(id) = lane else { return };
         self.release_without(id, offset);
         self.end(offset, Ending::Skipped, actions);
         self.settle_halt(now_ms, offset, actions);
     }
 
     /// The lane whose head is at `offset`, if that is parked or paused. What is on its way to the dead
-    /// letters can't be called back.
+    /// letters, or given up, can't be called back.
     fn take_waiting(&mut self, offset: i64) -> Option<LaneId> {
-        self.waiting.remove_if(offset, |waiting| waiting != Waiting::Burying)
+        let can_be_named = |waiting| matches!(waiting, Waiting::Parked { .. } | Waiting::Paused);
+        self.waiting.remove_if(offset, can_be_named)
     }
 
     fn release_afresh(&mut self, id: LaneId) {

@@ -11,7 +11,7 @@ impl Partition {
             return Action::Decline;
         }
         let by_time = self.pace.events_in(self.policy.slice_ms).unwrap_or(usize::MAX);
-        let length = run::length(self.ready_events, free, self.policy.run_events_max.min(by_time));
+        let length = run::length(self.ready_events, free, self.squeeze.events_max().min(by_time));
         let share = run::share(length, self.ready.len());
         let mut attempts = Vec::with_capacity(length);
         while attempts.len() < length {
@@ -50,6 +50,7 @@ impl Partition {
         id: RunId,
         verdicts: &[Verdict],
         spent_us: u64,
+        conflicts: u32,
         actions: &mut Vec<Action>,
     ) {
         let run = self.runs.remove(&id);
@@ -58,6 +59,9 @@ impl Partition {
         assert_eq!(attempts.len(), verdicts.len(), "a run answers one verdict for each attempt");
         let attempted = verdicts.iter().filter(|verdict| **verdict != Verdict::NotStarted).count();
         self.pace.note(attempted, spent_us);
+        if attempted > 0 || conflicts > 0 {
+            self.squeeze.note(attempts.len(), conflicts);
+        }
         let mut verdicts = verdicts.iter();
         for (lane, of_lane) in run::by_lane(&attempts) {
             let answers: Vec<Verdict> = verdicts.by_ref().take(of_lane.len()).copied().collect();

@@ -34,6 +34,8 @@ pub struct LaneCounts {
     pub paused: usize,
     /// Lanes whose head is on its way to the dead letters.
     pub burying: usize,
+    /// Lanes whose head an operator gave up, while that is being noted.
+    pub skipping: usize,
     /// Runs that are out.
     pub runs: usize,
 }
@@ -85,16 +87,24 @@ impl Partition {
         Some(until_ms)
     }
 
-    /// Whether nothing is out: no run and no dead letter.
+    /// Whether nothing is out: no run, no dead letter and no note of a skip.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
-        self.runs.is_empty() && self.condemned.is_empty() && self.waiting.burying() == 0
+        let no_ending = self.waiting.burying() == 0 && self.waiting.skipping() == 0;
+        self.runs.is_empty() && self.condemned.is_empty() && no_ending
     }
 
     /// Records between the watermark and the newest arrival, without those that had ended before.
     #[must_use]
     pub fn gap(&self) -> usize {
         self.ledger.span()
+    }
+
+    /// How many claims lie above the watermark where each event has one that ended in another way than by
+    /// not being wanted. All that had ended before counts.
+    #[must_use]
+    pub fn claims_above(&self) -> usize {
+        self.ledger.claims_above()
     }
 
     /// The first `limit` lanes whose head waits, by the offset of the head. How many there are is in
@@ -120,13 +130,15 @@ impl Partition {
     #[must_use]
     pub fn counts(&self) -> LaneCounts {
         let (ready, waiting) = (self.ready.len(), &self.waiting);
-        let (parked, paused, burying) = (waiting.parked(), waiting.paused(), waiting.burying());
+        let (parked, paused) = (waiting.parked(), waiting.paused());
+        let (burying, skipping) = (waiting.burying(), waiting.skipping());
         LaneCounts {
             ready,
-            running: self.lanes.len() - ready - parked - paused - burying,
+            running: self.lanes.len() - ready - parked - paused - burying - skipping,
             parked,
             paused,
             burying,
+            skipping,
             runs: self.runs.len(),
         }
     }

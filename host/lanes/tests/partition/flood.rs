@@ -114,7 +114,7 @@ fn an_operator_resumes_all_and_the_window_begins_empty() {
 fn no_single_event_ends_a_flood() {
     let mut stage = stage(5);
     (0..3).for_each(|_| drop(stage.runs(&[REJECT])));
-    assert_eq!(stage.step(Input::SkipHead { offset: 2 }), [end(2, Ending::Skipped)]);
+    assert_eq!(stage.skips(2), [end(2, Ending::Skipped)]);
     assert!(stage.partition.halted().is_some(), "the flood is not over for it");
     assert_eq!(stage.slot(1), None);
     stage.step(Input::Resume { offset: None });

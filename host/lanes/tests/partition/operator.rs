@@ -67,7 +67,7 @@ fn a_resumed_event_is_young_again() {
 #[test]
 fn a_skipped_head_ends_and_its_lane_goes_on() {
     let mut stage = paused();
-    assert_eq!(stage.step(Input::SkipHead { offset: 0 }), [end(0, Ending::Skipped)]);
+    assert_eq!(stage.skips(0), [end(0, Ending::Skipped)]);
     assert_eq!(stage.partition.watermark(), 1, "a skip is an ending");
     let (run, attempts) = stage.slot(1).unwrap();
     assert_eq!(attempts, [(1, 1), (3, 1), (2, 1)], "1 is charged nothing of what 0 was");
@@ -75,11 +75,42 @@ fn a_skipped_head_ends_and_its_lane_goes_on() {
     assert_eq!(stage.partition.watermark(), 4);
 }
 
+/// Were it to run meanwhile, it could be handled and skipped.
+#[test]
+fn a_head_that_is_given_up_waits_until_that_is_noted() {
+    let mut stage = paused();
+    assert_eq!(stage.step(Input::SkipHead { offset: 0 }), [Action::Skip { offset: 0 }]);
+    let view = stage.partition.lane_views(1)[0];
+    assert_eq!((view.offset, view.state, view.queued), (0, Waiting::Skipping, 3));
+    let counts = stage.partition.counts();
+    assert_eq!((counts.skipping, counts.paused, counts.burying, counts.running), (1, 0, 0, 0));
+    assert!(!stage.partition.is_quiet(), "a drain waits for the note");
+    assert_eq!(stage.runs(&[Verdict::Done]).0, [(2, 1)], "the others go on");
+    for wish in [resume(0), Input::SkipHead { offset: 0 }] {
+        assert_eq!(stage.step(wish), [Action::Refused { offset: 0 }], "it can't be called back");
+    }
+    assert_eq!(stage.step(RESUME_ALL), []);
+    assert_eq!((stage.slot(1), stage.partition.watermark()), (None, 0));
+    assert_eq!(stage.step(Input::HeadSkipped { offset: 0 }), [end(0, Ending::Skipped)]);
+    assert!(stage.partition.is_quiet());
+}
+
+#[test]
+fn a_skip_ends_a_halt_only_when_it_is_noted() {
+    let mut stage = Stage::with(stopping(), &[(0, 7), (1, 8)]);
+    stage.runs(&[REJECT]);
+    stage.step(Input::SkipHead { offset: 0 });
+    assert_eq!(stage.partition.halted(), Some(Halt::Exhausted { offset: 0 }));
+    assert_eq!(stage.slot(1), None);
+    stage.step(Input::HeadSkipped { offset: 0 });
+    assert_eq!(stage.partition.halted(), None);
+}
+
 #[test]
 fn a_skipped_head_without_followers_ends_its_lane() {
     let mut stage = Stage::with(pausing(), &[(0, 7)]);
     stage.runs(&[REJECT]);
-    stage.step(Input::SkipHead { offset: 0 });
+    stage.skips(0);
     assert_eq!(stage.partition.counts(), keylane_lanes::LaneCounts::default());
     stage.arrives(1, 7);
     assert_eq!(stage.slot(1).unwrap().1, [(1, 1)]);
@@ -90,7 +121,7 @@ fn a_parked_head_may_be_skipped_and_its_deadline_goes_with_it() {
     let mut stage = Stage::with(quick(), &[(0, 7), (1, 7)]);
     stage.runs(&[RETRY, Verdict::NotStarted]);
     let deadline_ms = stage.partition.next_deadline_ms().unwrap();
-    assert_eq!(stage.step(Input::SkipHead { offset: 0 }), [end(0, Ending::Skipped)]);
+    assert_eq!(stage.skips(0), [end(0, Ending::Skipped)]);
     assert_eq!(stage.partition.next_deadline_ms(), None);
     let (run, attempts) = stage.slot(1).unwrap();
     assert_eq!(attempts, [(1, 1)]);
@@ -151,12 +182,15 @@ fn stop_halts_the_partition() {
 
 #[test]
 fn a_halted_partition_goes_on_when_its_culprit_is_resumed_or_skipped() {
-    for wish in [resume(0), Input::SkipHead { offset: 0 }, RESUME_ALL] {
+    for wish in [Some(resume(0)), None, Some(RESUME_ALL)] {
         let mut stage = Stage::with(stopping(), &[(0, 7), (1, 8)]);
         stage.runs(&[REJECT]);
-        stage.step(wish.clone());
-        assert_eq!(stage.partition.halted(), None, "{wish:?}");
-        let first = if matches!(wish, Input::SkipHead { .. }) { 1 } else { 0 };
+        let first = if wish.is_none() { 1 } else { 0 };
+        match wish {
+            Some(wish) => stage.step(wish),
+            None => stage.skips(0),
+        };
+        assert_eq!(stage.partition.halted(), None);
         assert_eq!(stage.slot(1).unwrap().1, [(first, 1)]);
     }
 }
@@ -172,7 +206,7 @@ fn runs_that_are_out_when_it_halts_may_end() {
     stage.now_ms = 10_000;
     stage.step(Input::Tick);
     assert_eq!(stage.partition.counts().parked, 1);
-    stage.step(Input::SkipHead { offset: 0 });
+    stage.skips(0);
     assert_eq!(stage.slot(1).unwrap().1, [(2, 2)], "what was due meanwhile goes on at once");
 }
 
@@ -184,10 +218,10 @@ fn the_next_exhausted_event_holds_the_partition_when_the_first_is_dealt_with() {
     assert_eq!(stage.ends(first, &[REJECT]), [Action::Pause { offset: 0 }], "it is halted already");
     assert_eq!(stage.ends(second, &[REJECT]), [Action::Pause { offset: 1 }]);
     assert_eq!(stage.partition.halted(), Some(Halt::Exhausted { offset: 2 }));
-    assert_eq!(stage.step(Input::SkipHead { offset: 1 }), [end(1, Ending::Skipped)], "not the culprit");
+    assert_eq!(stage.skips(1), [end(1, Ending::Skipped)], "not the culprit");
     assert_eq!(stage.step(resume(2)), [Action::Halt(Halt::Exhausted { offset: 0 })]);
     assert_eq!(stage.slot(1), None, "2 goes on when the partition does");
-    assert_eq!(stage.step(Input::SkipHead { offset: 0 }), [end(0, Ending::Skipped)]);
+    assert_eq!(stage.skips(0), [end(0, Ending::Skipped)]);
     assert_eq!(stage.slot(1).unwrap().1, [(2, 1)]);
 }
 
@@ -197,7 +231,7 @@ fn a_head_parked_in_a_halted_partition_may_be_skipped() {
     stage.runs(&[RETRY]);
     stage.runs(&[REJECT]);
     assert_eq!(stage.partition.halted(), Some(Halt::Exhausted { offset: 1 }));
-    assert_eq!(stage.step(Input::SkipHead { offset: 0 }), [end(0, Ending::Skipped)]);
+    assert_eq!(stage.skips(0), [end(0, Ending::Skipped)]);
     assert_eq!(stage.partition.halted(), Some(Halt::Exhausted { offset: 1 }));
     assert_eq!(stage.partition.watermark(), 1, "progress moves in a halted partition too");
 }

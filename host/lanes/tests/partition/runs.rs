@@ -78,6 +78,44 @@ fn a_run_is_shared_by_the_ready_lanes() {
 }
 
 #[test]
+fn conflicts_halve_runs_and_clean_runs_double_them() {
+    let mut stage = backlog(quick(), 100);
+    let mut next = |conflicts: bool| {
+        let (run, attempts) = stage.slot(1).unwrap();
+        if conflicts {
+            stage.conflicts(run, attempts.len());
+        } else {
+            stage.ends(run, &vec![Verdict::Done; attempts.len()]);
+        }
+        attempts.len()
+    };
+    let lengths: Vec<usize> = (0..8).map(|_| next(true)).collect();
+    assert_eq!(lengths, [100, 50, 25, 12, 6, 3, 1, 1]);
+    let lengths: Vec<usize> = (0..17).map(|_| next(false)).collect();
+    assert_eq!((lengths[7], lengths[8], lengths[15], lengths[16]), (1, 2, 2, 4));
+}
+
+#[test]
+fn a_conflict_costs_no_event_anything() {
+    let mut stage = Stage::with(Policy { attempts_max: 1, ..quick() }, &[(0, 7), (1, 8)]);
+    for _ in 0..3 {
+        let (run, attempts) = stage.slot(1).unwrap();
+        assert_eq!(attempts[0], (0, 1), "its first attempt, and at once");
+        assert_eq!(stage.conflicts(run, attempts.len()), []);
+    }
+}
+
+#[test]
+fn a_run_that_began_nothing_is_no_clean_run() {
+    let mut stage = backlog(quick(), 8);
+    let (run, _) = stage.slot(1).unwrap();
+    stage.conflicts(run, 8);
+    for _ in 0..50 {
+        stage.runs(&[Verdict::NotStarted; 4]);
+    }
+}
+
+#[test]
 fn lanes_are_counted_by_what_they_do() {
     let mut stage = Stage::with(Policy { attempts_max: 1, ..quick() }, &[(0, 7), (1, 8), (2, 9)]);
     assert_eq!(stage.partition.counts(), LaneCounts { ready: 3, ..LaneCounts::default() });

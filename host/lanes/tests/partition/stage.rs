@@ -62,7 +62,19 @@ impl Stage {
     }
 
     pub fn takes(&mut self, run: RunId, verdicts: &[Verdict], spent_us: u64) -> Vec<Action> {
-        self.step(Input::RunEnded { run, verdicts: verdicts.to_vec(), spent_us })
+        self.step(Input::RunEnded { run, verdicts: verdicts.to_vec(), spent_us, conflicts: 0 })
+    }
+
+    /// The run was undone because another one was in its way, and is given back as it was.
+    pub fn conflicts(&mut self, run: RunId, events: usize) -> Vec<Action> {
+        let verdicts = vec![Verdict::NotStarted; events];
+        self.step(Input::RunEnded { run, verdicts, spent_us: 0, conflicts: 1 })
+    }
+
+    /// An operator gives up a head that waits, and that is noted. Answers what must be done then.
+    pub fn skips(&mut self, offset: i64) -> Vec<Action> {
+        assert_eq!(self.step(Input::SkipHead { offset }), [Action::Skip { offset }]);
+        self.step(Input::HeadSkipped { offset })
     }
 
     /// Starts the one run there is and ends it at once with these verdicts. Answers the attempts and what

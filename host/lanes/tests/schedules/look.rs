@@ -1,9 +1,11 @@
 //! What a partition shows of itself, held against the model.
 
+use std::ops::Range;
+
 use keylane_lanes::{LaneCounts, LaneView, Partition, Waiting};
 
 use crate::history::holds;
-use crate::model::{Model, State};
+use crate::model::{Event, Model, State};
 
 /// Everything that is cheap to look at. Remembers the deadlines it sees.
 pub fn check(model: &mut Model, partition: &Partition, watermark_before: i64) {
@@ -15,7 +17,8 @@ pub fn check(model: &mut Model, partition: &Partition, watermark_before: i64) {
     let gap = first.map_or(0, |first| model.fresh.range(first..).count());
     assert_eq!(partition.gap(), gap);
     assert_eq!(partition.admits(), model.halted.is_none() && gap < model.policy.gap_max);
-    let out = model.runs.len() + model.events.values().filter(|event| event.state == State::Burying).count();
+    let is_out = |event: &&Event| matches!(event.state, State::Burying | State::Skipping);
+    let out = model.runs.len() + model.events.values().filter(is_out).count();
     assert_eq!(partition.is_quiet(), out == 0);
     check_heads(model, &partition.lane_views(usize::MAX));
     check_counts(model, partition);
@@ -56,7 +59,9 @@ fn check_heads(model: &mut Model, views: &[LaneView]) {
                 assert!(*from_ms <= seen_ms && seen_ms <= *to_ms, "{from_ms}..={to_ms}: {seen_ms}");
                 assert_eq!(*until_ms.get_or_insert(seen_ms), seen_ms, "a deadline moved");
             }
-            (State::Paused, Waiting::Paused) | (State::Burying, Waiting::Burying) => {}
+            (State::Paused, Waiting::Paused)
+            | (State::Burying, Waiting::Burying)
+            | (State::Skipping, Waiting::Skipping) => {}
             (expected, seen) => panic!("{offset} is {expected:?} and shows {seen:?}"),
         }
     }
@@ -77,6 +82,7 @@ fn check_counts(model: &Model, partition: &Partition) {
         parked: count(|state| matches!(state, State::Parked { .. })),
         paused: count(|state| *state == State::Paused),
         burying: count(|state| *state == State::Burying),
+        skipping: count(|state| *state == State::Skipping),
         runs: model.runs.len(),
     };
     assert_eq!(partition.counts(), expected);
@@ -96,6 +102,11 @@ pub fn check_gap_set(model: &Model, partition: &Partition) {
         let done = model.fresh.contains(&offset) && !model.events.contains_key(&offset);
         done || (offset > progress.base && holds(&model.restored, offset))
     };
+    let came = model.fresh.difference(&model.unwanted);
+    let came = came.filter(|offset| **offset > progress.base && ended(**offset)).count();
+    let above = |range: &Range<i64>| (range.end - range.start.max(progress.base)).max(0) as usize;
+    let restored: usize = model.restored.ended.iter().map(above).sum();
+    assert_eq!(partition.claims_above(), came + restored);
     let end = before.max(model.next).max(model.restored.ended.last().map_or(0, |range| range.end));
     for offset in progress.base..end {
         let held = holds(&progress, offset);

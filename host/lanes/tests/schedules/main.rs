@@ -49,12 +49,14 @@ fn promises_hold_over_random_schedules() {
 }
 
 /// What the schedules must reach, or they prove less than they say.
-const WANTED: [&str; 27] = [
+const WANTED: [&str; 31] = [
     "arrived while halted",
     "burying while halted",
     "client stands in a restored range",
     "compacted",
     "condemned while halted",
+    "conflict",
+    "conflict of one event",
     "crash",
     "crash while halted",
     "end Before",
@@ -71,9 +73,11 @@ const WANTED: [&str; 27] = [
     "refused nobody",
     "refused ready",
     "refused running",
+    "refused skipping",
     "resume all",
     "resume parked",
     "resume paused",
+    "runs grow again",
     "skip parked",
     "skip paused",
     "truncated",

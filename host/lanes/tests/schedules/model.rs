@@ -20,6 +20,7 @@ pub enum State {
     },
     Paused,
     Burying,
+    Skipping,
 }
 
 pub struct Event {
@@ -37,22 +38,30 @@ pub struct Model {
     pub events: BTreeMap<i64, Event>,
     /// What arrived and had not ended before.
     pub fresh: BTreeSet<i64>,
+    /// What of that the handler did not want.
+    pub unwanted: BTreeSet<i64>,
     pub runs: BTreeMap<RunId, (u64, Vec<RunAttempt>)>,
     pub halted: Option<Halt>,
     /// How events ended since the last halt; true is badly.
     endings: Vec<bool>,
     spent_us: f64,
     attempted: f64,
+    /// The most events of a run by conflicts, and the clean runs since that changed.
+    pub squeezed: usize,
+    clean: u32,
 }
 
 impl Model {
     pub fn new(policy: Policy, restored: GapSet) -> Self {
         Self {
+            squeezed: policy.run_events_max,
+            clean: 0,
             policy,
             next: restored.base,
             restored,
             events: BTreeMap::new(),
             fresh: BTreeSet::new(),
+            unwanted: BTreeSet::new(),
             runs: BTreeMap::new(),
             halted: None,
             endings: Vec::new(),
@@ -68,7 +77,10 @@ impl Model {
         }
         self.fresh.insert(offset);
         let (lane, state, action) = match kind {
-            Kind::Unwanted => return vec![Action::End { offset, ending: Ending::Skipped }],
+            Kind::Unwanted => {
+                self.unwanted.insert(offset);
+                return vec![Action::End { offset, ending: Ending::Skipped }];
+            }
             Kind::Condemned => (None, State::Burying, Some(Action::Bury { offset, attempts: 0 })),
             Kind::Wanted(lane) => (Some(lane), State::Queued, None),
         };
@@ -90,7 +102,7 @@ impl Model {
     /// Takes note of a run and checks that it may be begun.
     pub fn start(&mut self, now_ms: u64, run: RunId, attempts: &[RunAttempt]) {
         assert!(self.wants_slot(), "nothing may begin");
-        let bound = self.policy.run_events_max;
+        let bound = self.squeezed;
         assert!(attempts.len() <= bound, "{} events in a run of at most {bound}", attempts.len());
         if self.attempted > 0.0 {
             let fit = f64::from(self.policy.slice_ms as u32) * 1_000.0 * self.attempted / self.spent_us;
@@ -114,9 +126,28 @@ impl Model {
         assert!(self.runs.insert(run, (now_ms, attempts.to_vec())).is_none(), "{run:?} began twice");
     }
 
-    pub fn end_run(&mut self, now_ms: u64, run: RunId, verdicts: &[Verdict], spent_us: u64) -> Vec<Action> {
+    fn squeeze(&mut self, events: usize, conflicts: u32) {
+        let stretch = self.clean == 7;
+        (self.clean, self.squeezed) = match conflicts {
+            0 if stretch => (0, (2 * self.squeezed).min(self.policy.run_events_max)),
+            0 => (self.clean + 1, self.squeezed),
+            _ => (0, (events.min(self.squeezed) / 2).max(1)),
+        };
+    }
+
+    pub fn end_run(
+        &mut self,
+        now_ms: u64,
+        run: RunId,
+        verdicts: &[Verdict],
+        spent_us: u64,
+        conflicts: u32,
+    ) -> Vec<Action> {
         let (begun_ms, attempts) = self.runs.remove(&run).unwrap();
         let attempted = verdicts.iter().filter(|verdict| **verdict != Verdict::NotStarted).count();
+        if attempted > 0 || conflicts > 0 {
+            self.squeeze(attempts.len(), conflicts);
+        }
         if attempted > 0 {
             self.spent_us = self.spent_us * 0.875 + spent_us as f64;
             self.attempted = self.attempted * 0.875 + attempted as f64;
@@ -212,10 +243,15 @@ impl Model {
         self.settled(now_ms, offset).into_iter().collect()
     }
 
-    pub fn skip(&mut self, now_ms: u64, offset: i64) -> Vec<Action> {
+    pub fn skip(&mut self, offset: i64) -> Vec<Action> {
         if !self.waits(offset) {
             return vec![Action::Refused { offset }];
         }
+        self.events.get_mut(&offset).unwrap().state = State::Skipping;
+        vec![Action::Skip { offset }]
+    }
+
+    pub fn skipped(&mut self, now_ms: u64, offset: i64) -> Vec<Action> {
         let mut actions = Vec::new();
         self.end(offset, Ending::Skipped, &mut actions);
         actions.extend(self.settled(now_ms, offset));

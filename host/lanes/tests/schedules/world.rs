@@ -20,6 +20,8 @@ pub struct World {
     lanes: u64,
     /// Weight of failures in this seed, in percent.
     failing: u64,
+    /// How many runs meet a conflict in this seed, in percent.
+    conflicting: u64,
     /// What one attempt takes in this seed, at most.
     attempt_us: u64,
     /// Whether hosts crash in this seed.
@@ -39,6 +41,7 @@ impl World {
         Self {
             lanes: 1 + draw.below(12),
             failing: draw.below(70),
+            conflicting: if draw.one_in(2) { draw.below(80) } else { 0 },
             attempt_us: 1 + draw.below(20_000),
             crashes: draw.one_in(2),
             draw,
@@ -53,7 +56,7 @@ impl World {
     }
 
     pub fn random_step(&mut self) {
-        match self.draw.below(24) {
+        match self.draw.below(25) {
             0..=7 => self.arrive(),
             8..=11 => {
                 let free = 1 + self.draw.below(4) as usize;
@@ -61,6 +64,7 @@ impl World {
             }
             12..=15 => self.end_a_run(),
             16 => self.bury(),
+            23 => self.note_a_skip(),
             17 | 18 => {
                 self.now_ms += self.draw.below(100);
                 self.tick();
@@ -101,7 +105,11 @@ impl World {
                 }
                 Action::Pause { .. } if halted => self.meet("failed while halted"),
                 Action::Pause { .. } => self.meet("pause"),
-                Action::Start { .. } | Action::Decline | Action::Bury { .. } | Action::Refused { .. } => {}
+                Action::Start { .. }
+                | Action::Decline
+                | Action::Bury { .. }
+                | Action::Skip { .. }
+                | Action::Refused { .. } => {}
             }
         }
         actions
@@ -187,6 +195,10 @@ impl World {
     fn end_a_run(&mut self) {
         let Some(run) = self.draw.pick(self.model.runs.keys().copied()) else { return };
         let attempts = self.model.runs[&run].1.clone();
+        if self.draw.below(100) < self.conflicting {
+            self.meet(if self.model.squeezed == 1 { "conflict of one event" } else { "conflict" });
+            return self.end_run(run, vec![Verdict::NotStarted; attempts.len()], 0, 1);
+        }
         let begun_max =
             if self.draw.one_in(5) { self.draw.below(attempts.len() as u64 + 1) } else { u64::MAX };
         let (mut stopped, mut verdicts, mut spent_us) = (BTreeSet::new(), Vec::new(), 0);
@@ -200,12 +212,27 @@ impl World {
             spent_us += if verdict == Verdict::NotStarted { 0 } else { 1 + self.draw.below(self.attempt_us) };
             verdicts.push(verdict);
         }
-        self.end_run(run, verdicts, spent_us);
+        self.end_run(run, verdicts, spent_us, 0);
     }
 
-    fn end_run(&mut self, run: RunId, verdicts: Vec<Verdict>, spent_us: u64) {
-        let expected = self.model.end_run(self.now_ms, run, &verdicts, spent_us);
-        self.feed(Input::RunEnded { run, verdicts, spent_us }, &expected);
+    fn end_run(&mut self, run: RunId, verdicts: Vec<Verdict>, spent_us: u64, conflicts: u32) {
+        let squeezed = self.model.squeezed;
+        let expected = self.model.end_run(self.now_ms, run, &verdicts, spent_us, conflicts);
+        if self.model.squeezed > squeezed {
+            self.meet("runs grow again");
+        }
+        self.feed(Input::RunEnded { run, verdicts, spent_us, conflicts }, &expected);
+    }
+
+    fn note_a_skip(&mut self) {
+        let skipping = self.model.events.iter().filter(|(_, event)| event.state == State::Skipping);
+        let Some(offset) = self.draw.pick(skipping.map(|(offset, _)| *offset)) else { return };
+        let expected = self.model.skipped(self.now_ms, offset);
+        let before = self.partition.watermark();
+        self.feed(Input::HeadSkipped { offset }, &expected);
+        if self.partition.watermark() > before {
+            self.meet("operator skip moves the watermark");
+        }
     }
 
     fn bury(&mut self) {
@@ -222,7 +249,7 @@ impl World {
 
     /// With every fault over and an operator at hand, all that the log holds must end.
     pub fn settle(&mut self) {
-        self.failing = 0;
+        (self.failing, self.conflicting) = (0, 0);
         for _ in 0..100_000 {
             let delivered = self.history.log.range(self.model.next..).next().is_none();
             if delivered && self.model.events.is_empty() {
@@ -236,6 +263,7 @@ impl World {
             self.slot(1);
             self.end_a_run();
             self.bury();
+            self.note_a_skip();
             self.resume_all();
         }
         panic!("stuck with {:?}", self.model.events.keys());

@@ -3,6 +3,7 @@
 mod admin;
 mod assignment;
 mod deleting;
+mod fencing;
 mod fetching;
 mod kcat;
 mod membership;
@@ -12,6 +13,9 @@ mod rebalance;
 mod records;
 mod tools;
 mod topics;
+mod transactional_clients;
+mod transactional_offsets;
+mod transactions;
 mod unknown;
 
 use crate::{Observed, Target};
@@ -64,6 +68,10 @@ pub fn suite() -> Vec<Check> {
         admin::CHECKS,
         deleting::CHECKS,
         unknown::CHECKS,
+        transactions::CHECKS,
+        fencing::CHECKS,
+        transactional_offsets::CHECKS,
+        transactional_clients::CHECKS,
         tools::CHECKS,
         kcat::CHECKS,
     ]

@@ -1,10 +1,12 @@
 //! Kafka's own command line tools, on any broker.
 
+use std::collections::BTreeSet;
+
 use keylane_test_support::kafka_tool;
 use rdkafka::Offset;
 
 use super::{Check, Needs};
-use crate::clients::{Incoming, read, reader};
+use crate::clients::{Incoming, new_topic, read, reader};
 use crate::raw::Raw;
 use crate::{Observed, Target};
 
@@ -42,6 +44,17 @@ pub(super) const CHECKS: &[Check] = &[
             "deleted group: true",
         ],
         run: change,
+    },
+    Check {
+        name: "kafkas_own_client_in_transactions",
+        needs: Needs::KafkaTools,
+        expected: &[
+            "aborted before: 0",
+            "sent in transactions: 300 records",
+            "committed: 300 lines, 300 different, the aborted one: false",
+            "uncommitted, the aborted one: true",
+        ],
+        run: transact,
     },
 ];
 
@@ -112,6 +125,37 @@ fn change(target: &Target) -> anyhow::Result<Observed> {
     seen.extend(delete_and_reset(&tool, topic, group)?);
     let deleted = tool("kafka-consumer-groups", &["--delete", "--group", group], None)?;
     seen.push(format!("deleted group: {}", deleted.contains("was successful")));
+    Ok(seen)
+}
+
+fn transact(target: &Target) -> anyhow::Result<Observed> {
+    let tool = |name: &str, args: &[&str]| kafka_tool(&target.bootstrap, name, args, None)?.expect_ok();
+    let topic = "txn-by-tools";
+    new_topic(target, topic, 1)?;
+    let mut raw = Raw::connect(target)?;
+    let txn = raw.begin(topic)?;
+    raw.add(&txn, &[(topic, 0)])?;
+    raw.produce_in(topic, topic, txn.batch(&["aborted"], 0)?)?;
+    let mut seen = vec![format!("aborted before: {}", raw.end(&txn, false)?)];
+    let records = ["--topic", topic, "--num-records", "300", "--payload-monotonic", "--throughput", "600"];
+    let transactions = ["--transactional-id", "by-java", "--transaction-duration-ms", "100"];
+    let sent = tool("kafka-producer-perf-test", &[&records[..], &transactions].concat())?;
+    let sent = sent.lines().rfind(|line| line.contains("records sent")).unwrap_or_default();
+    let count = sent.split_whitespace().next().unwrap_or_default();
+    seen.push(format!("sent in transactions: {count} records"));
+    let consume = |isolation, count| -> anyhow::Result<Vec<String>> {
+        let all = ["--topic", topic, "--from-beginning", "--timeout-ms", "30000"];
+        let wanted = ["--isolation-level", isolation, "--max-messages", count];
+        let consumed = tool("kafka-console-consumer", &[&all[..], &wanted].concat())?;
+        Ok(consumed.lines().map(ToOwned::to_owned).collect())
+    };
+    let committed = consume("read_committed", "300")?;
+    let different: BTreeSet<&String> = committed.iter().collect();
+    let (lines, has_aborted) = (committed.len(), committed.iter().any(|line| line == "aborted"));
+    let different = different.len();
+    seen.push(format!("committed: {lines} lines, {different} different, the aborted one: {has_aborted}"));
+    let any = consume("read_uncommitted", "1")?;
+    seen.push(format!("uncommitted, the aborted one: {}", any.iter().any(|line| line == "aborted")));
     Ok(seen)
 }
 

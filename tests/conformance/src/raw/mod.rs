@@ -2,6 +2,7 @@
 
 mod groups;
 mod records;
+mod transactions;
 
 use kafka_protocol::messages::*;
 use kafka_protocol::protocol::StrBytes;
@@ -10,6 +11,8 @@ use uuid::Uuid;
 
 use crate::Target;
 pub(crate) use groups::join_request;
+pub(crate) use records::{READ_COMMITTED, READ_UNCOMMITTED};
+pub(crate) use transactions::Txn;
 
 /// The version of Metadata that knows topic ids and can be asked by id.
 const METADATA: i16 = 12;

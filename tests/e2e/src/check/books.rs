@@ -38,27 +38,12 @@ pub struct Posting {
     pub amount: i64,
 }
 
-/// A row of `payouts`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Payout {
-    /// Whom.
-    pub worker: String,
-    /// The closed day.
-    pub day: String,
-    /// What the account held.
-    pub balance: i64,
-    /// What was paid.
-    pub amount: i64,
-}
-
 /// What accounting left.
 pub struct Books {
     /// In the order in which they were written.
     pub entries: Vec<Entry>,
     /// In the order in which they were written.
     pub postings: Vec<Posting>,
-    /// All decisions.
-    pub payouts: Vec<Payout>,
 }
 
 impl Books {
@@ -85,21 +70,11 @@ impl Books {
                 amount: column(row, "amount")?,
             })
         };
-        let payout = |row| {
-            Ok(Payout {
-                worker: column(row, "worker")?,
-                day: column(row, "day")?,
-                balance: column(row, "balance")?,
-                amount: column(row, "amount")?,
-            })
-        };
         let entries = database.rows("SELECT * FROM entries ORDER BY rowid")?;
         let postings = database.rows("SELECT * FROM postings ORDER BY rowid")?;
-        let payouts = database.rows("SELECT * FROM payouts ORDER BY rowid")?;
         Ok(Self {
             entries: entries.iter().map(entry).collect::<Result<_>>()?,
             postings: postings.iter().map(posting).collect::<Result<_>>()?,
-            payouts: payouts.iter().map(payout).collect::<Result<_>>()?,
         })
     }
 
@@ -169,51 +144,37 @@ impl Books {
         Ok(())
     }
 
-    /// A payout is what the postings before it add up to; where nothing was due, the balance that was
-    /// found is one that the account had at some time.
+    /// The entries of payouts; their amounts are what workers' accounts gave, and so negative.
+    pub fn payouts(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(|entry| entry.kind == "payout")
+    }
+
+    /// A payout is one of its worker and day, and of what the postings before it add up to.
     fn payouts_are_what_accounts_held(&self) -> Result<()> {
-        for payout in &self.payouts {
-            ensure!(payout.amount == payout.balance.max(0), "{payout:?}");
+        for payout in self.payouts() {
+            let named = format!("payout/{}/{}", payout.day, payout.worker);
+            ensure!(payout.entry == named && payout.task.is_none(), "{payout:?}");
             let account = format!("worker:{}", payout.worker);
-            let entry = format!("payout/{}/{}", payout.day, payout.worker);
-            let (mut held, mut had, mut paid) = (0, vec![0], None);
-            for posting in self.postings.iter().filter(|posting| posting.account == account) {
-                if posting.entry == entry {
-                    paid = Some((held, -posting.amount));
-                }
-                held += posting.amount;
-                had.push(held);
-            }
-            match paid {
-                Some(paid) => {
-                    ensure!(paid == (payout.balance, payout.amount), "{payout:?}: held and paid {paid:?}")
-                }
-                None => {
-                    ensure!(payout.amount == 0 && had.contains(&payout.balance), "{payout:?}: had {had:?}")
-                }
-            }
+            let of_worker = self.postings.iter().filter(|posting| posting.account == account);
+            let before = of_worker.take_while(|posting| posting.entry != payout.entry);
+            let held: i64 = before.map(|posting| posting.amount).sum();
+            ensure!(held > 0 && payout.amount == -held, "{payout:?}, but the account held {held}");
         }
-        let entries = self.entries.iter().filter(|entry| entry.kind == "payout").count();
-        let paid = self.payouts.iter().filter(|payout| payout.amount > 0).count();
-        ensure!(entries == paid, "{entries} entries of payouts, {paid} payouts");
         Ok(())
     }
 
     /// When the last day closed, all else was done: every worker gets what they earned and did not get yet.
     fn the_last_day_pays_the_rest(&self, expected: &Expected) -> Result<()> {
         let on = |day: &str| {
-            let of_day = self.payouts.iter().filter(move |payout| payout.day == day);
-            of_day.map(|payout| (payout.worker.as_str(), payout.amount)).collect::<BTreeMap<_, _>>()
+            let of_day = self.payouts().filter(move |payout| payout.day == day);
+            of_day.map(|payout| (payout.worker.as_str(), -payout.amount)).collect::<BTreeMap<_, _>>()
         };
         let midway = on(CLOSES_MIDWAY);
-        ensure!(
-            midway.values().any(|paid| *paid > 0),
-            "nobody was paid when {CLOSES_MIDWAY} closed: that shows little"
-        );
+        ensure!(!midway.is_empty(), "nobody was paid when {CLOSES_MIDWAY} closed: that shows little");
         let rest = |(worker, earned): (&'_ str, i64)| {
-            (worker.to_owned(), (earned - midway.get(worker).copied().unwrap_or_default()).max(0))
+            (worker.to_owned(), earned - midway.get(worker).copied().unwrap_or_default())
         };
-        let wanted: Vec<_> = expected.earned().into_iter().map(rest).collect();
+        let wanted: Vec<_> = expected.earned().into_iter().map(rest).filter(|(_, rest)| *rest > 0).collect();
         let found: Vec<_> =
             on(CLOSES_LAST).into_iter().map(|(worker, paid)| (worker.to_owned(), paid)).collect();
         same("payouts of the last day", &found, &wanted)

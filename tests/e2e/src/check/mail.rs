@@ -27,14 +27,13 @@ pub fn check(books: &Books, folder: &Path) -> Result<()> {
         found.push((header("To")?, header("Subject")?, header("From")?));
     }
     let mut wanted: Vec<_> = books
-        .payouts
-        .iter()
-        .filter(|payout| payout.amount > 0)
+        .payouts()
         .map(|payout| {
-            let units = if payout.amount == 1 { "unit" } else { "units" };
+            let paid = -payout.amount;
+            let units = if paid == 1 { "unit" } else { "units" };
             (
                 format!("{}@workers.example", payout.worker),
-                format!("Your payout for {}: {} {units}", payout.day, payout.amount),
+                format!("Your payout for {}: {paid} {units}", payout.day),
                 "payroll@exchange.example".to_owned(),
             )
         })

@@ -7,7 +7,6 @@ use anyhow::Result;
 use keylane_e2e::broker::{Broker, Stored};
 use keylane_e2e::dev_broker::DevBroker;
 use keylane_e2e::fleet::COPIES;
-use keylane_e2e::offsets::Onlooker;
 use keylane_e2e::plain::PlainClient;
 use keylane_e2e::topics::Topics;
 use keylane_test_support::{Checks, apache_kafka_with};
@@ -69,6 +68,5 @@ fn judge(checks: &mut Checks, bootstrap: &str, all: &[Named]) {
 
 /// All copies so far.
 pub fn copies(bootstrap: &str) -> Result<Vec<Stored>> {
-    let records = Onlooker::new(bootstrap).records(COPIES)?;
-    PlainClient::new(bootstrap).read(COPIES, records)
+    PlainClient::new(bootstrap).read(COPIES)
 }

@@ -1,9 +1,11 @@
 //! An event that has ended is handled again only where that is explained: between the two assignments one
 //! ended by a crash, a loss, an expired lease or a drain limit, its last commit was not acknowledged, its
-//! payload was cut, or somebody else wrote over what the group had committed.
+//! payload was cut, or somebody else wrote over what the group had committed. Beside a database nothing
+//! explains it but a backup that stands again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::claimed::Claimed;
 use crate::story::{Breach, Story};
 use crate::trace::{How, Note, Place, Why};
 
@@ -34,13 +36,16 @@ impl History {
 pub fn check(story: &Story) -> Result<(), Breach> {
     let mut places: BTreeMap<Place, History> = BTreeMap::new();
     let mut skip_asked: BTreeSet<(Place, i64)> = BTreeSet::new();
+    let mut claimed = Claimed::default();
     for (at, entry) in story.walk() {
+        claimed.take(entry);
         match &entry.note {
             Note::Taken { place, number, base, ended, .. } => {
                 let restored = (*base, ended.clone());
-                let taken = Taken { number: *number, host: entry.host, clean: false, restored };
+                let clean = story.has_database(*place);
+                let taken = Taken { number: *number, host: entry.host, clean, restored };
                 let history = places.entry(*place).or_default();
-                let overwritten = std::mem::take(&mut history.overwritten);
+                let overwritten = std::mem::take(&mut history.overwritten) && !clean;
                 if let Some(last) = history.taken.iter_mut().next_back().filter(|_| overwritten) {
                     last.clean = false;
                 }
@@ -48,8 +53,8 @@ pub fn check(story: &Story) -> Result<(), Breach> {
             }
             Note::Closed { place, number, why, drained, committed, truncated, .. } => {
                 let history = places.entry(*place).or_default();
-                let clean =
-                    matches!(why, Why::Revoked | Why::Leaving) && *drained && *committed && !truncated;
+                let told = matches!(why, Why::Revoked | Why::Leaving) && *drained && *committed;
+                let clean = (told && !truncated) || story.has_database(*place);
                 if let Some(position) = history.position(*number) {
                     history.taken[position].clean = clean;
                 }
@@ -61,9 +66,17 @@ pub fn check(story: &Story) -> Result<(), Breach> {
                 let history = places.entry(*place).or_default();
                 history.overwritten &= history.taken.last().is_some_and(|last| last.number != *number);
             }
+            Note::Restored { handler, .. } => {
+                let mine = places.iter_mut().filter(|(place, _)| place.handler == *handler);
+                mine.for_each(|(_, history)| history.ended.clear());
+            }
             Note::SkipAsked { place, offset, .. } => drop(skip_asked.insert((*place, *offset))),
             Note::Ended { place, number, offset, how: How::Done, .. }
             | Note::LetterAcked { place, number, offset } => {
+                // A backup that stands again may have come before the answer.
+                if story.has_database(*place) && !claimed.has(*place, *offset) {
+                    continue;
+                }
                 let history = places.entry(*place).or_default();
                 if let Some(position) = history.position(*number) {
                     let newest = history.ended.entry(*offset).or_insert(position);

@@ -1,6 +1,7 @@
 //! Nothing begins on a host whose last acknowledged commit, counted from its sending, is as old as the
 //! session. Where a commit is a sign of life for the coordinator, it follows that a host which lost a
-//! partition without noticing begins nothing there any more when the next one has begun.
+//! partition without noticing begins nothing there any more when the next one has begun. Beside a database a
+//! run begins only so; what it comes to later is the fence's.
 
 use std::collections::BTreeMap;
 
@@ -19,6 +20,15 @@ pub fn check(story: &Story) -> Result<(), Breach> {
                 let last = proven.entry((entry.host, *handler)).or_default();
                 *last = (*last).max(*sent_ms);
             }
+            Note::RunBegan { place, run, .. } if story.has_database(*place) => {
+                let last = proven.get(&(entry.host, place.handler));
+                if last.is_none_or(|last| entry.at_ms >= last + session_ms) {
+                    let what =
+                        format!("{place}: run {run} begins, and the last proof of life is of {last:?}");
+                    return Breach::at(at, what);
+                }
+            }
+            Note::LetterAsked { place, .. } | Note::Began { place, .. } if story.has_database(*place) => {}
             Note::LetterAsked { place, offset, .. } => {
                 let last = proven.get(&(entry.host, place.handler));
                 if last.is_none_or(|last| entry.at_ms >= last + session_ms) {

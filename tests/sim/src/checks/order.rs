@@ -1,5 +1,6 @@
 //! Two events of one lane never overlap and never run out of offset order. They may overlap only with those
-//! of another host that lost the partition without noticing; the checker of leases bounds that.
+//! of another host that lost the partition without noticing; the checker of leases bounds that. Beside a
+//! database more is promised, by other checkers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -79,7 +80,7 @@ fn walk(story: &Story) -> Result<u64, Breach> {
 }
 
 fn lane_of(story: &Story, place: Place, offset: i64) -> Option<Lane> {
-    let record = story.record(place, offset)?;
+    let record = story.record(place, offset).filter(|_| !story.has_database(place))?;
     story.lane(record).map(|lane| (place, lane))
 }
 

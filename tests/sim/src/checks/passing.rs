@@ -1,9 +1,11 @@
-//! A commit never passes an event that has not ended, neither with its offset nor with its payload.
+//! A commit never passes an event that has not ended, neither with its offset nor with its payload. Beside a
+//! database it passes none that has not ended there, and tells of nothing above.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use keylane_engine::{RestoredNote, restore};
 
+use crate::database::database_id;
 use crate::poller::TOPIC_ID;
 use crate::story::{Breach, Story};
 use crate::trace::{How, Note, Place};
@@ -22,9 +24,17 @@ pub fn check(story: &Story) -> Result<(), Breach> {
         match &entry.note {
             Note::Ended { place, offset, how: How::Done, .. }
             | Note::LetterAcked { place, offset, .. }
-            | Note::SkipAsked { place, offset, .. } => {
+            | Note::SkipAsked { place, offset, .. }
+                if !story.has_database(*place) =>
+            {
                 places.entry(*place).or_default().ended.insert(*offset);
             }
+            Note::Committed { place, endings, .. } => {
+                let progress = places.entry(*place).or_default();
+                progress.ended.extend(endings.iter().map(|(offset, _)| *offset));
+            }
+            // What is found is committed again, whatever a tool has made of it: it is not read.
+            Note::Proving { place, .. } if story.has_database(*place) => {}
             Note::Submitted { place, offset, payload, .. } | Note::Proving { place, offset, payload, .. } => {
                 let progress = places.entry(*place).or_default();
                 let same = progress.last.as_ref().is_some_and(|last| last.0 == *offset && last.1 == *payload);
@@ -57,6 +67,13 @@ fn submitted(
         progress.checked = offset;
     }
     let restored = restore(offset, payload.as_bytes(), TOPIC_ID);
+    if story.has_database(place) {
+        let right = RestoredNote::OfDatabase(database_id(place.handler).into());
+        if restored.note != right {
+            return Breach::at(at, format!("{place}: the payload beside {offset} is {payload}"));
+        }
+        return Ok(());
+    }
     if restored.note != RestoredNote::Ours || restored.gap.base != offset {
         return Breach::at(at, format!("{place}: the payload beside {offset} can't be read: {payload}"));
     }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::story::{Breach, Story};
-use crate::trace::Note;
+use crate::trace::{Note, Place};
 
 /// How long an owner may take to see that nothing is out any more.
 const NOTICE_MS: u64 = 10;
@@ -14,6 +14,8 @@ const NOTICE_MS: u64 = 10;
 struct Out {
     runs: u64,
     letters: u64,
+    /// Floors and skips that a database notes.
+    notes: u64,
     /// A letter that was refused is sent again after a while: it is out until it is acknowledged.
     unburied: BTreeSet<i64>,
     /// When something came back last.
@@ -23,12 +25,13 @@ struct Out {
 
 impl Out {
     fn is_idle(&self, now_ms: u64) -> bool {
-        self.runs == 0 && self.unburied.is_empty() && now_ms > self.back_ms + NOTICE_MS
+        self.runs + self.notes == 0 && self.unburied.is_empty() && now_ms > self.back_ms + NOTICE_MS
     }
 }
 
 pub fn check(story: &Story) -> Result<(), Breach> {
     let mut all: BTreeMap<u64, Out> = BTreeMap::new();
+    let mut current: BTreeMap<(u8, Place), u64> = BTreeMap::new();
     for (at, entry) in story.walk() {
         let now_ms = entry.at_ms;
         match &entry.note {
@@ -49,6 +52,15 @@ pub fn check(story: &Story) -> Result<(), Breach> {
                 out.letters += 1;
                 out.unburied.insert(*offset);
             }
+            Note::Taken { place, number, .. } => drop(current.insert((entry.host, *place), *number)),
+            Note::Noting { place } | Note::NotingGone { place } => {
+                let Some(number) = current.get(&(entry.host, *place)) else { continue };
+                let out = all.entry(*number).or_default();
+                match entry.note {
+                    Note::Noting { .. } => out.notes += 1,
+                    _ => (out.notes, out.back_ms) = (out.notes - 1, now_ms),
+                }
+            }
             Note::LetterGone { number, .. } => all.entry(*number).or_default().letters -= 1,
             Note::LetterAcked { number, offset, .. } => {
                 let out = all.entry(*number).or_default();
@@ -67,7 +79,8 @@ pub fn check(story: &Story) -> Result<(), Breach> {
                 return Breach::at(at, format!("{place}: the owner of assignment {number} does not end"));
             }
             Note::RevokeAnswered { numbers, .. } => {
-                let left = |number: &&u64| all.get(number).is_some_and(|out| out.runs + out.letters > 0);
+                let left =
+                    |number: &&u64| all.get(number).is_some_and(|out| out.runs + out.letters + out.notes > 0);
                 if let Some(number) = numbers.iter().find(left) {
                     let what = format!("a revoke is answered while assignment {number} has something out");
                     return Breach::at(at, what);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use keylane_engine::{Ownership, PAYLOAD_UNITS_HIGH, Progress};
+use keylane_engine::{PAYLOAD_UNITS_HIGH, Progress};
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::time::Instant;
@@ -88,7 +88,7 @@ impl Poller {
         }
         self.commits.next = now + Duration::from_millis(self.process.plan.group.commit_every_ms);
         let mut items: Vec<Item> = Vec::new();
-        let feeds = self.feeds.iter_mut().filter(|feed| feed.inbox.ownership() != Ownership::Expired);
+        let feeds = self.feeds.iter_mut().filter(|feed| !feed.inbox.ownership().is_lost());
         for feed in feeds {
             // Checked, read and handed over in one step, since this task alone does all three.
             let progress = feed.inbox.progress();

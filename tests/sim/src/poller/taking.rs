@@ -1,7 +1,7 @@
 //! Taking partitions: read what the group has committed, prove the membership by committing the same, and
 //! only then start the owners.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,17 +30,32 @@ struct Found {
 
 impl Poller {
     pub(super) async fn take_waiting(&mut self) {
-        if self.waiting.is_empty() || Instant::now() < self.next_take {
+        // Meanwhile the group may have gone on.
+        if !self.membership.has_change() {
+            self.take_what_is_held().await;
+        }
+        let due: BTreeSet<i32> =
+            self.waiting.iter().copied().filter(|partition| self.holding.is_due(*partition)).collect();
+        if due.is_empty() || Instant::now() < self.next_take {
             return;
         }
         self.next_take = Instant::now() + TAKE_EVERY;
         let limit = Duration::from_millis(self.process.plan.group.request_ms);
-        let asked = Request::Fetch { partitions: self.waiting.clone() };
+        let all = || (0..self.process.plan.log.partitions).collect();
+        let partitions = if self.claims.is_some() { all() } else { due.clone() };
+        let asked = Request::Fetch { partitions };
         let Some(Answer::Fetched(committed)) = self.process.wire.ask(self.handler, asked, limit).await else {
             return;
         };
-        let found: Vec<Found> =
-            self.waiting.iter().map(|partition| self.find(*partition, &committed)).collect();
+        let reports: Vec<Item> =
+            due.iter().filter_map(|partition| self.report_of(*partition, &committed)).collect();
+        if !reports.is_empty() {
+            if self.prove(reports.clone()).await && !self.membership.has_change() {
+                self.ask_for(reports, &committed);
+            }
+            return;
+        }
+        let found: Vec<Found> = due.iter().map(|partition| self.find(*partition, &committed)).collect();
         if self.process.mutated(Mutation::SkipsProofOfLife) {
             self.lease.renew(self.lease.now());
         } else if !self.prove(found.iter().map(|one| one.item.clone()).collect()).await {
@@ -70,6 +85,7 @@ impl Poller {
             RestoredNote::Empty => "restored: empty",
             RestoredNote::Unreadable => "restored: unreadable",
             RestoredNote::OtherTopic(_) => "restored: another topic",
+            RestoredNote::OfDatabase(_) => "restored: of a database",
         });
         if restored.note == RestoredNote::Unreadable && self.process.mutated(Mutation::UnreadableIsProgress) {
             let end = self.process.topic.ends()[partition as usize];

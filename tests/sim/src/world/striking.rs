@@ -1,6 +1,7 @@
 //! The faults as they strike the world.
 
 use super::{Berth, World};
+use crate::database::DatabaseFault;
 use crate::draw::Draw;
 use crate::faults::Fault;
 use crate::operator::{Wish, operate};
@@ -16,6 +17,29 @@ impl World {
                 self.strike(fault);
             }
         }
+        for (handler, fault) in self.databases.due(self.now_ms) {
+            self.strike_database(handler, fault);
+        }
+    }
+
+    fn strike_database(&mut self, handler: usize, fault: DatabaseFault) {
+        self.databases.strike(self.now_ms, handler, fault, &self.trace);
+        // Before anything is settled a tool that moves the offset says where the handler is to start.
+        if !self.databases.is_settled(handler) {
+            return;
+        }
+        let group = &mut self.network.coordinators[handler];
+        let seen = match fault {
+            DatabaseFault::OffsetRewound if group.move_offset(&mut self.draw, false) => "offset rewound",
+            DatabaseFault::OffsetAhead if group.move_offset(&mut self.draw, true) => "offset put ahead",
+            DatabaseFault::OffsetsDeleted => {
+                group.offsets.clear();
+                "offsets deleted"
+            }
+            _ => return,
+        };
+        self.trace.saw(seen);
+        self.trace.note(self.now_ms, WORLD, Note::Fault(seen));
     }
 
     fn strike(&mut self, fault: Fault) {
@@ -91,6 +115,7 @@ impl World {
         let Some(berth) = self.any_host() else { return };
         self.trace.saw("crash");
         if let Some(host) = self.berths[berth].host.take() {
+            self.databases.crashed(self.now_ms, host.process.life);
             host.kill();
         }
         self.berths[berth].starts_at_ms = Some(self.now_ms + self.draw.between(10, 3_000));

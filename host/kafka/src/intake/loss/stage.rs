@@ -97,7 +97,15 @@ impl Stage {
         let shared = Arc::new(Shared::new());
         let (_looker, looks) = looks(shared.doorbell.clone());
         let (health, _nobody_asks) = watch::channel(Health::Stopped);
-        let making = Making { kafka, config, health, owners: owners(), clock: Arc::new(BootTime), shared };
+        let making = Making {
+            kafka,
+            config,
+            health,
+            owners: owners(),
+            claims: None,
+            clock: Arc::new(BootTime),
+            shared,
+        };
         Self { poller: making.poller(making.lookout(), looks).unwrap(), topic, _broker: broker }
     }
 

@@ -46,8 +46,6 @@ pub(in crate::demo) struct Books {
     pub(in crate::demo) payouts: u64,
     /// What was paid out, in whole units, over all days.
     pub(in crate::demo) paid: i64,
-    /// Decisions about a payout, those to pay nothing included.
-    pub(in crate::demo) decisions: u64,
     /// Fees less rewards of each day, in whole units.
     pub(in crate::demo) take: BTreeMap<String, i64>,
     /// The dearest task by day (`YYYY-MM-DD`), week (`YYYY-Www`) and month (`YYYY-MM`).
@@ -128,7 +126,6 @@ impl Books {
         }
         (0..paid).for_each(|_| self.enter());
         self.payouts += paid;
-        self.decisions += workers;
         self.count(DAY_LIFECYCLE, RecordKind::Whole(DAY_CLOSED), 1);
         // A full page is followed by another, which may be empty.
         self.count(ACCOUNTING_COMMANDS, RecordKind::Whole(PAYOUT_PAGE), workers / PAGE_WORKERS + 1);

@@ -10,7 +10,7 @@ use keylane_engine::{Control, PartitionStatus};
 use keylane_kafka::{Looker, PartitionLook};
 use tokio::time::timeout;
 
-use super::super::board::Board;
+use super::super::board::{Board, relay_words};
 use crate::api::{HandlerStatus, HostStatus, PartitionReport};
 
 /// How long a consumer may take to tell its partitions: it may be busy draining some.
@@ -27,7 +27,8 @@ pub(super) async fn host_status(fleet: &str, board: &Board) -> HostStatus {
             Err(silent) => (Vec::new(), Some(silent)),
         };
         let health = handler.health.borrow().to_string();
-        HandlerStatus { name: handler.name.clone(), health, partitions, silent }
+        let relay = handler.relay.as_ref().map(|relay| relay_words(&relay.borrow()));
+        HandlerStatus { name: handler.name.clone(), health, relay, partitions, silent }
     });
     HostStatus {
         fleet: fleet.to_owned(),

@@ -68,8 +68,7 @@ fn config(manifest: &str) -> HostConfig {
 #[test]
 fn the_policy_is_the_manifests() {
     let config = config(MANIFEST);
-    let manifest = &config.handlers[0].manifest;
-    let options = engine(manifest, config.limits, HostBudget::new(config.limits.host_bytes));
+    let options = engine(&config.handlers[0], config.limits, HostBudget::new(config.limits.host_bytes));
     let expected = Policy {
         attempts_max: 7,
         caps: ClassCaps { retry: 6, trap: 1, timeout: 2, memory: 5, effects: 50 },
@@ -117,6 +116,56 @@ fn the_consumer_is_the_member_that_the_host_file_describes() {
         ..ConsumerConfig::new("exchange.audit", vec!["tasks".to_owned()])
     };
     assert_eq!(consumer(&config, &config.handlers[0].manifest, retry), expected);
+}
+
+#[test]
+fn a_database_is_opened_as_the_file_says_and_its_password_means_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let grant = "[grants.sql.ledger]\naccess = \"write\"\nisolation = \"read-committed\"\n";
+    let manifest = MANIFEST.replace("[limits]", &format!("{grant}[limits]\nhost-call = \"2s\""));
+    fs::write(folder.path().join("handler.toml"), manifest).unwrap();
+    fs::write(folder.path().join("secret"), "p@ss:w/rd%1\n").unwrap();
+    let file = folder.path().join("keylane.toml");
+    let databases = "[databases.audit.ledger]\nwrite = \"postgres://u@one/ledger\"\n\
+                     read = \"postgres://u@two/ledger\"\npassword-file = \"secret\"\nwrite-connections = 2\n\
+                     read-connections = 3\nidle-in-transaction = \"7s\"\n";
+    fs::write(&file, format!("{HOST}{databases}")).unwrap();
+    let config = HostConfig::load(&file).unwrap();
+    let handler = &config.handlers[0];
+    let expected = DatabaseConfig {
+        read: Some("postgres://u:p%40ss%3Aw%2Frd%251@two/ledger".to_owned()),
+        isolation: Isolation::ReadCommitted,
+        write_connections: 2,
+        read_connections: 3,
+        idle_in_transaction: Duration::from_secs(7),
+        lock_wait: Duration::from_secs(1),
+        ..DatabaseConfig::new("postgres://u:p%40ss%3Aw%2Frd%251@one/ledger")
+    };
+    assert_eq!(database(handler, &handler.databases["ledger"]).unwrap(), expected);
+    // A run holds a connection: more of them at once would wait for each other.
+    let budget = || HostBudget::new(config.limits.host_bytes);
+    assert_eq!(engine(handler, config.limits, budget()).slots, 2);
+}
+
+#[test]
+fn the_defaults_of_a_database_are_its_drivers() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = MANIFEST.replace("[limits]", "[grants.sql.ledger]\naccess = \"write\"\n[limits]");
+    fs::write(folder.path().join("handler.toml"), manifest).unwrap();
+    let file = folder.path().join("keylane.toml");
+    let with = |url: &str| {
+        let databases = format!("[databases.audit.ledger]\nwrite = \"{url}\"\n");
+        fs::write(&file, format!("{HOST}{databases}").replace("\"20s\"", "\"45s\"")).unwrap();
+        let config = HostConfig::load(&file).unwrap();
+        let slots =
+            engine(&config.handlers[0], config.limits, HostBudget::new(config.limits.host_bytes)).slots;
+        let handler = &config.handlers[0];
+        (database(handler, &handler.databases["ledger"]).unwrap(), slots)
+    };
+    assert_eq!(with("postgres://u@one/ledger"), (DatabaseConfig::new("postgres://u@one/ledger"), 3));
+    let sqlite =
+        DatabaseConfig { write_connections: 1, ..DatabaseConfig::sqlite(&folder.path().join("a.db")) };
+    assert_eq!(with("sqlite://a.db"), (sqlite, 1));
 }
 
 #[test]

@@ -12,12 +12,13 @@ fn owner() -> PartitionStatus {
         next: 1_260,
         gap_records: 60,
         gap_units: 31,
+        claims: None,
         admits: true,
         why_not: None,
         blocking: Some(Blocking { offset: 1_200, key: Some("\"worker-7\"".to_owned()) }),
         buffered_records: 60,
         buffered_bytes: 6_000,
-        lanes: Lanes { ready: 2, running: 1, parked: 1, paused: 0, burying: 0, runs: 1 },
+        lanes: Lanes { ready: 2, running: 1, parked: 1, paused: 0, burying: 0, skipping: 0, runs: 1 },
         oldest_run_ms: Some(3),
         waiting: vec![LaneStatus {
             offset: 1_200,
@@ -51,6 +52,7 @@ fn of(partitions: Vec<PartitionReport>) -> String {
     let handler = HandlerStatus {
         name: "accounting".to_owned(),
         health: format!("{} partitions", partitions.len()),
+        relay: Some("standing by, host-2/7 relays".to_owned()),
         partitions,
         silent: None,
     };
@@ -70,6 +72,7 @@ fn each_partition_has_a_line_and_each_waiting_event_another() {
     let expected = r#"fleet exchange: running
 
 accounting: 2 partitions
+  its outbox: standing by, host-2/7 relays
   partition    phase      watermark    lag    gap    lanes
   ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
   tasks[0]     running         1200    100     60    2 ready, 1 running, 1 parked    held by offset 1200 of key "worker-7"

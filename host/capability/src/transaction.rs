@@ -1,0 +1,66 @@
+//! The transaction of a run, beside the instances that work in it.
+//!
+//! A statement takes the transaction out and gives it back when it has succeeded. So a trap between two
+//! statements leaves it where it is, and a call that is dropped in the middle of one leaves nothing that
+//! could be committed by mistake: the transaction is dropped with the statement, which rolls it back.
+//!
+//! Who owns: the run. Who waits: nobody; one instance at a time works for a run, so the lock is held for a
+//! take or a give only. What bounds: one transaction.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use keylane_effects::RunTransaction;
+
+/// Why a run cannot go on, though none of its events is at fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunFault {
+    /// Another transaction was in the way: the run is to be done once more.
+    Conflict(String),
+    /// The database is gone or in trouble.
+    Lost(String),
+}
+
+/// The place of a run's transaction.
+pub struct RunSlot {
+    state: Mutex<State>,
+}
+
+struct State {
+    transaction: Option<Box<dyn RunTransaction>>,
+    fault: Option<RunFault>,
+}
+
+impl RunSlot {
+    /// The place of this transaction.
+    #[must_use]
+    pub fn new(transaction: Box<dyn RunTransaction>) -> Arc<Self> {
+        Arc::new(Self { state: Mutex::new(State { transaction: Some(transaction), fault: None }) })
+    }
+
+    /// Takes the transaction out. None: it has ended, or was dropped with a statement.
+    #[must_use]
+    pub fn take(&self) -> Option<Box<dyn RunTransaction>> {
+        self.lock().transaction.take()
+    }
+
+    /// Gives it back after a step that left it whole.
+    pub fn give_back(&self, transaction: Box<dyn RunTransaction>) {
+        self.lock().transaction = Some(transaction);
+    }
+
+    /// Why the run cannot go on, if a statement met such a thing.
+    #[must_use]
+    pub fn fault(&self) -> Option<RunFault> {
+        self.lock().fault.clone()
+    }
+
+    /// The run cannot go on.
+    pub(crate) fn fail(&self, fault: RunFault) {
+        self.lock().fault = Some(fault);
+    }
+
+    /// A panic elsewhere leaves the state whole: it is changed in single steps.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,94 @@
+//! Promises that cannot be kept: each is refused at its place, with what to change.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+use std::path::Path;
+
+use keylane_deployment::{Document, Manifest};
+
+const HEAD: &str = "name = \"audit\"\ncomponent = \"audit.wasm\"\n[subscribe]\ntopics = [\"tasks\"]\n";
+const WRITE: &str = "[grants.sql.ledger]\naccess = \"write\"\n";
+const READ: &str = "[grants.sql.ledger]\naccess = \"read\"\n";
+const PRODUCER: &str = "[grants.producer]\ntopics = [\"payouts\"]\n";
+const MAIL: &str = "[grants.mail]\nfrom = \"audit@example.org\"\n";
+const GRANT_A_DATABASE: &str =
+    "add [grants.sql.NAME] with access = \"write\", or write guarantee = \"at-least-once\"";
+
+/// The lines are appended to four lines that are right, within `[subscribe]`.
+fn check(lines: &str, message: &str, hint: &str) {
+    let text = format!("{HEAD}{lines}");
+    let error = Manifest::from_document(&Document::from_text(Path::new("handler.toml"), &text)).unwrap_err();
+    let said = (error.to_string(), error.hint().unwrap_or_default());
+    assert_eq!(said, (format!("handler.toml, line {message}"), hint.to_owned()), "for {lines:?}");
+}
+
+#[test]
+fn exactly_once_without_a_database_for_what_is_produced() {
+    for grants in [PRODUCER.to_owned(), format!("{READ}{PRODUCER}")] {
+        check(
+            &format!("[delivery]\nguarantee = \"exactly-once\"\n{grants}"),
+            "6, `delivery.guarantee`: this version of keylane keeps exactly-once with a database only: what a \
+             handler without one produces may be produced again after a crash",
+            GRANT_A_DATABASE,
+        );
+    }
+}
+
+#[test]
+fn exactly_once_with_nothing_that_can_be_committed() {
+    for grants in ["", READ, "[grants.logging]"] {
+        check(
+            &format!("[delivery]\nguarantee = \"exactly-once\"\n{grants}"),
+            "6, `delivery.guarantee`: nothing can be committed together with the end of an event: the handler \
+             writes to no database",
+            GRANT_A_DATABASE,
+        );
+    }
+}
+
+#[test]
+fn less_than_the_database_gives() {
+    check(
+        &format!("[delivery]\nguarantee = \"at-least-once\"\n{WRITE}"),
+        "6, `delivery.guarantee`: the effects of a handler that writes to a database happen exactly once, always",
+        "leave `guarantee` out, or write guarantee = \"exactly-once\"",
+    );
+}
+
+#[test]
+fn mail_without_a_database() {
+    for (grants, line) in [(String::new(), 5), (READ.to_owned(), 7), (PRODUCER.to_owned(), 7)] {
+        check(
+            &format!("{grants}{MAIL}"),
+            &format!(
+                "{line}, `grants.mail`: a mail waits in the handler's database until its event is done, so that \
+                 it leaves once, but this handler writes to none"
+            ),
+            "add [grants.sql.NAME] with access = \"write\"",
+        );
+    }
+}
+
+#[test]
+fn two_databases_that_are_written_to() {
+    check(
+        "[grants.sql.one]\naccess = \"write\"\n[grants.sql.two]\naccess = \"write\"",
+        "7, `grants.sql.two`: a handler may write to one database: two cannot be committed together",
+        "split the handler, merge the databases, or write access = \"read\" for one of them",
+    );
+}
+
+#[test]
+fn changes_to_a_database_that_is_only_read() {
+    check(
+        &format!("{READ}migrations = \"up\""),
+        "7, `grants.sql.ledger.migrations`: `access` is \"read\", but `migrations` is for a database that is \
+         written to",
+        "leave `migrations` out, or write access = \"write\"",
+    );
+    check(
+        &format!("{READ}isolation = \"read-committed\""),
+        "7, `grants.sql.ledger.isolation`: `access` is \"read\", but `isolation` is for a database that is \
+         written to",
+        "leave `isolation` out, or write access = \"write\"",
+    );
+}

@@ -1,0 +1,40 @@
+//! The relay: what empties the outbox of a database into Kafka and mail, once and in order per key.
+//!
+//! One host relays at a time: it holds the lease in the database ([`Outbox::lease`]), whose epoch each of its
+//! transactions there checks. In Kafka the fixed transactional id fences: whoever opens the way ends the
+//! open transaction of the one before. The order is lease, way, lease again, position, so that one who was
+//! overtaken in between writes nothing in either place.
+//!
+//! A batch goes like this; whatever dies after whichever step, the next owner finds out what was done:
+//!
+//! 1. In one transaction of the database the batch before is ended (its rows deleted, its number noted as
+//!    sent) and the next one is made: a number and the ids of visible rows, in order.
+//! 2. In one transaction of Kafka its records are written and, as position, its number.
+//!
+//! So Kafka's position is either the number noted as sent or that of the batch under way, and says which.
+//! Anything else means that one of the two was set back: the relay stops and says so ([`Mismatch`]).
+//!
+//! Mails have no order and no transaction. Each is sent, then deleted; who dies in between leaves it to be
+//! sent again with the same Message-ID.
+//!
+//! - `store.rs`: what is asked of a database. `ports.rs`: the ways out.
+//! - `core.rs`: what is decided. `task.rs`, `records.rs`, `mails.rs`: who does it. `meters.rs`: metrics.
+
+mod core;
+mod mails;
+mod meters;
+mod ports;
+mod records;
+mod store;
+mod task;
+
+pub use self::core::Mismatch;
+pub use ports::{MailError, MailSender, Position, RelaySender, RelaySenders, SendError};
+pub use store::{
+    Advance, Applicant, Batch, Dropped, Leased, ListedRow, Numbering, Outbox, OutboxCounts, OutboxError,
+    Parked, Refused, Selection, Standing, StoredRow, UnderWay,
+};
+pub use task::{Relay, RelayConfig, RelayStatus};
+
+pub(crate) use self::core::fitting;
+pub(crate) use store::{DUE_ROWS_MAX, ERROR_CHARS_MAX, RELEASE_ROWS_MAX};

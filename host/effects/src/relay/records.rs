@@ -1,0 +1,164 @@
+//! Sends records: batch after batch, each in one transaction.
+
+use std::time::{Duration, Instant};
+
+use keylane_engine::{Epoch, OutgoingRecord};
+use tokio::sync::watch;
+
+use crate::outbox::record_of;
+use crate::relay::core::{self, BATCH_BYTES, BATCH_ROWS, Pace};
+use crate::relay::meters;
+use crate::relay::ports::{Position, RelaySender, SendError};
+use crate::relay::store::{Advance, Batch, Refused, StoredRow, UnderWay};
+use crate::relay::task::{End, Opened, Work};
+
+/// Time between two looks into an outbox that was empty.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Sends until the turn ends.
+pub(super) async fn relay(
+    work: &Work,
+    epoch: Epoch,
+    end: &watch::Sender<bool>,
+    sender: Box<dyn RelaySender>,
+    opened: Opened,
+) -> End {
+    let name = || work.config.name.clone();
+    metrics::gauge!(meters::BATCH_MAX, "database" => name()).set(BATCH_ROWS as f64);
+    let Opened { numbering, highest, under_way } = opened;
+    let (pace, began) = (Pace::new(), Instant::now());
+    let mut records = Records { work, sender, numbering, highest, pace, began };
+    let mut done = Done { under_way, refused: Vec::new() };
+    loop {
+        let over = work.pause(end, Duration::ZERO).await;
+        match records.step(epoch, &mut done, over).await {
+            Ok(_) if over => return End::Asked,
+            Ok(true) => {}
+            Ok(false) => {
+                if let Err(ended) = records.wait(end).await {
+                    return ended;
+                }
+            }
+            Err(ended) => return ended,
+        }
+    }
+}
+
+/// What became of the batch before.
+struct Done {
+    under_way: UnderWay,
+    refused: Vec<Refused>,
+}
+
+impl Default for Done {
+    fn default() -> Self {
+        Self { under_way: UnderWay::NotSent, refused: Vec::new() }
+    }
+}
+
+struct Records<'a> {
+    work: &'a Work,
+    sender: Box<dyn RelaySender>,
+    numbering: i64,
+    /// The last batch that was made.
+    highest: i64,
+    pace: Pace,
+    began: Instant,
+}
+
+impl Records<'_> {
+    /// Ends the batch before and sends the next one, unless it is over. Answers whether there was one.
+    async fn step(&mut self, epoch: Epoch, done: &mut Done, over: bool) -> Result<bool, End> {
+        let Done { under_way, refused } = std::mem::take(done);
+        let step = Advance {
+            under_way,
+            refused,
+            paused: self.pace.paused(self.began.elapsed()),
+            rows: if over { 0 } else { self.pace.rows() },
+            bytes: BATCH_BYTES,
+            lease: self.work.config.lease,
+        };
+        let batch = self.work.outbox.advance(epoch, step).await?;
+        if batch.rows.is_empty() {
+            return Ok(false);
+        }
+        if batch.number != self.highest + 1 {
+            // Nobody else counts under our epoch: the database was set back while we were connected to it.
+            let (next, last) = (batch.number, self.highest);
+            return Err(End::Failed(format!(
+                "the database makes batch {next} after {last}: it was set back"
+            )));
+        }
+        self.highest = batch.number;
+        *done = self.send(&batch).await?;
+        Ok(true)
+    }
+
+    async fn send(&mut self, batch: &Batch) -> Result<Done, End> {
+        let (records, refused) = decode(&batch.rows);
+        if !refused.is_empty() {
+            return Ok(Done { under_way: UnderWay::NotSent, refused });
+        }
+        let position = Position { numbering: self.numbering, batch: batch.number };
+        let name = || self.work.config.name.clone();
+        match self.sender.send(records, position).await {
+            Ok(()) => {
+                self.pace.sent(batch.rows.iter().map(|stored| stored.row.topic.as_str()));
+                let count = u64::try_from(batch.rows.len()).unwrap_or(u64::MAX);
+                metrics::counter!(meters::RECORDS, "database" => name()).increment(count);
+                metrics::counter!(meters::BATCHES, "database" => name()).increment(1);
+                Ok(Done { under_way: UnderWay::Sent(batch.number), refused: Vec::new() })
+            }
+            Err(SendError::Refused { topics, records, reason }) => {
+                metrics::counter!(meters::REFUSED, "database" => name(), "kind" => "record").increment(1);
+                Ok(self.blame(batch, &topics, &records, &reason))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn blame(&mut self, batch: &Batch, topics: &[String], suspects: &[usize], reason: &str) -> Done {
+        let of: Vec<&str> = batch.rows.iter().map(|stored| stored.row.topic.as_str()).collect();
+        let blame = self.pace.refused(self.began.elapsed(), &of, topics, suspects);
+        let name = &self.work.config.name;
+        for topic in topics {
+            tracing::warn!(database = name, topic, reason, "a topic takes no records now; its rows wait");
+        }
+        let row = |place: &usize| batch.rows.get(*place);
+        let of_topic = blame.of_topic.iter().filter_map(row);
+        let of_topic = of_topic.map(|row| Refused { id: row.id, reason: reason.to_owned(), wait: None });
+        let at_fault = blame.at_fault.iter().filter_map(row).map(|stored| {
+            let wait = core::wait(stored.attempts, true);
+            let (row, topic) = (stored.id, &stored.row.topic);
+            tracing::warn!(database = name, row, topic, reason, ?wait, "a record was refused; its key waits");
+            Refused { id: stored.id, reason: reason.to_owned(), wait: Some(wait) }
+        });
+        Done { under_way: UnderWay::NotSent, refused: of_topic.chain(at_fault).collect() }
+    }
+
+    /// Waits until there is something to send, or the turn ends.
+    async fn wait(&mut self, end: &watch::Sender<bool>) -> Result<(), End> {
+        while !self.work.pause(end, LOOK_EVERY).await {
+            let paused = self.pace.paused(self.began.elapsed());
+            if self.work.outbox.has_records(&paused).await? {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The records of a batch, or which of its rows are none.
+fn decode(rows: &[StoredRow]) -> (Vec<OutgoingRecord>, Vec<Refused>) {
+    let (mut records, mut refused) = (Vec::with_capacity(rows.len()), Vec::new());
+    for stored in rows {
+        match record_of(&stored.row) {
+            Ok(record) => records.push(record),
+            Err(error) => {
+                let wait = Some(core::wait(stored.attempts, true));
+                refused.push(Refused { id: stored.id, reason: error.to_string(), wait });
+            }
+        }
+    }
+    (records, refused)
+}

@@ -1,0 +1,285 @@
+//! What the relay and its commands need of a database, implemented by each driver (`sqlite/outbox.rs`,
+//! `postgres/outbox.rs`).
+//!
+//! The relay's own row holds whose turn it is, under which numbering it counts, the last batch that Kafka is
+//! known to have, and the batch under way: a number and the rows in it. A batch is made of rows that are
+//! visible, in the order of their ids. Ids alone say nothing: they follow neither commits nor locks. But of
+//! two rows of which one was caused by the other, the cause has the smaller id and is visible first.
+//!
+//! A row that was refused waits, and with it all later rows of its key and topic; see [`Parked`].
+
+use std::time::Duration;
+
+use keylane_engine::{Boxed, Epoch};
+
+use crate::database::OutboxRow;
+use crate::error::DatabaseError;
+
+/// The most rows behind one that was refused that are let go with it at once; the last of them lets go the
+/// next ones.
+pub(crate) const RELEASE_ROWS_MAX: i64 = 5_000;
+/// The most rows whose time has come that are let go at once.
+pub(crate) const DUE_ROWS_MAX: i64 = 1_000;
+/// The most characters of an error that a row keeps.
+pub(crate) const ERROR_CHARS_MAX: usize = 500;
+
+/// Whether a row waits, as its column `parked` has it; what may be sent is not above 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parked {
+    /// It may be sent, and when it has been, rows wait to be let go.
+    Leads = -1,
+    /// It may be sent.
+    No = 0,
+    /// It was refused and waits for its time.
+    Waits = 1,
+    /// An earlier row of its key waits.
+    Behind = 2,
+}
+
+impl Parked {
+    pub(crate) fn of(number: i64) -> Self {
+        match number {
+            ..=-1 => Self::Leads,
+            0 => Self::No,
+            1 => Self::Waits,
+            2.. => Self::Behind,
+        }
+    }
+}
+
+/// Who asks for the lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applicant {
+    /// The fleet; a database's outbox belongs to one.
+    pub fleet: String,
+    /// The host, for people.
+    pub host: String,
+    /// What it held before, if it did: it need not wait for that to run out.
+    pub former: Option<Epoch>,
+    /// How long the lease is good without being renewed.
+    pub time: Duration,
+}
+
+/// What came of asking for the lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Leased {
+    /// The relay's row is ours until somebody else takes it.
+    Ours(Epoch),
+    /// Another host has it.
+    Held {
+        /// Its name.
+        by: String,
+    },
+}
+
+/// Under what the relay counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Numbering {
+    /// No relay has ever begun.
+    Fresh,
+    /// An operator wants a new numbering.
+    Reset,
+    /// Begun: its random number.
+    Begun(i64),
+}
+
+/// Where the database believes the relay to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// Under what it counts.
+    pub numbering: Numbering,
+    /// The last batch that Kafka is known to have.
+    pub sent: i64,
+    /// The last batch that was made; under way if it is above `sent`.
+    pub highest: i64,
+}
+
+/// What became of the batch under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnderWay {
+    /// Nothing is, or Kafka does not have it and never will.
+    NotSent,
+    /// Kafka has the batch of this number.
+    Sent(i64),
+}
+
+/// A row that was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// The row.
+    pub id: i64,
+    /// Why.
+    pub reason: String,
+    /// How long it waits, and its key with it; none only notes the failure.
+    pub wait: Option<Duration>,
+}
+
+/// One step of the relay: what was, and what is wanted next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Advance {
+    /// What became of the batch under way.
+    pub under_way: UnderWay,
+    /// Rows of it that were refused.
+    pub refused: Vec<Refused>,
+    /// Topics of which nothing is to be taken now.
+    pub paused: Vec<String>,
+    /// The most rows of the next batch.
+    pub rows: usize,
+    /// The most bytes of the next batch, but for its first row.
+    pub bytes: usize,
+    /// How long the lease is good from now on.
+    pub lease: Duration,
+}
+
+/// A row in the outbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredRow {
+    /// The row's own number.
+    pub id: i64,
+    /// Failed attempts so far.
+    pub attempts: u32,
+    /// What is to be sent.
+    pub row: OutboxRow,
+}
+
+/// Rows to be sent in one transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// The batch's number.
+    pub number: i64,
+    /// Its rows, in the order in which they are to be sent; none where there is nothing to send.
+    pub rows: Vec<StoredRow>,
+}
+
+/// A row as the commands show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedRow {
+    /// The row's own number.
+    pub id: i64,
+    /// The handler that made it.
+    pub handler: String,
+    /// The topic of the event that made it.
+    pub event_topic: String,
+    /// That event's partition.
+    pub event_partition: i32,
+    /// The row, without its value.
+    pub row: OutboxRow,
+    /// The value's size, in bytes.
+    pub value_bytes: i64,
+    /// Failed attempts so far.
+    pub attempts: u32,
+    /// Why the last one failed.
+    pub last_error: Option<String>,
+    /// Whether it waits.
+    pub parked: Parked,
+    /// How long it still waits, in milliseconds.
+    pub wait_ms: Option<i64>,
+    /// How long ago it was written, in milliseconds.
+    pub age_ms: i64,
+}
+
+/// The outbox in figures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OutboxCounts {
+    /// Records.
+    pub records: u64,
+    /// Mails.
+    pub mails: u64,
+    /// Rows, of both, that were refused or stand behind one that was.
+    pub parked: u64,
+    /// The age of the oldest row, in milliseconds.
+    pub oldest_ms: i64,
+}
+
+/// Which rows a command means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selection {
+    /// All that were refused.
+    Refused,
+    /// These.
+    Rows(Vec<i64>),
+}
+
+/// What came of dropping rows.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Dropped {
+    /// Rows that are gone now.
+    pub dropped: u64,
+    /// Rows that are on their way to Kafka: too late.
+    pub under_way: Vec<i64>,
+}
+
+/// What goes wrong with an outbox.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OutboxError {
+    /// Another host relays, or an operator has reset the outbox.
+    #[error("another host relays this outbox now, or it was reset")]
+    NotOwner,
+    /// The outbox is another fleet's.
+    #[error(
+        "the outbox belongs to the fleet {stands:?}, this host is of {asked:?}; give each fleet a database of its \
+         own, or run `keylane outbox reset` where the fleet was renamed and none of its hosts runs any more"
+    )]
+    OtherFleet {
+        /// Whose it is.
+        stands: String,
+        /// Who asked.
+        asked: String,
+    },
+    /// The database.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+}
+
+/// The outbox of a database.
+pub trait Outbox: Send + Sync {
+    /// The database's identity, under which its position is kept in Kafka.
+    fn database(&self) -> &str;
+
+    /// Takes the lease if nobody else has it, under a new epoch.
+    fn lease(&self, applicant: &Applicant) -> Boxed<'_, Result<Leased, OutboxError>>;
+
+    /// Renews the lease and answers where the relay stands.
+    fn renew(&self, epoch: Epoch, time: Duration) -> Boxed<'_, Result<Standing, OutboxError>>;
+
+    /// Gives the lease back, so that another host need not wait for it to run out.
+    fn release(&self, epoch: Epoch) -> Boxed<'_, Result<(), OutboxError>>;
+
+    /// Begins a numbering: nothing is sent, nothing is under way.
+    fn begin_numbering(&self, epoch: Epoch, numbering: i64) -> Boxed<'_, Result<(), OutboxError>>;
+
+    /// Ends the batch under way and makes the next one, all in one transaction.
+    fn advance(&self, epoch: Epoch, step: Advance) -> Boxed<'_, Result<Batch, OutboxError>>;
+
+    /// Whether [`Self::advance`] would find a record to send, but for those of paused topics. Reads only.
+    fn has_records(&self, paused: &[String]) -> Boxed<'_, Result<bool, OutboxError>>;
+
+    /// Whether [`Self::mails`] would find one. Reads only.
+    fn has_mails(&self) -> Boxed<'_, Result<bool, OutboxError>>;
+
+    /// Mails whose time has come, oldest first.
+    fn mails(&self, epoch: Epoch, rows: usize) -> Boxed<'_, Result<Vec<StoredRow>, OutboxError>>;
+
+    /// Notes what became of mails: these were taken, those refused.
+    fn mails_ended(
+        &self,
+        epoch: Epoch,
+        sent: Vec<i64>,
+        refused: Vec<Refused>,
+    ) -> Boxed<'_, Result<(), OutboxError>>;
+
+    /// The outbox in figures.
+    fn counts(&self) -> Boxed<'_, Result<OutboxCounts, OutboxError>>;
+
+    /// The oldest rows; only those that were refused, if that is asked for.
+    fn list(&self, refused_only: bool, rows: usize) -> Boxed<'_, Result<Vec<ListedRow>, OutboxError>>;
+
+    /// Lets refused rows be tried again at once. Answers how many.
+    fn retry(&self, which: Selection) -> Boxed<'_, Result<u64, OutboxError>>;
+
+    /// Deletes rows for good, whether they were sent or not; what stood behind them goes on.
+    fn drop_rows(&self, which: Selection) -> Boxed<'_, Result<Dropped, OutboxError>>;
+
+    /// Begins a new numbering, whatever Kafka has. Whoever relays now stops and takes over anew.
+    fn reset(&self) -> Boxed<'_, Result<(), OutboxError>>;
+}

@@ -1,0 +1,69 @@
+//! `access = "read"` at a server of its own.
+
+use std::time::Duration;
+
+use keylane_effects::{DatabaseConfig, ResultLimits, StatementError, StatementLimits, open, open_reading};
+use keylane_test_support::PostgreSql;
+
+use crate::ground::{Ground, LONG};
+
+const SESSIONS: &str = "SELECT pid FROM pg_stat_activity WHERE datname LIKE 'check%' AND application_name = 'keylane' \
+    AND query LIKE '%n(i)%' ORDER BY pid";
+
+/// A late read is cancelled where it runs: its session goes on, with the same number, and takes the next one.
+pub async fn a_late_read_is_stopped_at_its_own_server(ground: &Ground<'_>) {
+    let replica = PostgreSql::start().unwrap();
+    let read = replica.database().unwrap();
+    // The same tables there, as a replica has them.
+    open(&DatabaseConfig::new(&read)).await.unwrap();
+    let config = DatabaseConfig { read: Some(read), read_connections: 1, ..ground.config() };
+    let database = open(&config).await.unwrap();
+    let admin = sqlx::PgPool::connect(&replica.url("postgres")).await.unwrap();
+    let endless = database.check(crate::suite::ENDLESS, &[], &StatementLimits::default()).unwrap();
+    let limits = ResultLimits { rows: 1, bytes: 100 };
+    let mut sessions = Vec::new();
+    for _ in 0..2 {
+        let late = database.query(endless.clone(), Vec::new(), limits, Duration::from_millis(300)).await;
+        assert!(matches!(late, Err(StatementError::Unavailable(_))), "{late:?}");
+        let one = database.check("select 1", &[], &StatementLimits::default()).unwrap();
+        database.query(one, Vec::new(), limits, LONG).await.unwrap();
+        let text = SESSIONS
+            .replace("AND query LIKE '%n(i)%' ", "AND usename = 'host' AND wait_event = 'ClientRead' ");
+        let pids: Vec<i32> = sqlx::query_scalar(sqlx::AssertSqlSafe(text)).fetch_all(&admin).await.unwrap();
+        let running = SESSIONS.replace("ORDER BY", "AND state = 'active' ORDER BY");
+        let running: Vec<i32> =
+            sqlx::query_scalar(sqlx::AssertSqlSafe(running)).fetch_all(&admin).await.unwrap();
+        assert_eq!(running, [0_i32; 0], "the statement still runs");
+        sessions.push(pids);
+    }
+    let kept = sessions[0].iter().filter(|pid| sessions[1].contains(pid)).count();
+    assert!(kept >= 1, "the session was given up: {sessions:?}");
+}
+
+/// A reader needs no right of the host's, makes nothing, and is told what is missing.
+pub async fn a_reader_makes_nothing_and_needs_only_the_guests_role(ground: &Ground<'_>) {
+    let admin = sqlx::PgPool::connect(&ground.server.url("postgres")).await.unwrap();
+    let say = async |text: &'static str| sqlx::raw_sql(text).execute(&admin).await.map(|_| ());
+    say("CREATE ROLE reader_only LOGIN").await.unwrap();
+    let config = ground.config();
+    let name = config.write.rsplit('/').next().unwrap().to_owned();
+    let reader = DatabaseConfig::new(ground.server.url_of("reader_only", &name));
+    open(&config).await.unwrap();
+    let refused = open_reading(&reader).await.map(|_| ()).unwrap_err();
+    assert!(!refused.can_retry() && refused.to_string().contains("GRANT keylane_guest TO"), "{refused}");
+    say("GRANT keylane_guest TO reader_only").await.unwrap();
+    let database = open_reading(&reader).await.unwrap();
+    let limits = ResultLimits { rows: 1, bytes: 100 };
+    let one = database.check("select 1", &[], &StatementLimits::default()).unwrap();
+    database.query(one, Vec::new(), limits, LONG).await.unwrap();
+    let superuser = DatabaseConfig::new(ground.server.url(&name));
+    let refused = open_reading(&superuser).await.map(|_| ()).unwrap_err();
+    assert!(refused.to_string().contains("superuser"), "{refused}");
+    // An empty database stays as it is.
+    let empty = DatabaseConfig::new(ground.server.database().unwrap());
+    open_reading(&empty).await.unwrap();
+    let inside = sqlx::PgPool::connect(&empty.write).await.unwrap();
+    let made = "SELECT count(*) FROM pg_namespace WHERE nspname = 'keylane'";
+    let made: i64 = sqlx::query_scalar(made).fetch_one(&inside).await.unwrap();
+    assert_eq!(made, 0);
+}

@@ -1,0 +1,86 @@
+//! Databases and logs that were set back: the relay stops and says so, until an operator decides.
+
+use keylane_effects::{Applicant, Leased, OutboxError, Position, RelayStatus};
+
+use super::{Life, World, Writer, emptied, record, says, start, until};
+use crate::suite::{Ground, LONG};
+
+async fn stopped_saying(ground: &Ground, world: &World, words: &str) {
+    let relay = start(&ground.here, world, &Life::immortal(), "first");
+    let status = says(&relay, |status| matches!(status, RelayStatus::Stopped { .. })).await;
+    let RelayStatus::Stopped { reason } = status else { panic!("{status:?}") };
+    assert!(reason.contains(words) && reason.contains("keylane outbox reset"), "{reason}");
+    relay.stop().await;
+}
+
+/// Kafka is ahead or behind, has nothing or another numbering: nothing is sent until a reset.
+pub async fn what_was_set_back_stops_the_relay(ground: &Ground) {
+    let (world, outbox) = (World::default(), ground.here.clone().outbox());
+    let mut writer = Writer::new(&ground.here).await;
+    let relay = start(&ground.here, &world, &Life::immortal(), "first");
+    writer.write(vec![record("t", "k", "1")]).await;
+    emptied(&*outbox).await;
+    relay.stop().await;
+    writer.write(vec![record("t", "k", "2")]).await;
+    let position = world.position().unwrap();
+    for (wrong, words) in [
+        (Some(Position { batch: position.batch + 2, ..position }), "restored from a backup"),
+        (Some(Position { batch: position.batch - 1, ..position }), "lost records"),
+        (None, "no position"),
+        (Some(Position { numbering: position.numbering ^ 1, ..position }), "different numberings"),
+    ] {
+        world.set_position(wrong);
+        stopped_saying(ground, &world, words).await;
+        assert_eq!(world.seen().len(), 1, "nothing was sent");
+    }
+    world.set_position(Some(Position { batch: position.batch + 2, ..position }));
+    outbox.reset().await.unwrap();
+    let relay = start(&ground.here, &world, &Life::immortal(), "first");
+    emptied(&*outbox).await;
+    relay.stop().await;
+    assert_eq!(world.seen().len(), 2);
+    assert_ne!(world.position().unwrap().numbering, position.numbering);
+}
+
+/// A reset under a relay that runs: it notices, begins a numbering and goes on.
+pub async fn a_running_relay_heeds_a_reset(ground: &Ground) {
+    let (world, outbox) = (World::default(), ground.here.clone().outbox());
+    let mut writer = Writer::new(&ground.here).await;
+    let relay = start(&ground.here, &world, &Life::immortal(), "first");
+    writer.write(vec![record("t", "k", "1")]).await;
+    emptied(&*outbox).await;
+    let before = world.position().unwrap();
+    outbox.reset().await.unwrap();
+    until("a new numbering", async || world.position().unwrap().numbering != before.numbering).await;
+    writer.write(vec![record("t", "k", "2")]).await;
+    emptied(&*outbox).await;
+    assert_eq!(world.seen().len(), 2);
+    relay.stop().await;
+}
+
+/// An outbox is one fleet's; a former epoch renews nothing.
+pub async fn an_outbox_is_one_fleets_and_one_hosts(ground: &Ground) {
+    let (here, there) = (ground.here.clone().outbox(), ground.there.clone().outbox());
+    let applicant = |fleet: &str, host: &str| Applicant {
+        fleet: fleet.to_owned(),
+        host: host.to_owned(),
+        former: None,
+        time: LONG,
+    };
+    let Leased::Ours(first) = here.lease(&applicant("fleet", "a")).await.unwrap() else { panic!("held") };
+    let held = there.lease(&applicant("fleet", "b")).await.unwrap();
+    assert_eq!(held, Leased::Held { by: "a".to_owned() });
+    let error = there.lease(&applicant("other", "b")).await.unwrap_err();
+    assert!(matches!(error, OutboxError::OtherFleet { .. }), "{error}");
+    let again = Applicant { former: Some(first), ..applicant("fleet", "a") };
+    let Leased::Ours(second) = here.lease(&again).await.unwrap() else { panic!("its own lease") };
+    assert_eq!(here.renew(first, LONG).await, Err(OutboxError::NotOwner));
+    here.renew(second, LONG).await.unwrap();
+    here.release(second).await.unwrap();
+    let taken = there.lease(&applicant("fleet", "b")).await.unwrap();
+    assert!(matches!(taken, Leased::Ours(_)), "given back, it is free: {taken:?}");
+    assert_eq!(here.renew(second, LONG).await, Err(OutboxError::NotOwner));
+    here.reset().await.unwrap();
+    let taken = there.lease(&applicant("other", "c")).await.unwrap();
+    assert!(matches!(taken, Leased::Ours(_)), "after a reset it may be another fleet's: {taken:?}");
+}

@@ -1,0 +1,205 @@
+//! Runs of a handler that writes to a database: each is one transaction there, and all that its events did
+//! becomes real together with one claim for each of them, or nothing does.
+//!
+//! A run is made in passes ([`pass`]), by a plan ([`plan`]) that learns from each pass that was undone:
+//!
+//! - The first pass goes without savepoints. At the first event that fails all is rolled back, and the run is
+//!   done once more with a savepoint for each event, so that failed ones are undone and charged alone. A run
+//!   with an event that failed before begins with them.
+//! - Where another transaction was in the way, the run is done once more, half as long, after a short random
+//!   wait; nobody is charged.
+//! - Events that turn out to be claimed have ended before; the others are done once more.
+//! - A connection that is lost leaves the partition in doubt, and nobody is charged, unless it is the same
+//!   event's statement that loses it again and again.
+//! - A trap, a time-out or a memory limit in an instance that has served before is tried again in a fresh one
+//!   before its event is charged.
+//! - After any rollback the instance ends: its memory must not remember what the database forgot.
+//!
+//! Who owns: a run owns its transaction and its instance. Who waits: a run, for a place, for a connection and
+//! for locks, none of which is a guest's time. What bounds: [`PASSES_MAX`] and the constants beside it.
+
+mod losses;
+mod meters;
+mod pass;
+mod plan;
+mod steps;
+
+use std::collections::HashSet;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use keylane_effects::Database;
+use keylane_engine::{Attempt, Fence, Outcome, RunControl, RunReport, RunStand};
+
+use crate::pool::Pool;
+pub(crate) use losses::Losses;
+pub(crate) use meters::RunMeters;
+use meters::Why;
+use pass::{Ended, Pass};
+use plan::Plan;
+
+/// The most passes over one run. What is left after them comes again in a later run.
+const PASSES_MAX: u32 = 12;
+/// The most times that one run gives way to other transactions.
+const CONFLICTS_MAX: u32 = 4;
+/// The longest wait after the first conflict; it doubles with each further one.
+const CONFLICT_WAIT: Duration = Duration::from_millis(5);
+
+/// Runs the attempts in one transaction under the control's fence, however many passes that takes.
+pub(crate) async fn run(
+    pool: &Arc<Pool>,
+    database: &dyn Database,
+    attempts: &[Attempt],
+    control: RunControl,
+) -> RunReport {
+    let nothing = vec![Outcome::NotStarted; attempts.len()];
+    let Some(fence) = control.fence() else {
+        let reason = "the run was given no ownership of its partition in the handler's database".to_owned();
+        return RunReport { outcomes: nothing, stand: RunStand::InDoubt(reason), conflicts: 0 };
+    };
+    let mut run = Run { pool, database, fence, attempts, plan: Plan::new(attempts), conflicts: 0 };
+    let (outcomes, stand) = match run.passes(control).await {
+        Ok(outcomes) => (in_order(attempts, outcomes), RunStand::Kept),
+        Err(stand) => (nothing, stand),
+    };
+    RunReport { outcomes, stand, conflicts: run.conflicts }
+}
+
+/// One run.
+struct Run<'run> {
+    pool: &'run Arc<Pool>,
+    database: &'run dyn Database,
+    fence: Fence,
+    attempts: &'run [Attempt],
+    plan: Plan,
+    conflicts: u32,
+}
+
+impl Run<'_> {
+    /// Passes until one is committed, or nothing more is to be done, or none may begin.
+    async fn passes(&mut self, mut control: RunControl) -> Result<Vec<Outcome>, RunStand> {
+        for _ in 0..PASSES_MAX {
+            let pass = Pass::new(self.pool, self.attempts, &self.plan, &control);
+            match pass.carry_out(self.database, self.fence).await {
+                Ended::Committed(outcomes) => return Ok(outcomes),
+                Ended::Overtaken => return Err(RunStand::Overtaken),
+                Ended::InDoubt(reason) => return Err(RunStand::InDoubt(reason)),
+                Ended::Failed { index, failure, served } => {
+                    self.undone(Why::Failed);
+                    self.plan.failed(index, failure, served);
+                }
+                Ended::Poisoned { index, failure } => {
+                    self.undone(Why::Failed);
+                    self.plan.charge(index, failure);
+                }
+                Ended::Refused { done, reason } => {
+                    self.undone(Why::Refused);
+                    self.plan.refused(&done, &reason);
+                }
+                Ended::Claimed => {
+                    self.undone(Why::Claimed);
+                    self.learn_claims().await?;
+                }
+                Ended::Conflict(reason) => {
+                    self.undone(Why::Conflict);
+                    if !self.give_way(&reason).await {
+                        break;
+                    }
+                }
+            }
+            control = control.again();
+            if !control.may_begin_next() {
+                break;
+            }
+        }
+        Ok(self.plan.outcomes())
+    }
+
+    fn undone(&self, why: Why) {
+        self.pool.run_meters.undone(why);
+    }
+
+    /// Another transaction was in the way: waits, and answers whether to try again.
+    async fn give_way(&mut self, reason: &str) -> bool {
+        self.conflicts += 1;
+        tracing::debug!(reason, conflicts = self.conflicts, "a run gives way to another transaction");
+        if self.conflicts > CONFLICTS_MAX {
+            return false;
+        }
+        self.plan.shorten();
+        tokio::time::sleep(jittered(CONFLICT_WAIT.saturating_mul(1 << self.conflicts.min(8)))).await;
+        true
+    }
+
+    /// Which events have ended before.
+    async fn learn_claims(&mut self) -> Result<(), RunStand> {
+        let offsets: Vec<i64> = self.attempts.iter().map(|attempt| attempt.event.offset).collect();
+        let ended = self.database.ended(&self.fence, &offsets).await;
+        let ended = ended.map_err(|error| RunStand::InDoubt(error.to_string()))?;
+        let mut new = false;
+        for (index, offset) in offsets.iter().enumerate() {
+            new |= ended.contains(offset) && self.plan.ended_before(index);
+        }
+        if new {
+            return Ok(());
+        }
+        Err(RunStand::InDoubt("an event of the run is claimed, and no claim can be read".to_owned()))
+    }
+}
+
+/// An event that had ended before its lane came to it counts when the lane comes to it.
+fn in_order(attempts: &[Attempt], mut outcomes: Vec<Outcome>) -> Vec<Outcome> {
+    let mut stopped = HashSet::new();
+    for (attempt, outcome) in attempts.iter().zip(&mut outcomes) {
+        if stopped.contains(&attempt.lane) {
+            *outcome = Outcome::NotStarted;
+        } else if *outcome != Outcome::Done {
+            stopped.insert(attempt.lane);
+        }
+    }
+    outcomes
+}
+
+/// Between half of this and all of it.
+fn jittered(most: Duration) -> Duration {
+    let drawn = RandomState::new().build_hasher().finish() % 1_000;
+    let part = u32::try_from(drawn).unwrap_or_default();
+    most / 2 + most / 2 * part / 1_000
+}
+
+#[cfg(test)]
+mod tests {
+    use keylane_engine::{Event, FailureClass, TopicPartition};
+
+    use super::*;
+
+    fn attempt(offset: i64, lane: u64) -> Attempt {
+        let event = Event {
+            source: TopicPartition { topic: "facts".into(), partition: 0 },
+            offset,
+            timestamp: None,
+            key: None,
+            value: None,
+            headers: Vec::new(),
+        };
+        Attempt { event: Arc::new(event), number: 1, lane }
+    }
+
+    #[test]
+    fn what_had_ended_before_is_not_told_ahead_of_its_lane() {
+        let failed = Outcome::Failed { class: FailureClass::Retry, reason: String::new(), after_ms: None };
+        let attempts = [(0, 1), (1, 2), (2, 1), (3, 2), (4, 3)].map(|(offset, lane)| attempt(offset, lane));
+        let (done, not) = (Outcome::Done, Outcome::NotStarted);
+        let outcomes = vec![failed.clone(), not.clone(), done.clone(), done.clone(), done.clone()];
+        assert_eq!(in_order(&attempts, outcomes), [failed, not.clone(), not.clone(), not, done]);
+    }
+
+    #[test]
+    fn a_wait_is_drawn_within_its_bounds() {
+        let most = Duration::from_millis(8);
+        for _ in 0..1_000 {
+            assert!((most / 2..=most).contains(&jittered(most)));
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Runs that are undone through no fault of their events, and done again: nobody is charged, and nothing happens
+//! twice. The database fails where the test wants it.
+
+use std::time::Duration;
+
+use keylane_effects::Value;
+use keylane_engine::{FailureClass, Outcome, RunControl, RunStand, Runner as _};
+
+use crate::fake_publisher::Acks;
+use crate::faulty::{At, Fault};
+use crate::stage::{Loaded, Stage, attempt, attempts, failure};
+
+const TABLE: &str = "CREATE TABLE t (a INTEGER UNIQUE);";
+const RUN: [&str; 3] =
+    ["do INSERT INTO t VALUES (0)", "do INSERT INTO t VALUES (1)", "do INSERT INTO t VALUES (2)"];
+
+async fn loaded_with(change: impl FnOnce(&mut Stage)) -> Loaded {
+    let migrations = tempfile::tempdir().unwrap();
+    std::fs::write(migrations.path().join("1_table.sql"), TABLE).unwrap();
+    let mut stage =
+        Stage::of("script").with_database(Some(migrations.path().to_owned())).with_producer(Acks::AtOnce);
+    change(&mut stage);
+    stage.load().await
+}
+
+async fn loaded() -> Loaded {
+    loaded_with(|_| {}).await
+}
+
+async fn kept(loaded: &Loaded) -> usize {
+    loaded.read("SELECT a FROM t").await.len()
+}
+
+#[tokio::test]
+async fn a_conflict_is_done_again_in_another_instance_and_charged_to_nobody() {
+    for at in [At::Statement, At::Finish] {
+        let loaded = loaded().await;
+        assert_eq!(loaded.one("").await, Outcome::Done);
+        loaded.faults.add(at, Fault::Conflict, 1);
+        let report = loaded.report(attempts(&["", "do INSERT INTO t VALUES (1)"])[1..].to_vec()).await;
+        assert_eq!(
+            (report.outcomes, report.stand, report.conflicts),
+            (vec![Outcome::Done], RunStand::Kept, 1)
+        );
+        assert_eq!(kept(&loaded).await, 1);
+        let counts = loaded.revision.instances();
+        assert_eq!((counts.created, counts.undone, counts.failed), (2, 1, 0), "{at:?}");
+    }
+}
+
+/// A guest that takes every error for good never learns of a conflict.
+#[tokio::test]
+async fn a_guest_cannot_swallow_a_conflict() {
+    let loaded = loaded().await;
+    loaded.faults.add(At::Statement, Fault::Conflict, 1);
+    let swallow = "try INSERT INTO t VALUES (7)\ntry INSERT INTO t VALUES (8)";
+    assert_eq!(loaded.one(swallow).await, Outcome::Done);
+    assert_eq!(kept(&loaded).await, 2, "both statements of the second try");
+}
+
+/// Each conflict halves what is tried again; the rest comes in another run.
+#[tokio::test]
+async fn a_run_in_conflict_is_shortened() {
+    let loaded = loaded().await;
+    loaded.faults.add(At::Finish, Fault::Conflict, 1);
+    let report = loaded.report(attempts(&RUN)).await;
+    assert_eq!(report.outcomes, [Outcome::Done, Outcome::NotStarted, Outcome::NotStarted]);
+    assert_eq!((report.conflicts, kept(&loaded).await, loaded.claimed().await), (1, 1, vec![0]));
+}
+
+#[tokio::test]
+async fn a_run_gives_up_after_some_conflicts_and_charges_nobody() {
+    let loaded = loaded().await;
+    loaded.faults.add(At::Finish, Fault::Conflict, 100);
+    let report = loaded.report(attempts(&RUN)).await;
+    assert_eq!((report.outcomes, report.stand), (vec![Outcome::NotStarted; 3], RunStand::Kept));
+    assert_eq!(report.conflicts, 5);
+    assert_eq!(loaded.faults.left(), 95);
+    assert_eq!((kept(&loaded).await, loaded.claimed().await), (0, vec![]));
+}
+
+#[tokio::test]
+async fn a_conflict_among_savepoints_is_one_of_the_run() {
+    let loaded = loaded().await;
+    loaded.faults.add(At::Savepoint, Fault::Conflict, 1);
+    let report = loaded.report(attempts(&["do INSERT INTO t VALUES (0)", "reject"])).await;
+    assert_eq!((report.stand, report.conflicts), (RunStand::Kept, 1));
+    assert_eq!(report.outcomes, [Outcome::Done, Outcome::NotStarted], "shortened to one");
+}
+
+#[tokio::test]
+async fn a_database_that_is_gone_leaves_the_partition_in_doubt_and_charges_nobody() {
+    for (at, run) in [
+        (At::Begin, RUN),
+        (At::Statement, RUN),
+        (At::Finish, RUN),
+        (At::Savepoint, ["do INSERT INTO t VALUES (0)", "reject", ""]),
+    ] {
+        let loaded = loaded().await;
+        loaded.faults.add(at, Fault::Lost, 1);
+        let report = loaded.report(attempts(&run)).await;
+        assert_eq!(report.outcomes, vec![Outcome::NotStarted; 3], "{at:?}");
+        let RunStand::InDoubt(reason) = report.stand else { panic!("{at:?}: {:?}", report.stand) };
+        assert!(reason.contains("gone by the test"), "{reason}");
+        assert_eq!((kept(&loaded).await, loaded.faults.left()), (0, 0), "{at:?}");
+        let used = matches!(at, At::Statement | At::Finish);
+        assert_eq!(loaded.revision.instances().undone, u64::from(used), "{at:?}");
+    }
+}
+
+/// An event whose own statement ends the connection must not hold its partition up for ever.
+#[tokio::test]
+async fn an_event_that_loses_the_connection_again_and_again_is_charged_at_last() {
+    let loaded = loaded().await;
+    loaded.faults.add(At::Statement, Fault::Lost, 3);
+    let run = attempts(&["", "do INSERT INTO t VALUES (1)", ""]);
+    for _ in 0..2 {
+        assert!(matches!(loaded.report(run.clone()).await.stand, RunStand::InDoubt(_)));
+    }
+    let report = loaded.report(run.clone()).await;
+    assert_eq!((&report.outcomes[0], &report.outcomes[2]), (&Outcome::Done, &Outcome::Done), "{report:?}");
+    let (class, reason) = failure(&report.outcomes[1]);
+    assert_eq!(class, FailureClass::Retry);
+    assert!(reason.contains("again and again") && report.stand == RunStand::Kept, "{reason}");
+    assert_eq!(loaded.claimed().await, [0, 2]);
+}
+
+/// Other events' losses, and those before a success, do not count.
+#[tokio::test]
+async fn a_loss_now_and_then_is_charged_to_nobody() {
+    let loaded = loaded().await;
+    for number in 0..4 {
+        loaded.faults.add(At::Statement, Fault::Lost, 2);
+        let insert = format!("do INSERT INTO t VALUES ({number})\nretry once more");
+        let run = vec![attempt(7, 7, &insert)];
+        for _ in 0..2 {
+            assert!(matches!(loaded.report(run.clone()).await.stand, RunStand::InDoubt(_)));
+        }
+        assert_eq!(failure(&loaded.run(run).await[0]).1, "once more");
+    }
+}
+
+/// It is committed, and whoever takes the partition anew reads that in the claims.
+#[tokio::test]
+async fn a_commit_without_an_answer_leaves_the_partition_in_doubt() {
+    let loaded = loaded().await;
+    loaded.faults.add(At::Finish, Fault::Unknown, 1);
+    let report = loaded.report(attempts(&RUN)).await;
+    assert_eq!(report.outcomes, vec![Outcome::NotStarted; 3]);
+    assert!(matches!(report.stand, RunStand::InDoubt(reason) if reason.contains("swallowed by the test")));
+    assert_eq!((kept(&loaded).await, loaded.claimed().await), (3, vec![0, 1, 2]));
+}
+
+/// The trap that this room must mind: the transaction stands beside the instance, and a call that is dropped in
+/// the middle of a statement must leave none that could be committed.
+#[tokio::test]
+async fn a_call_dropped_in_a_statement_takes_the_transaction_along_and_nothing_of_it_is_committed() {
+    // Twenty host calls of full length are what one event may wait for.
+    let loaded = loaded_with(|stage| stage.manifest.limits.host_call = Duration::from_millis(50)).await;
+    // The first pass, then each try of the second event until it is known that it is not an instance's fault.
+    let hanging = ["", "do INSERT INTO t VALUES (1)", ""];
+    loaded.faults.add(At::Statement, Fault::Hang, 3);
+    let report = loaded.report(attempts(&hanging)).await;
+    assert_eq!(report.stand, RunStand::Kept);
+    assert_eq!((&report.outcomes[0], &report.outcomes[2]), (&Outcome::Done, &Outcome::Done));
+    let (class, reason) = failure(&report.outcomes[1]);
+    assert_eq!(class, FailureClass::Timeout);
+    assert!(reason.starts_with("its host calls together took longer than"), "{reason}");
+    assert_eq!((kept(&loaded).await, loaded.faults.left()), (0, 0));
+    assert_eq!(loaded.claimed().await, [0, 2]);
+}
+
+#[tokio::test]
+async fn a_run_dropped_in_a_statement_leaves_nothing_and_its_neighbours_rows_neither() {
+    let loaded = loaded().await;
+    loaded.faults.add(At::Statement, Fault::Hang, 1);
+    let run = attempts(&["", "do INSERT INTO t VALUES (1)"]);
+    let control = RunControl::unlimited().under(loaded.fence);
+    let dropped =
+        tokio::time::timeout(Duration::from_millis(500), loaded.runner.run(run.clone(), control)).await;
+    assert!(dropped.is_err() && loaded.faults.left() == 0);
+    assert_eq!(loaded.revision.instances().abandoned, 1);
+    assert_eq!(loaded.run(run).await, vec![Outcome::Done; 2]);
+    assert_eq!((kept(&loaded).await, loaded.claimed().await), (1, vec![0, 1]));
+}
+
+/// What an instance keeps in its memory of others is not the event's fault.
+#[tokio::test]
+async fn what_fails_only_in_an_instance_that_served_before_is_tried_in_a_fresh_one() {
+    for (last, attempts_charged) in [("trap", 0), ("hoard", 0), ("spin", 0), ("reject no", 1)] {
+        let loaded = loaded_with(|stage| stage.manifest.limits.time = Duration::from_millis(300)).await;
+        let served = format!("do INSERT INTO t (a) SELECT count(*) FROM t\nif served\n{last}");
+        let outcomes = loaded.each(&["", &served, ""]).await;
+        let charged = outcomes.iter().filter(|outcome| **outcome != Outcome::Done).count();
+        assert_eq!(charged, attempts_charged, "{last}: {outcomes:?}");
+        assert_eq!(kept(&loaded).await, 1 - attempts_charged, "{last}");
+        // Alone in its run, on an instance that served the former one.
+        let outcome = loaded.one(&served).await;
+        assert_eq!(outcome != Outcome::Done, attempts_charged == 1, "{last}: {outcome:?}");
+        assert_eq!(kept(&loaded).await, 2 * (1 - attempts_charged), "{last}");
+    }
+}
+
+/// The memory of whoever failed is not what the next event meets, in the same run neither.
+#[tokio::test]
+async fn the_event_after_a_failed_one_meets_an_instance_that_has_not_served() {
+    let loaded = loaded().await;
+    let told = "if served\ndo INSERT INTO t (a) SELECT count(*) FROM t";
+    let outcomes = loaded.each(&["", "reject", told, told]).await;
+    assert_eq!([&outcomes[0], &outcomes[2], &outcomes[3]], [&Outcome::Done; 3]);
+    assert_eq!(kept(&loaded).await, 1, "the last one alone");
+    assert_eq!(loaded.revision.instances().failed, 2, "one for each pass");
+}
+
+/// An event that failed before is likely to fail again: its run begins with savepoints, and no pass is lost.
+#[tokio::test]
+async fn a_run_with_an_event_that_failed_before_begins_with_savepoints() {
+    let loaded = loaded().await;
+    let mut run = attempts(&["do INSERT INTO t VALUES (0)", "reject", "do INSERT INTO t VALUES (2)"]);
+    run[1].number = 2;
+    let outcomes = loaded.run(run).await;
+    assert_eq!((&outcomes[0], &outcomes[2]), (&Outcome::Done, &Outcome::Done));
+    assert_eq!((kept(&loaded).await, loaded.revision.instances().failed), (2, 1));
+}
+
+/// A fresh instance for the event at fault only: the memory of the others' is kept.
+#[tokio::test]
+async fn an_instance_outlives_a_run_that_is_committed_and_none_that_is_undone() {
+    let loaded = loaded().await;
+    let told = "if served\ndo INSERT INTO t (a) SELECT count(*) FROM t";
+    for _ in 0..3 {
+        assert_eq!(loaded.each(&[told, told]).await, vec![Outcome::Done; 2]);
+    }
+    assert_eq!((kept(&loaded).await, loaded.revision.instances().created), (5, 1));
+    loaded.faults.add(At::Finish, Fault::Conflict, 1);
+    assert_eq!(loaded.one(told).await, Outcome::Done);
+    assert_eq!(kept(&loaded).await, 5, "it was done again by an instance that has not served");
+    assert_eq!(loaded.read("SELECT max(a) FROM t").await, [[Value::Integer(4)]]);
+}

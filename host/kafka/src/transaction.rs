@@ -1,0 +1,284 @@
+//! A transactional producer with a fixed id: records and a note that they were sent, all or nothing.
+//!
+//! Whoever opens it takes the place of the one before: the broker ends that one's open transaction and
+//! refuses whatever it still sends. All calls block; whoever makes them has a thread for it.
+
+mod error;
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use keylane_engine::OutgoingRecord;
+use rdkafka::Message;
+use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext, PurgeConfig};
+
+pub(crate) use self::error::{Fault, OpenError, RefusedRecord, TransactionError, fault};
+
+use self::error::code_of;
+use crate::config::{DELIVERY_LIMIT, KafkaConfig};
+use crate::context::{Listener, tells_its_listener};
+use crate::error::KafkaError;
+use crate::publisher::client_headers;
+
+/// The longest one call into the client blocks before it is made again.
+const STEP_LIMIT: Duration = Duration::from_secs(10);
+/// Time between two looks for delivery reports. The client's own flush looks every 100 ms.
+const POLL_EVERY: Duration = Duration::from_millis(1);
+/// Time between two tries while markers of the transaction before are being written; the client's own
+/// default is 100 ms.
+const RETRY_BACKOFF_MS: &str = "5";
+/// What the note of a transaction is known by; records are known by their place.
+const NOTE: usize = usize::MAX;
+
+/// A record and, where the key does not decide, the partition it goes to.
+pub(crate) struct Outgoing {
+    pub(crate) record: OutgoingRecord,
+    pub(crate) partition: Option<i32>,
+}
+
+/// What a transactional producer is for.
+pub(crate) struct Purpose {
+    /// Its transactional id.
+    pub(crate) id: String,
+    /// Where it notes what it sent; of one partition.
+    pub(crate) note_topic: &'static str,
+    /// The largest batch, in bytes: brokers take or refuse a batch as a whole.
+    pub(crate) batch_bytes: usize,
+    /// The broker ends a transaction of which it has heard nothing for so long; others wait for it that long.
+    /// The beginning, and each transaction, may take half as long again.
+    pub(crate) limit: Duration,
+}
+
+#[derive(Default)]
+struct Reports {
+    listener: Listener,
+    heard: Mutex<Heard>,
+}
+
+#[derive(Default)]
+struct Heard {
+    /// Where the latest note lies.
+    noted: Option<i64>,
+    /// The records of the transaction that were refused for themselves or their topic.
+    refused: Vec<RefusedRecord>,
+}
+
+impl Reports {
+    fn heard(&self) -> std::sync::MutexGuard<'_, Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+tells_its_listener!(Reports);
+
+impl ProducerContext for Reports {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, place: usize) {
+        match result {
+            Ok(message) if place == NOTE => self.heard().noted = Some(message.offset()),
+            Ok(_) => {}
+            Err((error, message)) => {
+                let code = error.rdkafka_error_code();
+                // The others of the transaction are thrown away with it, which says nothing of them.
+                if !matches!(code, Some(Code::PurgeQueue | Code::PurgeInflight)) {
+                    let place = (place != NOTE).then_some(place);
+                    self.heard().refused.push(RefusedRecord::of(place, message.topic(), error));
+                }
+            }
+        }
+    }
+}
+
+/// The producer, as long as nobody has taken its place.
+pub(crate) struct Transactions {
+    producer: BaseProducer<Reports>,
+    note_topic: &'static str,
+    /// The longest a call may take, with all its tries.
+    call_limit: Duration,
+}
+
+impl Transactions {
+    /// Takes the place of the one before.
+    pub(crate) fn open(kafka: &KafkaConfig, purpose: Purpose) -> Result<Self, OpenError> {
+        kafka.check()?;
+        let mut config = kafka.producer();
+        config.set("transactional.id", &purpose.id);
+        config.set("transaction.timeout.ms", purpose.limit.as_millis().to_string());
+        // The client wants this to be no longer.
+        config.set("message.timeout.ms", DELIVERY_LIMIT.min(purpose.limit).as_millis().to_string());
+        config.set("retry.backoff.ms", RETRY_BACKOFF_MS);
+        // A transaction waits for its last batch: nothing is won by waiting for more.
+        config.set("linger.ms", "1");
+        config.set("batch.size", purpose.batch_bytes.to_string());
+        let producer: BaseProducer<Reports> = config
+            .create_with_context(Reports::default())
+            .map_err(|error| KafkaError::from_creation(&kafka.bootstrap, error))?;
+        let call_limit = purpose.limit.saturating_mul(3) / 2;
+        let opened = Self { producer, note_topic: purpose.note_topic, call_limit };
+        match opened.insist(|limit| opened.producer.init_transactions(limit)) {
+            Ok(()) => Ok(opened),
+            Err(error) => Err(opened.not_begun(&error, &kafka.bootstrap, purpose.id)),
+        }
+    }
+
+    /// Sends all of it and the note in one transaction. Answers where the note lies.
+    ///
+    /// After a transaction in which a record was refused, the next one fails as well, because the broker has
+    /// not counted that record (`OUT_OF_ORDER_SEQUENCE_NUMBER`); giving that one up lets the client count anew.
+    pub(crate) fn commit(
+        &self,
+        records: &[Outgoing],
+        note: &(Bytes, Bytes),
+    ) -> Result<i64, TransactionError> {
+        let (error, miscounted) = match self.commit_once(records, note) {
+            Ok(noted_at) => return Ok(noted_at),
+            Err(failed) => failed,
+        };
+        if !miscounted {
+            return Err(error);
+        }
+        self.commit_once(records, note).map_err(|(error, _)| error)
+    }
+
+    /// With an error: whether it is only that the client has to count anew, which it does next time.
+    fn commit_once(
+        &self,
+        records: &[Outgoing],
+        note: &(Bytes, Bytes),
+    ) -> Result<i64, (TransactionError, bool)> {
+        self.take_heard();
+        self.producer.begin_transaction().map_err(|error| (self.failed(&error), false))?;
+        let error = match self.send(records, note).and_then(|()| self.finish()) {
+            Ok(()) => {
+                let untold = || TransactionError::Failed {
+                    reason: "the broker did not say where it keeps the progress".to_owned(),
+                    can_retry: true,
+                };
+                return self.take_heard().noted.ok_or_else(|| (untold(), false));
+            }
+            Err(error) => error,
+        };
+        let refused = self.take_heard().refused;
+        // A transaction that is not ended here, the broker ends: nothing of it is ever seen.
+        let is_over = self.give_up().is_ok();
+        let failed = self.failed(&error);
+        if !is_over || !matches!(failed, TransactionError::Failed { .. }) {
+            return Err((failed, false));
+        }
+        let miscounted = |code| code == Some(Code::OutOfOrderSequenceNumber);
+        match refused.is_empty() {
+            true => Err((failed, miscounted(code_of(&error)))),
+            false => {
+                let all = refused.iter().all(|one| miscounted(one.code));
+                Err((TransactionError::Refused(refused), all))
+            }
+        }
+    }
+
+    fn take_heard(&self) -> Heard {
+        std::mem::take(&mut *self.producer.context().heard())
+    }
+
+    /// Throws away what is still to be sent, whose reports the client would else wait for in vain, and ends
+    /// the transaction.
+    fn give_up(&self) -> Result<(), ClientError> {
+        self.producer.purge(PurgeConfig::default().queue().inflight());
+        let until = Instant::now() + self.call_limit;
+        while self.producer.in_flight_count() > 0 && Instant::now() < until {
+            self.producer.poll(POLL_EVERY);
+        }
+        self.insist(|limit| self.producer.abort_transaction(limit))
+    }
+
+    fn send(&self, records: &[Outgoing], note: &(Bytes, Bytes)) -> Result<(), ClientError> {
+        for (place, Outgoing { record, partition }) in records.iter().enumerate() {
+            let mut base: BaseRecord<'_, [u8], [u8], usize> =
+                BaseRecord::with_opaque_to(&record.topic, place);
+            base.partition = *partition;
+            base.key = record.key.as_deref();
+            base.payload = record.value.as_deref();
+            base.headers = client_headers(&record.headers);
+            self.hand_over(base)?;
+        }
+        let base = BaseRecord::with_opaque_to(self.note_topic, NOTE).partition(0);
+        self.hand_over(base.key(&*note.0).payload(&*note.1))
+    }
+
+    fn hand_over(&self, record: BaseRecord<'_, [u8], [u8], usize>) -> Result<(), ClientError> {
+        let until = Instant::now() + self.call_limit;
+        let mut pending = Some(record);
+        while let Some(next) = pending.take() {
+            match self.producer.send(next) {
+                Ok(()) => self.producer.poll(Duration::ZERO),
+                Err((ClientError::MessageProduction(Code::QueueFull), back)) if Instant::now() < until => {
+                    pending = Some(back);
+                    self.producer.poll(POLL_EVERY);
+                }
+                Err((error, back)) => {
+                    // Without a report, since the client never had it.
+                    let place = (back.delivery_opaque != NOTE).then_some(back.delivery_opaque);
+                    let refused = RefusedRecord::of(place, back.topic, &error);
+                    self.producer.context().heard().refused.push(refused);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for all delivery reports, then commits. After the first refusal nothing more is sent, and so
+    /// nothing more is waited for.
+    fn finish(&self) -> Result<(), ClientError> {
+        let until = Instant::now() + self.call_limit;
+        while self.producer.in_flight_count() > 0 && Instant::now() < until {
+            self.producer.poll(POLL_EVERY);
+            if let Some(refused) = self.producer.context().heard().refused.first() {
+                return Err(ClientError::MessageProduction(refused.code.unwrap_or(Code::Fail)));
+            }
+        }
+        self.insist(|limit| self.producer.commit_transaction(limit))
+    }
+
+    /// Makes a call of the transaction's again for as long as the client says that it may.
+    fn insist(&self, call: impl Fn(Duration) -> Result<(), ClientError>) -> Result<(), ClientError> {
+        let until = Instant::now() + self.call_limit;
+        loop {
+            match call(STEP_LIMIT) {
+                Err(ClientError::Transaction(error)) if error.is_retriable() && Instant::now() < until => {
+                    self.producer.poll(POLL_EVERY);
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    fn not_begun(&self, error: &ClientError, bootstrap: &str, transactional_id: String) -> OpenError {
+        match code_of(error) {
+            Some(
+                Code::TransactionalIdAuthorizationFailed
+                | Code::UnsupportedFeature
+                | Code::UnsupportedVersion,
+            ) => OpenError::Kafka(KafkaError::NoTransactions {
+                bootstrap: bootstrap.to_owned(),
+                transactional_id,
+                reason: error.to_string(),
+            }),
+            _ => OpenError::Transaction(self.failed(error)),
+        }
+    }
+
+    fn failed(&self, error: &ClientError) -> TransactionError {
+        let fatal = self.producer.client().fatal_error().map(|(code, _)| code);
+        let own = code_of(error);
+        let is_fence =
+            |code: &Code| matches!(code, Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch);
+        if fatal.iter().chain(&own).any(is_fence) {
+            return TransactionError::Superseded;
+        }
+        let can_retry = !matches!(own, Some(Code::TopicAuthorizationFailed | Code::MessageSizeTooLarge));
+        TransactionError::Failed { reason: error.to_string(), can_retry }
+    }
+}

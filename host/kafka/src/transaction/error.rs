@@ -1,0 +1,96 @@
+//! Why a transaction was not committed, and whose fault that is.
+
+use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
+
+use crate::error::{KafkaError, publish_can_retry};
+
+/// A record that was refused.
+#[derive(Debug, Clone)]
+pub(crate) struct RefusedRecord {
+    /// Its place in the transaction; none for the note.
+    pub(crate) place: Option<usize>,
+    pub(crate) topic: String,
+    pub(crate) code: Option<Code>,
+    pub(crate) reason: String,
+}
+
+/// Why a transaction was not committed.
+#[derive(Debug)]
+pub(crate) enum TransactionError {
+    /// Another one took its place.
+    Superseded,
+    /// Nothing of it will ever be seen, because these records were refused; the next one may go better.
+    Refused(Vec<RefusedRecord>),
+    /// Nobody knows, or nothing can be sent any more: open it anew.
+    Failed { reason: String, can_retry: bool },
+}
+
+impl RefusedRecord {
+    pub(super) fn of(place: Option<usize>, topic: &str, error: &ClientError) -> Self {
+        let code = error.rdkafka_error_code();
+        Self { place, topic: topic.to_owned(), code, reason: error.to_string() }
+    }
+}
+
+impl TransactionError {
+    /// As an error of whoever does not look at single records.
+    pub(crate) fn into_reason(self) -> Option<(String, bool)> {
+        match self {
+            Self::Superseded => None,
+            Self::Failed { reason, can_retry } => Some((reason, can_retry)),
+            Self::Refused(records) => {
+                let first = records.into_iter().next()?;
+                let can_retry =
+                    !matches!(first.code, Some(Code::TopicAuthorizationFailed | Code::MessageSizeTooLarge));
+                Some((format!("a record for {} was refused: {}", first.topic, first.reason), can_retry))
+            }
+        }
+    }
+}
+
+/// Why a transactional producer could not be opened.
+#[derive(Debug)]
+pub(crate) enum OpenError {
+    Kafka(KafkaError),
+    Transaction(TransactionError),
+}
+
+impl From<KafkaError> for OpenError {
+    fn from(error: KafkaError) -> Self {
+        Self::Kafka(error)
+    }
+}
+
+/// Whose fault a refusal is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The record's.
+    Record,
+    /// Its topic's: no record can be sent there now.
+    Topic,
+    /// Neither's: brokers that do not answer.
+    Nobody,
+}
+
+/// Tells whose fault a refusal is.
+pub(crate) fn fault(code: Option<Code>) -> Fault {
+    match code {
+        Some(
+            Code::UnknownTopicOrPartition
+            | Code::UnknownTopic
+            | Code::UnknownPartition
+            | Code::TopicAuthorizationFailed
+            | Code::InvalidTopic,
+        ) => Fault::Topic,
+        code if !publish_can_retry(code) => Fault::Record,
+        _ => Fault::Nobody,
+    }
+}
+
+/// The code in an error.
+pub(super) fn code_of(error: &ClientError) -> Option<Code> {
+    match error {
+        ClientError::Transaction(error) => Some(error.code()),
+        error => error.rdkafka_error_code(),
+    }
+}

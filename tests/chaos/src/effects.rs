@@ -1,0 +1,137 @@
+//! `EFFECTS`: what the handlers do beside telling, so that each effect can be counted: rows in a database, and
+//! records and mails that are committed with them.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use keylane_test_support::SmtpServer;
+use serde::Serialize;
+
+use crate::fleet::{ATTEMPTS, HANDLER, INPUT, SEEN};
+use crate::ledger::Ledger;
+use crate::place;
+
+/// Of so many mails offered, the server puts one off: it has to come again.
+const PUT_OFF_EACH: u64 = 20;
+/// Who sends mails. The part after the `@` is part of each Message-ID.
+const SENDER: &str = "witness@example.org";
+
+/// What keeps the effects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Effects {
+    /// One file of SQLite, which all hosts of this machine share.
+    Sqlite,
+    /// One server of PostgreSQL.
+    Postgres,
+    /// Kafka alone: records and progress in one transaction.
+    Kafka,
+}
+
+impl Effects {
+    /// Why there are no such rounds, if there are none.
+    #[must_use]
+    pub fn refusal(self) -> Option<&'static str> {
+        (self == Self::Kafka).then_some(
+            "EFFECTS=kafka cannot be played yet: its witness, which writes to no database and still asks for \
+             \"exactly-once\", is not there. Use EFFECTS=sqlite or EFFECTS=postgres",
+        )
+    }
+}
+
+/// What stands beside the hosts. Dropping it ends the servers.
+pub struct Outside {
+    /// The database.
+    pub ledger: Ledger,
+    /// The mail server.
+    pub mails: SmtpServer,
+}
+
+impl Outside {
+    /// Starts it; a file lies in this folder.
+    ///
+    /// # Errors
+    /// When a server does not start.
+    pub fn start(effects: Effects, folder: &Path) -> Result<Self> {
+        let ledger = if effects == Effects::Postgres { Ledger::postgres()? } else { Ledger::sqlite(folder)? };
+        Ok(Self { ledger, mails: SmtpServer::start_that_puts_off(PUT_OFF_EACH)? })
+    }
+}
+
+/// The Message-ID of the only mail of an event.
+#[must_use]
+pub fn message_id(partition: i32, offset: i64) -> String {
+    let domain = SENDER.rsplit('@').next().unwrap_or_default();
+    format!("{HANDLER}.{INPUT}.{partition}.{offset}.0@{domain}")
+}
+
+/// What each host gets: its handler, and what its configuration says of it.
+pub struct Equipment {
+    /// The handler's component, with a place for the host's digits.
+    pub component: Vec<u8>,
+    /// The handler's manifest.
+    pub manifest: String,
+    /// The handler's only migration, if it has a database.
+    pub migration: Option<String>,
+    /// What the host file says beyond what all say.
+    pub host_file: String,
+}
+
+impl Equipment {
+    /// For handlers that only tell, or for those with effects outside.
+    ///
+    /// # Errors
+    /// When the component is not built.
+    pub fn new(outside: Option<&Outside>) -> Result<Self> {
+        let Some(Outside { ledger, mails }) = outside else {
+            return Ok(Self {
+                component: place::component("witness").context("the witness")?,
+                manifest: manifest(""),
+                migration: None,
+                host_file: String::new(),
+            });
+        };
+        let grants = format!(
+            "[grants.sql.ledger]\naccess = \"write\"\nmigrations = \"migrations\"\n\n\
+             [grants.mail]\nfrom = \"{SENDER}\"\n\n"
+        );
+        let host_file = format!(
+            "\n[databases.{HANDLER}.ledger]\nwrite = \"{}\"\n\n\
+             [mail.smtp]\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\n",
+            ledger.address(),
+            mails.port(),
+        );
+        Ok(Self {
+            component: place::component("ledger_witness").context("the witness with a ledger")?,
+            manifest: manifest(&grants),
+            migration: Some(ledger.migration()),
+            host_file,
+        })
+    }
+}
+
+fn manifest(grants: &str) -> String {
+    format!(
+        "name = \"{HANDLER}\"\ncomponent = \"witness.wasm\"\n\n[subscribe]\ntopics = [\"{INPUT}\"]\n\n\
+         [delivery]\nattempts = {ATTEMPTS}\nbackoff = \"50ms\"\nbackoff-max = \"400ms\"\n\n\
+         {grants}[grants.producer]\ntopics = [\"{SEEN}\"]\n\n\
+         [limits]\nmemory = \"16MiB\"\ntime = \"500ms\"\nconcurrency = 32\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_played_is_refused_in_words() {
+        assert!(Effects::Kafka.refusal().is_some_and(|said| said.contains("EFFECTS=sqlite")));
+        assert_eq!([Effects::Sqlite, Effects::Postgres].map(Effects::refusal), [None, None]);
+    }
+
+    #[test]
+    fn a_message_id_is_made_of_the_events_place() {
+        assert_eq!(message_id(3, 17), "witness.chaos-input.3.17.0@example.org");
+    }
+}
