@@ -1,8 +1,8 @@
 # Two commands do everything, each with all of its own set-up:
 #   make demo    the main job: broker, database, three handlers, the task exchange's events
 #   make test    every test, with the tier on a real Apache Kafka where a JDK and Maven are present
-# Others: make sim SEEDS=n [SEED=s], make mutants, make chaos ROUNDS=n [SEED=s] [PROTOCOL=consumer], make lint,
-# make components, make bench, make clean.
+# Others: make sim SEEDS=n [SEED=s], make mutants, make chaos ROUNDS=n [SEED=s] [PROTOCOL=consumer]
+# [EFFECTS=sqlite|postgres], make lint, make components, make bench, make clean.
 
 CARGO ?= cargo
 WASM_TARGET := wasm32-wasip2
@@ -48,9 +48,12 @@ bench: guests
 
 # Rounds of faults on three brokers of Apache Kafka and three hosts, judged by an independent checker.
 # A round that failed is played again alone by its seed: make chaos ROUNDS=1 SEED=s
+# With EFFECTS=sqlite or EFFECTS=postgres the handlers write rows and send records and mails, each of which must
+# happen once.
 chaos: guests
 	$(CARGO) build $(WORKSPACE) --bin keylane --bin keylane-chaos
-	target/debug/keylane-chaos --rounds $(or $(ROUNDS),3) $(addprefix --seed ,$(SEED)) $(addprefix --protocol ,$(PROTOCOL))
+	target/debug/keylane-chaos --rounds $(or $(ROUNDS),3) $(addprefix --seed ,$(SEED)) $(addprefix --protocol ,$(PROTOCOL)) \
+		$(addprefix --effects ,$(EFFECTS))
 
 # Simulated worlds of hosts, brokers and faults, each drawn from a seed; SEED=s replays one with its trace.
 sim:

@@ -79,7 +79,7 @@ impl HandlerClaims {
     /// `Refused` where the database serves another cluster, `Unavailable` where it does not answer.
     pub async fn check_cluster(&self) -> Result<(), ClaimsError> {
         let asking = self.cluster.get_or_try_init(|| self.database.bind_cluster(&self.config.cluster));
-        asking.await.map(|()| ()).map_err(told)
+        asking.await.copied().map_err(told)
     }
 
     fn key(&self, topic: &str, topic_id: TopicId, partition: i32) -> StreamKey {
@@ -213,7 +213,7 @@ mod tests {
         for (base, offsets, expected) in [
             (5, vec![], GapSet::at(5)),
             (5, vec![5, 6], GapSet::at(7)),
-            (5, vec![7], GapSet { base: 5, ended: vec![7..8] }),
+            (5, vec![7], GapSet { base: 5, ended: std::iter::once(7..8).collect() }),
             (5, vec![5, 7, 8, 10], GapSet { base: 6, ended: vec![7..9, 10..11] }),
         ] {
             let mut restored = GapSet::at(base);

@@ -139,7 +139,9 @@ pub trait Database: Send + Sync {
     /// statement reads floor and claims. Waits no longer than `limit`.
     fn take(&self, stream: &StreamKey, limit: Duration) -> Boxed<'_, Result<Taken, DatabaseError>>;
 
-    /// Begins a run's transaction, if the epoch is still one's own.
+    /// Begins a run's transaction, if the epoch is still one's own and the database is the one that the take
+    /// found: an older copy that was put in its place has the same epoch, as has a server started again on
+    /// such a copy. All that is under a fence is held to both.
     fn begin(&self, fence: &Fence) -> Boxed<'_, Result<Box<dyn RunTransaction>, BeginError>>;
 
     /// Settles where the partitions of a topic start, all in one transaction, and answers what stands. What

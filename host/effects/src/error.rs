@@ -59,8 +59,9 @@ impl std::fmt::Debug for StatementFailed {
 /// A transaction under a fence did not begin, or wrote nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum BeginError {
-    /// Another host has taken the partition: drop the run, prove membership, take again or let go.
-    #[error("another host has taken this partition")]
+    /// Another host has taken the partition, or the database was restored or started again since: drop the
+    /// run, prove membership, take again or let go.
+    #[error("another host has taken this partition, or the database was restored or started again since")]
     NotOwner,
     /// The database.
     #[error(transparent)]

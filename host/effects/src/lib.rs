@@ -38,8 +38,8 @@ pub use outbox::{Letter, UnreadableRow, letter_of, mail_row, record_of, record_r
 pub use reading::{ReadDatabase, open_reading};
 pub use relay::{
     Advance, Applicant, Batch, Dropped, Leased, ListedRow, MailError, MailSender, Mismatch, Numbering,
-    Outbox, OutboxCounts, OutboxError, Parked, Position, Refused, Relay, RelayConfig, RelaySender,
-    RelaySenders, RelayStatus, Selection, SendError, Standing, StoredRow, UnderWay,
+    OpenedSender, Outbox, OutboxCounts, OutboxError, Parked, Position, Refused, Relay, RelayConfig,
+    RelaySender, RelaySenders, RelayStatus, Selection, SendError, Standing, StoredRow, UnderWay,
 };
 pub use statement::{Statement, StatementLimits};
 pub use times::{TimesError, check_times};

@@ -146,7 +146,10 @@ fn encode<'a>(pairs: impl Iterator<Item = (&'a str, Option<&'a [u8]>)>) -> Vec<u
     Value::Array(pairs.collect()).to_string().into_bytes()
 }
 
-fn headers_of(row: &OutboxRow, kind: OutboxKind) -> Result<Vec<(String, Option<Vec<u8>>)>, UnreadableRow> {
+/// Names and values.
+type Headers = Vec<(String, Option<Vec<u8>>)>;
+
+fn headers_of(row: &OutboxRow, kind: OutboxKind) -> Result<Headers, UnreadableRow> {
     if row.kind != kind {
         return Err(unreadable(row, format!("it is of kind {:?}, not {kind:?}", row.kind)));
     }

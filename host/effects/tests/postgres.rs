@@ -17,6 +17,8 @@ mod owners;
 mod readers;
 #[path = "postgres/relays.rs"]
 mod relays;
+#[path = "postgres/restores.rs"]
+mod restores;
 mod suite;
 
 use std::future::Future;
@@ -140,6 +142,7 @@ fn postgres_only<'a>(ground: &'a Ground<'a>) -> Vec<Named<'a>> {
         owners: a_former_epoch_is_refused, a_take_reads_what_it_waited_for, a_take_ends_who_holds_on, a_take_is_granted_though_runs_keep_coming, an_idle_run_is_ended_and_nobody_is_charged, a_cancelled_statement_holds_nothing, start_is_settled_once, pruning_raises_the_floor;
         readers: a_late_read_is_stopped_at_its_own_server, a_reader_makes_nothing_and_needs_only_the_guests_role;
         relays: rows_that_are_seen_late_are_sent;
+        restores: a_copy_in_its_place_ends_ownership, rows_read_back_end_ownership;
     }
 }
 
@@ -150,6 +153,7 @@ fn to_the_server<'a>(ground: &'a Ground<'a>) -> Vec<Named<'a>> {
         ground;
         crash: a_killed_server_loses_nothing, commits_cut_off_by_a_kill_are_found_out, a_function_cannot_weaken_the_commit, a_server_that_answers_nothing_is_given_up;
         relays: a_killed_server_has_nothing_sent_twice;
+        restores: a_server_started_again_ends_ownership;
     }
 }
 

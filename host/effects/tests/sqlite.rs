@@ -3,6 +3,8 @@
 
 #[path = "sqlite/borders.rs"]
 mod borders;
+#[path = "sqlite/restores.rs"]
+mod restores;
 mod suite;
 
 use std::time::Duration;
@@ -156,7 +158,7 @@ async fn a_trigger_reaches_no_further_than_the_guest() {
         let migrations = tempfile::tempdir().unwrap();
         suite::write_migration(migrations.path(), "1_x.sql", hostile);
         let made = database.migrate("hostile", migrations.path()).await;
-        let run = database.begin(&fence).await.unwrap();
+        let run = database.begin(&suite::take(database).await.fence).await.unwrap();
         let text = if hostile.contains("VIEW") { "SELECT * FROM t2" } else { "INSERT INTO t (a) VALUES (9)" };
         let ran = suite::execute(database, run, text, Vec::new()).await;
         assert!(made.is_err() || ran.is_err(), "{hostile}");

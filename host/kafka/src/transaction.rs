@@ -182,10 +182,10 @@ impl Transactions {
         std::mem::take(&mut *self.producer.context().heard())
     }
 
-    /// Throws away what is still to be sent, whose reports the client would else wait for in vain, and ends
-    /// the transaction.
+    /// Throws away what has not been sent, whose reports the client would else wait for in vain, and ends the
+    /// transaction. What is on its way is waited for: thrown away, it could arrive behind the end.
     fn give_up(&self) -> Result<(), ClientError> {
-        self.producer.purge(PurgeConfig::default().queue().inflight());
+        self.producer.purge(PurgeConfig::default().queue());
         let until = Instant::now() + self.call_limit;
         while self.producer.in_flight_count() > 0 && Instant::now() < until {
             self.producer.poll(POLL_EVERY);

@@ -2,6 +2,8 @@
 //!
 //! What a handler told is at least once: a repeat is right where a fault explains it, and wrong elsewhere.
 //! What was not repeated has no excuse: every event ends, and the first endings of a key are in order.
+//!
+//! Where effects must happen once, a repeat has no excuse either, and rows, sums and mails must tell the same.
 
 mod case;
 mod commits;
@@ -10,6 +12,7 @@ mod excuses;
 mod input;
 mod letters;
 mod losses;
+mod once;
 mod order;
 mod repeats;
 
@@ -49,6 +52,20 @@ pub struct Tally {
     pub commits: usize,
     /// Commits that went back, around a fault.
     pub commits_back: usize,
+    /// Rows of the ledger.
+    pub rows: usize,
+    /// Mails, each Message-ID once.
+    pub mails: usize,
+    /// Mails that came again with the Message-ID that they had.
+    pub mails_again: usize,
+    /// Events without their ending, their row or their mail.
+    pub lost: usize,
+    /// What there is once too often of an event.
+    pub twice: usize,
+    /// Rows, records and dead letters of a key that are out of order.
+    pub out_of_order: usize,
+    /// Hosts that stood still in the middle of a transaction.
+    pub stopped_inside: usize,
     /// The longest time from a record's writing to its first ending, in milliseconds.
     pub longest_ms: u64,
 }
@@ -78,17 +95,25 @@ pub fn judge(evidence: &Evidence) -> Verdict {
     let mut verdict = Verdict::default();
     let case = Case::of(evidence, &mut verdict);
     let excuses = Excuses::of(evidence);
-    let rules: [(&str, Rule); 7] = [
+    let at_least_once: [(&str, Rule); 3] =
+        [("order", order::check), ("repeats", repeats::check), ("commits", commits::check)];
+    let exactly_once: [(&str, Rule); 6] = [
+        ("order", once::order::check),
+        ("twice", once::twice::check),
+        ("commits", commits::check_ends),
+        ("ledger", once::rows::check),
+        ("sums", once::sums::check),
+        ("mails", once::mails::check),
+    ];
+    let of_this = if evidence.once.is_some() { exactly_once.as_slice() } else { &at_least_once };
+    let always: [(&str, Rule); 4] = [
         ("input", input::check),
         ("endings", endings::check),
-        ("order", order::check),
-        ("repeats", repeats::check),
         ("dead letters", letters::check),
-        ("commits", commits::check),
         ("losses", losses::check),
     ];
     let mut findings = std::mem::take(&mut verdict.findings);
-    for (name, rule) in rules {
+    for (name, rule) in always.iter().chain(of_this) {
         rule(&case, &excuses, &mut verdict);
         let found = std::mem::take(&mut verdict.findings);
         let more = found.len().saturating_sub(SHOWN);

@@ -1,18 +1,21 @@
 //! All that a round left behind, as it lies in Kafka: the only thing that the checker looks at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::faults::FaultLog;
+use crate::ledger::{LedgerRow, Sums};
 use crate::losses::Loss;
 use crate::samples::Sample;
 use crate::traffic::Acknowledged;
 use anyhow::{Context, Result, ensure};
+use keylane_test_support::{TakenMail, waiting};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers as _, Message};
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -74,6 +77,25 @@ pub struct Evidence {
     pub losses: Vec<Loss>,
     /// What was done to hosts and brokers, in this round and before.
     pub faults: FaultLog,
+    /// What lies outside of Kafka, where the handlers' effects must happen once.
+    pub once: Option<Once>,
+}
+
+/// What the handlers left in their database and with the mail server.
+#[derive(Debug, Clone, Default)]
+pub struct Once {
+    /// The rows of this round, in the order of their ids.
+    pub rows: Vec<LedgerRow>,
+    /// The sums before the round.
+    pub before: Sums,
+    /// The sums after it.
+    pub after: Sums,
+    /// The mails that the server took in this round.
+    pub mails: Vec<TakenMail>,
+    /// Records and mails that had not left at the end.
+    pub unsent: i64,
+    /// How many hosts stood still in the middle of a transaction.
+    pub stopped_inside: usize,
 }
 
 impl Evidence {
@@ -92,6 +114,13 @@ impl Evidence {
         std::fs::write(folder.join("samples.json"), serde_json::to_string_pretty(&self.samples)?)?;
         std::fs::write(folder.join("faults.json"), serde_json::to_string_pretty(&self.faults)?)?;
         std::fs::write(folder.join("losses.json"), serde_json::to_string_pretty(&self.losses)?)?;
+        if let Some(once) = &self.once {
+            let mut file = BufWriter::new(File::create(folder.join("once.txt"))?);
+            once.rows.iter().try_for_each(|row| writeln!(file, "{row:?}"))?;
+            once.mails.iter().try_for_each(|mail| writeln!(file, "{mail:?}"))?;
+            writeln!(file, "before {:?}\nafter {:?}\nunsent {}", once.before, once.after, once.unsent)?;
+            file.flush()?;
+        }
         let offsets = format!(
             "began at {:?}\nends {:?}\ncommitted {:?}\nrevisions {:?}\n",
             self.began_at, self.ends, self.committed, self.revisions
@@ -156,6 +185,50 @@ pub fn read(
         if to.get(&record.partition).is_some_and(|end| record.offset < *end) {
             missing -= 1;
             records.push(record);
+        }
+    }
+    records.sort_by_key(|record| (record.partition, record.offset));
+    Ok(records)
+}
+
+/// Reads what is committed of a topic, from these offsets to where it ends now. Offsets are missing where a
+/// transaction's marks lie, or what one wrote that was given up.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn read_committed(bootstrap: &str, topic: &str, from: &BTreeMap<i32, i64>) -> Result<Vec<Stored>> {
+    let reader = |isolation: &str| -> Result<BaseConsumer> {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", bootstrap).set("group.id", "chaos-reader");
+        config.set("enable.auto.commit", "false").set("auto.offset.reset", "error");
+        config.set("isolation.level", isolation).set("enable.partition.eof", "true");
+        Ok(config.create()?)
+    };
+    let (consumer, all) = (reader("read_committed")?, reader("read_uncommitted")?);
+    // Brokers acknowledge the end of a transaction before each partition has its mark.
+    for partition in from.keys() {
+        let end =
+            |of: &BaseConsumer| Ok::<_, KafkaError>(of.fetch_watermarks(topic, *partition, READ_LIMIT)?.1);
+        waiting::until(&format!("{topic}/{partition} has no open transaction"), READ_LIMIT, || {
+            Ok((end(&all)? == end(&consumer)?).then_some(()))
+        })?;
+    }
+    let mut wanted = TopicPartitionList::new();
+    for (partition, begin) in from {
+        wanted.add_partition_offset(topic, *partition, Offset::Offset(*begin))?;
+    }
+    consumer.assign(&wanted)?;
+    let (mut records, mut at_end) = (Vec::new(), BTreeSet::new());
+    let limit = Instant::now() + READ_LIMIT;
+    while at_end.len() < from.len() {
+        ensure!(Instant::now() < limit, "{topic}: its end did not come");
+        match consumer.poll(POLL) {
+            None => {}
+            Some(Ok(message)) => records.push(stored(&message)?),
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                at_end.insert(partition);
+            }
+            Some(Err(error)) => return Err(error).with_context(|| format!("reading {topic}")),
         }
     }
     records.sort_by_key(|record| (record.partition, record.offset));

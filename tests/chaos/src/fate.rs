@@ -1,5 +1,7 @@
-//! What a value makes its handler do, as `tests/guests/witness` reads it, and how its event must end.
+//! What a value makes its handler do, as `tests/guests/witness` and `ledger-witness` read it, and how its event
+//! must end.
 
+use crate::effects::Effects;
 use crate::numbers::Numbers;
 
 /// More attempts than any policy has: such an event is never done.
@@ -18,6 +20,8 @@ pub enum Fate {
     Trap(u32),
     /// So many attempts never come back by themselves.
     Spin(u32),
+    /// So many attempts say that all is well after a statement that failed. Only with a ledger.
+    Swallow(u32),
     /// No attempt can help.
     Reject,
 }
@@ -37,10 +41,26 @@ impl Fate {
     pub fn must_end(self) -> MustEnd {
         match self {
             Self::Reject => MustEnd::DeadLetter("reject"),
-            Self::Retry(NEVER..) => MustEnd::DeadLetter("retry"),
+            Self::Retry(NEVER..) | Self::Swallow(NEVER..) => MustEnd::DeadLetter("retry"),
             Self::Trap(NEVER..) => MustEnd::DeadLetter("trap"),
             Self::Spin(NEVER..) => MustEnd::DeadLetter("timeout"),
-            Self::Done | Self::Slow(_) | Self::Retry(_) | Self::Trap(_) | Self::Spin(_) => MustEnd::Done,
+            Self::Done
+            | Self::Slow(_)
+            | Self::Retry(_)
+            | Self::Trap(_)
+            | Self::Spin(_)
+            | Self::Swallow(_) => MustEnd::Done,
+        }
+    }
+
+    /// How many attempts must fail first.
+    #[must_use]
+    pub fn failures(self) -> u32 {
+        match self {
+            Self::Retry(failures) | Self::Trap(failures) | Self::Spin(failures) | Self::Swallow(failures) => {
+                failures
+            }
+            Self::Done | Self::Slow(_) | Self::Reject => 0,
         }
     }
 
@@ -53,6 +73,7 @@ impl Fate {
             Self::Retry(attempts) => ("retry", attempts),
             Self::Trap(attempts) => ("trap", attempts),
             Self::Spin(attempts) => ("spin", attempts),
+            Self::Swallow(attempts) => ("swallow", attempts),
             Self::Reject => ("reject", 0),
         };
         format!("{id} {name} {number}\n")
@@ -71,6 +92,7 @@ impl Fate {
             "retry" => Self::Retry(number),
             "trap" => Self::Trap(number),
             "spin" => Self::Spin(number),
+            "swallow" => Self::Swallow(number),
             "reject" => Self::Reject,
             _ => return None,
         };
@@ -78,7 +100,18 @@ impl Fate {
     }
 
     /// Draws a fate where so many of 10,000 events are slow or fail.
-    pub fn draw(numbers: &mut Numbers, troubled: u64) -> Self {
+    ///
+    /// With a ledger every other retry is a statement's failure that the handler swallows, and the slow are not
+    /// as slow: SQLite's only writer waits for them.
+    pub fn draw(numbers: &mut Numbers, troubled: u64, effects: Option<Effects>) -> Self {
+        match Self::draw_plainly(numbers, troubled) {
+            Self::Slow(ms) if effects.is_some() => Self::Slow(ms / 2),
+            Self::Retry(attempts) if effects.is_some() && numbers.below(2) == 0 => Self::Swallow(attempts),
+            fate => fate,
+        }
+    }
+
+    fn draw_plainly(numbers: &mut Numbers, troubled: u64) -> Self {
         if numbers.below(10_000) >= troubled {
             return Self::Done;
         }
@@ -104,7 +137,7 @@ mod tests {
     fn a_value_is_read_back() {
         let mut numbers = Numbers::new(4, 1);
         for id in 0..2_000 {
-            let fate = Fate::draw(&mut numbers, 9_000);
+            let fate = Fate::draw(&mut numbers, 9_000, (id % 2 == 0).then_some(Effects::Sqlite));
             let mut value = fate.line(id).into_bytes();
             value.extend_from_slice(b"\xff\n 1 reject 0");
             assert_eq!(Fate::of(&value), Some((id, fate)));
@@ -119,5 +152,7 @@ mod tests {
         assert_eq!(Fate::Retry(NEVER).must_end(), MustEnd::DeadLetter("retry"));
         assert_eq!(Fate::Spin(NEVER).must_end(), MustEnd::DeadLetter("timeout"));
         assert_eq!(Fate::Slow(NEVER).must_end(), MustEnd::Done);
+        assert_eq!(Fate::Swallow(NEVER).must_end(), MustEnd::DeadLetter("retry"));
+        assert_eq!(Fate::Swallow(2).must_end(), MustEnd::Done);
     }
 }

@@ -18,6 +18,10 @@ pub enum Deed {
     StartedHost(u32),
     /// A host was told to end with SIGTERM; the end is its end.
     EndedHost(u32),
+    /// The database's server was killed with SIGKILL; the end is when it served again.
+    KilledDatabase,
+    /// All that the group had committed was deleted while no host was there.
+    DeletedOffsets,
     /// The input got more partitions: so many then.
     AddedPartitions(i32),
 }

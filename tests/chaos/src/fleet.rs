@@ -15,6 +15,7 @@ use clap::ValueEnum;
 use keylane_test_support::waiting;
 use sha2::{Digest, Sha256};
 
+use crate::effects::Equipment;
 use crate::losses::{self, Loss};
 use crate::place;
 use crate::plan::SESSION_MS;
@@ -33,6 +34,8 @@ pub const HANDLER: &str = "witness";
 pub const ATTEMPTS: u32 = 5;
 /// What stands in the component where each host gets its own digits.
 const MARK: &[u8] = b"witness-of-host:00000000";
+/// The metric that is 1 on the host that relays.
+const RELAYS: &str = "keylane_relay_active{";
 /// How long a question to an admin port may take.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
@@ -77,7 +80,7 @@ pub struct Fleet {
     bootstrap: String,
     ports: Vec<u16>,
     protocol: Protocol,
-    component: Vec<u8>,
+    equipment: Equipment,
     slots: BTreeMap<usize, Host>,
     /// The digests of the components that were given out: dead letters name their host by its component.
     digests: Vec<(String, u32)>,
@@ -90,16 +93,21 @@ impl Fleet {
     ///
     /// # Errors
     /// When the component is not built, or is not one that names its host.
-    pub fn new(folder: PathBuf, bootstrap: String, ports: Vec<u16>, protocol: Protocol) -> Result<Self> {
-        let component = place::witness()?;
-        let marks = component.windows(MARK.len()).filter(|bytes| *bytes == MARK).count();
+    pub fn new(
+        folder: PathBuf,
+        bootstrap: String,
+        ports: Vec<u16>,
+        protocol: Protocol,
+        equipment: Equipment,
+    ) -> Result<Self> {
+        let marks = equipment.component.windows(MARK.len()).filter(|bytes| *bytes == MARK).count();
         ensure!(marks == 1, "the component has {marks} places for its host's number, not 1");
         Ok(Self {
             folder,
             bootstrap,
             ports,
             protocol,
-            component,
+            equipment,
             slots: BTreeMap::new(),
             digests: Vec::new(),
             logs: Vec::new(),
@@ -122,7 +130,11 @@ impl Fleet {
             text
         });
         std::fs::write(folder.join(HANDLER).join("witness.wasm"), component)?;
-        std::fs::write(folder.join(HANDLER).join("handler.toml"), manifest())?;
+        std::fs::write(folder.join(HANDLER).join("handler.toml"), &self.equipment.manifest)?;
+        if let Some(migration) = &self.equipment.migration {
+            std::fs::create_dir_all(folder.join(HANDLER).join("migrations"))?;
+            std::fs::write(folder.join(HANDLER).join("migrations/0001_ledger.sql"), migration)?;
+        }
         std::fs::write(folder.join("keylane.toml"), self.host_file(slot)?)?;
         let log = folder.join("host.log");
         let file = File::create(&log)?;
@@ -144,6 +156,29 @@ impl Fleet {
     #[must_use]
     pub fn number(&self, slot: usize) -> Option<u32> {
         Some(self.slots.get(&slot)?.number)
+    }
+
+    /// The process id of the host in a slot.
+    #[must_use]
+    pub fn process(&self, slot: usize) -> Option<u32> {
+        Some(self.slots.get(&slot)?.child.id())
+    }
+
+    /// Whether the host in a slot says that it is ready.
+    #[must_use]
+    pub fn is_ready(&self, slot: usize) -> bool {
+        let port = self.ports.get(slot).filter(|_| self.slots.contains_key(&slot));
+        port.is_some_and(|port| is_ready(*port).unwrap_or(false))
+    }
+
+    /// Whether the host in a slot says that it relays. One that does not answer does not.
+    #[must_use]
+    pub fn relays(&self, slot: usize) -> bool {
+        let Some(port) = self.ports.get(slot).filter(|_| self.slots.contains_key(&slot)) else {
+            return false;
+        };
+        let metrics = answer(*port, "/metrics").unwrap_or_default();
+        metrics.lines().any(|line| line.starts_with(RELAYS) && line.ends_with(" 1"))
     }
 
     /// SIGKILL; it is gone when this returns. Answers its number.
@@ -227,7 +262,7 @@ impl Fleet {
     }
 
     fn component_of(&self, number: u32) -> Vec<u8> {
-        let mut component = self.component.clone();
+        let mut component = self.equipment.component.clone();
         let digits = format!("{number:08}");
         let at = component.windows(MARK.len()).position(|bytes| bytes == MARK).unwrap_or(0) + MARK.len();
         let place = component.get_mut(at - digits.len()..at).into_iter().flatten();
@@ -247,19 +282,11 @@ impl Fleet {
              [kafka]\nbrokers = [{}]\ngroup-protocol = \"{protocol}\"\nsession-timeout = \"{SESSION_MS}ms\"\n\n\
              [kafka.properties]\n\
              \"topic.metadata.refresh.interval.ms\" = 2000\n\n\
-             [limits]\npartition-records = 500\n\n[admin]\nlisten = \"127.0.0.1:{port}\"\n",
+             [limits]\npartition-records = 500\n\n[admin]\nlisten = \"127.0.0.1:{port}\"\n{}",
             brokers.join(", "),
+            self.equipment.host_file,
         ))
     }
-}
-
-fn manifest() -> String {
-    format!(
-        "name = \"{HANDLER}\"\ncomponent = \"witness.wasm\"\n\n[subscribe]\ntopics = [\"{INPUT}\"]\n\n\
-         [delivery]\nattempts = {ATTEMPTS}\nbackoff = \"50ms\"\nbackoff-max = \"400ms\"\n\n\
-         [grants.producer]\ntopics = [\"{SEEN}\"]\n\n\
-         [limits]\nmemory = \"16MiB\"\ntime = \"500ms\"\nconcurrency = 32\n"
-    )
 }
 
 /// A process of its own group: what ends this program from a terminal does not end the guard.
@@ -271,11 +298,16 @@ fn guard(host: u32) -> Result<Child> {
 }
 
 fn is_ready(port: u16) -> Result<bool> {
+    Ok(answer(port, "/readyz")?.split(' ').nth(1) == Some("200"))
+}
+
+/// What the admin port answers, with its head.
+fn answer(port: u16, path: &str) -> Result<String> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let mut stream = TcpStream::connect_timeout(&address, ANSWER_LIMIT)?;
     stream.set_read_timeout(Some(ANSWER_LIMIT))?;
-    write!(stream, "GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
-    Ok(answer.split(' ').nth(1) == Some("200"))
+    Ok(answer)
 }

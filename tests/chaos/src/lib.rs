@@ -3,8 +3,12 @@
 //! it believes comes from the input topic, from what the handlers' own records tell, from the dead letters,
 //! from the committed offsets, and from the log of the faults.
 //!
+//! With `EFFECTS` the handlers write rows and send records and mails, which must all happen once: then the
+//! checker compares the input with those too, and nothing excuses a repeat.
+//!
 //! - [`plan`] draws a round, [`fate`] is what a value makes its handler do, [`numbers`] draws everything.
 //! - [`cluster`] runs the brokers, [`fleet`] the hosts ([`place`] finds their parts), [`traffic`] writes.
+//! - [`effects`] is what stands beside the hosts, [`ledger`] the database that the handlers write to.
 //! - [`stage`] holds all of them, [`play`] does to them what the plan says, [`faults`] is its log.
 //! - [`losses`] is what hosts say of partitions that they lost, [`clock`] the time of day.
 //! - [`onlooker`] asks the brokers, [`samples`] asks them all the time, [`evidence`] is all they answered.
@@ -13,10 +17,12 @@
 pub mod check;
 pub mod clock;
 pub mod cluster;
+pub mod effects;
 pub mod evidence;
 pub mod fate;
 pub mod faults;
 pub mod fleet;
+pub mod ledger;
 pub mod losses;
 pub mod numbers;
 pub mod onlooker;

@@ -9,6 +9,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicRe
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::metadata::{Metadata, MetadataPartition};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::runtime::Runtime;
@@ -66,6 +67,20 @@ impl Onlooker {
         // The next look tells whether it was done, whatever the answer is.
         let _answer = self.runtime.block_on(self.admin.create_partitions([&wanted], &options()));
         Ok(false)
+    }
+
+    /// Deletes the group with all that it has committed. Answers whether it is gone: the coordinator refuses it
+    /// while a member is in it, and may be on its way.
+    ///
+    /// # Errors
+    /// When the client cannot ask.
+    pub fn has_deleted_group(&self) -> Result<bool> {
+        let groups = self.runtime.block_on(self.admin.delete_groups(&[GROUP], &options()))?;
+        let is_gone = |group: Result<String, (String, RDKafkaErrorCode)>| match group {
+            Ok(_) | Err((_, RDKafkaErrorCode::GroupIdNotFound)) => true,
+            Err(_) => false,
+        };
+        Ok(groups.into_iter().all(is_gone))
     }
 
     /// Waits until each broker knows these topics: what one broker has made, another may learn later.

@@ -1,4 +1,4 @@
-//! Where the parts under test lie: the binary and the component of the witnesses.
+//! Where the parts under test lie: the binary and the components of the witnesses.
 
 use std::path::{Path, PathBuf};
 
@@ -28,14 +28,14 @@ pub fn keylane() -> Result<PathBuf> {
     Ok(binary)
 }
 
-/// The witnesses' component.
+/// The component of a witness, by its name among `tests/guests`.
 ///
 /// # Errors
 /// When it is not built, with the command that builds it.
-pub fn witness() -> Result<Vec<u8>> {
+pub fn component(name: &str) -> Result<Vec<u8>> {
     let profile = profile_folder()?;
     let target = profile.parent().context("the profile's folder lies in no target folder")?;
-    let component = target.join("wasm32-wasip2/component/guest_witness.wasm");
+    let component = target.join(format!("wasm32-wasip2/component/guest_{name}.wasm"));
     std::fs::read(&component).with_context(|| format!("{}: run `make guests`", component.display()))
 }
 

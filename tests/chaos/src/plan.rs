@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::effects::Effects;
 use crate::numbers::Numbers;
 
 /// Hosts that run when nothing is wrong.
@@ -22,6 +23,15 @@ const FAULTS: (u64, u64) = (3, 5);
 pub const TROUBLED: u64 = 400;
 /// The same while a handler is in trouble.
 pub const TROUBLED_MORE: u64 = 3_000;
+/// The same where a slow handler holds SQLite's only writer.
+const TROUBLED_WITH_EFFECTS: u64 = 1_000;
+/// How long a relay's lease is good, in milliseconds: a host that stands still for longer is relieved.
+const LEASE_MS: u64 = 10_000;
+/// Owners prune so often, in milliseconds: a host that stands still for longer than its session and this wakes
+/// in front of claims that are pruned.
+const PRUNE_MS: u64 = 5_000;
+/// The latest moment at which a fault of a relay begins, in milliseconds: its slot must have none then.
+const RELAY_LAST_MS: u64 = 6_000;
 
 /// Which broker a fault hits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -77,6 +87,31 @@ pub enum Fault {
     },
     /// The input gets more partitions.
     AddPartitions,
+    /// SIGKILL of the host that relays, which is started again later.
+    KillRelay {
+        /// Until it is started again, in milliseconds.
+        away_ms: u64,
+    },
+    /// SIGSTOP of the host that relays for longer than its lease, then SIGCONT.
+    StopRelay {
+        /// Until SIGCONT, in milliseconds.
+        for_ms: u64,
+    },
+    /// SIGSTOP of a host for so long that its successor has pruned, then SIGCONT.
+    StopPastPruning {
+        /// Which.
+        slot: usize,
+        /// Until SIGCONT, in milliseconds.
+        for_ms: u64,
+    },
+    /// SIGKILL of the database's server, which is started again later.
+    KillDatabase {
+        /// Until it is started again, in milliseconds.
+        away_ms: u64,
+    },
+    /// When nothing else is wrong any more all hosts are told to end, what the group has committed is deleted,
+    /// and the hosts are started again.
+    DeleteOffsets,
 }
 
 impl Fault {
@@ -91,13 +126,41 @@ impl Fault {
             Self::Leave { .. } => "leave",
             Self::Trouble { .. } => "trouble",
             Self::AddPartitions => "add partitions",
+            Self::KillRelay { .. } => "kill relay",
+            Self::StopRelay { .. } => "stop relay",
+            Self::StopPastPruning { .. } => "stop past pruning",
+            Self::KillDatabase { .. } => "kill database",
+            Self::DeleteOffsets => "delete offsets",
         }
     }
 }
 
-/// The names of all faults.
-pub const NAMES: [&str; 7] =
-    ["kill host", "stop host", "kill broker", "join", "leave", "trouble", "add partitions"];
+/// The names of all faults: those of every round, those of rounds with effects, that of a database's server.
+const NAMES: [&str; 12] = [
+    "kill host",
+    "stop host",
+    "kill broker",
+    "join",
+    "leave",
+    "trouble",
+    "add partitions",
+    "kill relay",
+    "stop relay",
+    "stop past pruning",
+    "delete offsets",
+    "kill database",
+];
+
+/// The names of the faults that rounds can draw.
+#[must_use]
+pub fn names(effects: Option<Effects>) -> &'static [&'static str] {
+    let count = match effects {
+        None => 7,
+        Some(Effects::Sqlite | Effects::Kafka) => 11,
+        Some(Effects::Postgres) => 12,
+    };
+    NAMES.get(..count).unwrap_or(&NAMES)
+}
 
 /// A fault and its moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -113,6 +176,8 @@ pub struct Planned {
 pub struct Plan {
     /// What it was drawn from.
     pub seed: u64,
+    /// What keeps the handlers' effects, if they have any.
+    pub effects: Option<Effects>,
     /// Records in a second.
     pub rate: u64,
     /// How many keys there are.
@@ -124,20 +189,29 @@ pub struct Plan {
 impl Plan {
     /// Draws a round.
     #[must_use]
-    pub fn draw(seed: u64) -> Self {
+    pub fn draw(seed: u64, effects: Option<Effects>) -> Self {
         let mut numbers = Numbers::new(seed, 1);
         let mut slots: Vec<usize> = (0..HOSTS).collect();
         // Hosts are killed and stopped more often than anything else happens; one broker at a time may be
         // away, or nothing could be written.
         let mut kinds = vec![0, 0, 1, 1, 2, 3, 4, 5, 6];
+        match effects {
+            None => {}
+            Some(Effects::Sqlite | Effects::Kafka) => kinds.extend([7, 7, 8, 9, 10]),
+            Some(Effects::Postgres) => kinds.extend([7, 7, 8, 9, 10, 11, 11]),
+        }
         let mut faults = Vec::new();
-        for _ in 0..numbers.between(FAULTS.0, FAULTS.1) {
+        for _ in 0..numbers.between(FAULTS.0, FAULTS.1) + u64::from(effects.is_some()) {
             let Some(kind) = numbers.take(&mut kinds) else { break };
-            let fault = fault(kind, &mut slots, &mut numbers);
-            faults.extend(fault.map(|fault| Planned { at_ms: numbers.between(FIRST_MS, LAST_MS), fault }));
+            let Some(fault) = fault(kind, &mut slots, &mut numbers) else { continue };
+            let last_ms = match fault {
+                Fault::KillRelay { .. } | Fault::StopRelay { .. } => RELAY_LAST_MS,
+                _ => LAST_MS,
+            };
+            faults.push(Planned { at_ms: numbers.between(FIRST_MS, last_ms), fault });
         }
         faults.sort_by_key(|planned| planned.at_ms);
-        Self { seed, rate: numbers.between(120, 260), keys: numbers.between(40, 400), faults }
+        Self { seed, effects, rate: numbers.between(120, 260), keys: numbers.between(40, 400), faults }
     }
 
     /// Of 10,000 events written at a moment, how many are slow or fail.
@@ -147,7 +221,11 @@ impl Plan {
             Fault::Trouble { for_ms } => (planned.at_ms..planned.at_ms + for_ms).contains(&now_ms),
             _ => false,
         });
-        if in_trouble { TROUBLED_MORE } else { TROUBLED }
+        match (in_trouble, self.effects) {
+            (false, _) => TROUBLED,
+            (true, None) => TROUBLED_MORE,
+            (true, Some(_)) => TROUBLED_WITH_EFFECTS,
+        }
     }
 }
 
@@ -166,7 +244,18 @@ fn fault(kind: u32, slots: &mut Vec<usize>, numbers: &mut Numbers) -> Option<Fau
         3 => Fault::Join { for_ms: numbers.between(2_000, 8_000) },
         4 => Fault::Leave { slot: numbers.take(slots)?, away_ms: numbers.between(300, 5_000) },
         5 => Fault::Trouble { for_ms: numbers.between(2_000, 6_000) },
-        _ => Fault::AddPartitions,
+        6 => Fault::AddPartitions,
+        7 => Fault::KillRelay { away_ms: numbers.between(300, 6_000) },
+        8 => Fault::StopRelay { for_ms: numbers.between(LEASE_MS + 500, LEASE_MS + 4_000) },
+        9 => {
+            let least = SESSION_MS + PRUNE_MS + 2_000;
+            Fault::StopPastPruning {
+                slot: numbers.take(slots)?,
+                for_ms: numbers.between(least, least + 3_000),
+            }
+        }
+        10 => Fault::DeleteOffsets,
+        _ => Fault::KillDatabase { away_ms: numbers.between(200, 5_000) },
     })
 }
 
@@ -178,33 +267,43 @@ mod tests {
 
     #[test]
     fn a_seed_draws_the_same_round_again() {
-        assert_eq!(Plan::draw(11), Plan::draw(11));
-        assert_ne!(Plan::draw(11), Plan::draw(12));
+        assert_eq!(Plan::draw(11, None), Plan::draw(11, None));
+        assert_ne!(Plan::draw(11, None), Plan::draw(12, None));
     }
 
     #[test]
     fn every_fault_is_drawn_and_a_host_has_one_at_a_time() {
+        for effects in [None, Some(Effects::Sqlite), Some(Effects::Postgres)] {
+            let drawn = drawn(effects);
+            assert_eq!(drawn, names(effects).iter().copied().collect());
+        }
+    }
+
+    fn drawn(effects: Option<Effects>) -> BTreeSet<&'static str> {
         let mut names = BTreeSet::new();
         for seed in 0..200 {
-            let plan = Plan::draw(seed);
+            let plan = Plan::draw(seed, effects);
             names.extend(plan.faults.iter().map(|planned| planned.fault.name()));
             let slot = |planned: &Planned| match planned.fault {
-                Fault::KillHost { slot, .. } | Fault::StopHost { slot, .. } | Fault::Leave { slot, .. } => {
-                    Some(slot)
-                }
+                Fault::KillHost { slot, .. }
+                | Fault::StopHost { slot, .. }
+                | Fault::StopPastPruning { slot, .. }
+                | Fault::Leave { slot, .. } => Some(slot),
                 _ => None,
             };
             let slots: Vec<_> = plan.faults.iter().filter_map(slot).collect();
             assert_eq!(slots.len(), slots.iter().collect::<BTreeSet<_>>().len(), "{plan:?}");
             assert!(plan.faults.iter().all(|planned| planned.at_ms < WRITES_MS), "{plan:?}");
         }
-        assert_eq!(names, NAMES.into_iter().collect());
+        names
     }
 
     #[test]
     fn trouble_lasts_as_long_as_it_says() {
         let faults = vec![Planned { at_ms: 100, fault: Fault::Trouble { for_ms: 50 } }];
-        let plan = Plan { seed: 1, rate: 1, keys: 1, faults };
+        let mut plan = Plan { seed: 1, effects: None, rate: 1, keys: 1, faults };
         assert_eq!([99, 100, 149, 150].map(|at| plan.troubled(at)), [400, 3_000, 3_000, 400]);
+        plan.effects = Some(Effects::Sqlite);
+        assert_eq!([99, 100].map(|at| plan.troubled(at)), [400, 1_000]);
     }
 }

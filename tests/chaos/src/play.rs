@@ -1,5 +1,6 @@
 //! Plays a round: writes, and does to hosts and brokers what the plan says, until all of it is healed.
 
+use std::collections::BTreeSet;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 
 use crate::faults::Deed;
 use crate::fleet::INPUT;
-use crate::plan::{Fault, GUEST_SLOT, Plan, Which};
+use crate::plan::{Fault, GUEST_SLOT, HOSTS, Plan, Which};
 use crate::report::say;
 use crate::samples::Sampler;
 use crate::stage::{HEAL_LIMIT, Stage};
@@ -18,6 +19,10 @@ const TICK: Duration = Duration::from_millis(50);
 
 /// Time until a look whether partitions were added, and another try if not. A broker comes back meanwhile.
 const ADD_AGAIN_MS: u64 = 500;
+/// Time until another look for a host that relays, where none did or it had trouble enough, and how much later
+/// its own fault comes after it is back.
+const RELAY_AGAIN_MS: u64 = 250;
+const APART_MS: u64 = 3_000;
 
 /// What a round was.
 pub struct Played {
@@ -25,6 +30,8 @@ pub struct Played {
     pub written: Acknowledged,
     /// What went wrong with hosts that were told to end.
     pub findings: Vec<String>,
+    /// How many hosts stood still in the middle of a transaction of the database.
+    pub stopped_inside: usize,
 }
 
 /// One step.
@@ -40,6 +47,28 @@ enum Act {
     KillBroker(Which, u64),
     StartBroker(i32),
     AddPartitions,
+    /// The host that relays is killed, and started again after so many milliseconds.
+    KillRelay(u64),
+    /// The host that relays stands still for so many milliseconds.
+    StopRelay(u64),
+    /// Killed, and started again after so many milliseconds.
+    KillDatabase(u64),
+    StartDatabase,
+    DeleteOffsets,
+}
+
+impl Act {
+    /// Whose host it concerns.
+    fn slot(self) -> Option<usize> {
+        match self {
+            Self::KillHost(slot)
+            | Self::StartHost(slot)
+            | Self::StopHost(slot)
+            | Self::ContinueHost(slot)
+            | Self::EndHost(slot, _) => Some(slot),
+            _ => None,
+        }
+    }
 }
 
 /// A host that was told to end.
@@ -63,6 +92,13 @@ struct Player<'a> {
     due: Vec<(u64, Act)>,
     leaving: Vec<Leaving>,
     broker: Option<Broker>,
+    /// A database's server on its way back.
+    database: Option<JoinHandle<Result<()>>>,
+    /// Whether the hosts end so that what they have committed can be deleted.
+    deletes: bool,
+    /// Slots whose host is away, stands still or ends.
+    down: BTreeSet<usize>,
+    stopped_inside: usize,
     findings: Vec<String>,
 }
 
@@ -80,13 +116,17 @@ pub fn play(stage: &mut Stage, sampler: &Sampler, plan: &Plan, first_id: u64) ->
         due: steps(plan),
         leaving: Vec::new(),
         broker: None,
+        database: None,
+        deletes: false,
+        down: BTreeSet::new(),
+        stopped_inside: 0,
         findings: Vec::new(),
     };
     let played = player.run();
-    let findings = std::mem::take(&mut player.findings);
+    let (findings, stopped_inside) = (std::mem::take(&mut player.findings), player.stopped_inside);
     let written = traffic.join().map_err(|_| anyhow!("the producer panicked"))?;
     played?;
-    Ok(Played { written: written.context("the producer")?, findings })
+    Ok(Played { written: written.context("the producer")?, findings, stopped_inside })
 }
 
 fn steps(plan: &Plan) -> Vec<(u64, Act)> {
@@ -96,7 +136,7 @@ fn steps(plan: &Plan) -> Vec<(u64, Act)> {
             Fault::KillHost { slot, away_ms } => {
                 vec![(at, Act::KillHost(slot)), (at + away_ms, Act::StartHost(slot))]
             }
-            Fault::StopHost { slot, for_ms } => {
+            Fault::StopHost { slot, for_ms } | Fault::StopPastPruning { slot, for_ms } => {
                 vec![(at, Act::StopHost(slot)), (at + for_ms, Act::ContinueHost(slot))]
             }
             Fault::KillBroker { which, away_ms } => vec![(at, Act::KillBroker(which, away_ms))],
@@ -107,6 +147,10 @@ fn steps(plan: &Plan) -> Vec<(u64, Act)> {
             // The producer's own.
             Fault::Trouble { .. } => Vec::new(),
             Fault::AddPartitions => vec![(at, Act::AddPartitions)],
+            Fault::KillRelay { away_ms } => vec![(at, Act::KillRelay(away_ms))],
+            Fault::StopRelay { for_ms } => vec![(at, Act::StopRelay(for_ms))],
+            Fault::KillDatabase { away_ms } => vec![(at, Act::KillDatabase(away_ms))],
+            Fault::DeleteOffsets => vec![(at, Act::DeleteOffsets)],
         }
     });
     let mut steps: Vec<_> = steps.collect();
@@ -118,7 +162,7 @@ fn steps(plan: &Plan) -> Vec<(u64, Act)> {
 impl Player<'_> {
     fn run(&mut self) -> Result<()> {
         let last_ms = self.due.first().map_or(0, |(at, _)| *at);
-        while !(self.due.is_empty() && self.leaving.is_empty() && self.broker.is_none()) {
+        while !(self.due.is_empty() && self.is_healed()) {
             let limit = Duration::from_millis(last_ms) + HEAL_LIMIT;
             ensure!(self.begun.elapsed() < limit, "the faults are not healed after {limit:?}");
             let now_ms = self.now_ms();
@@ -127,9 +171,16 @@ impl Player<'_> {
             }
             self.look_at_the_leaving()?;
             self.look_at_the_broker()?;
+            self.look_at_the_database()?;
+            self.look_at_the_deletion()?;
             std::thread::sleep(TICK);
         }
         Ok(())
+    }
+
+    /// Whether all that began is over.
+    fn is_healed(&self) -> bool {
+        self.leaving.is_empty() && self.broker.is_none() && self.database.is_none() && !self.deletes
     }
 
     fn now_ms(&self) -> u64 {
@@ -143,28 +194,52 @@ impl Player<'_> {
     }
 
     fn act(&mut self, act: Act) -> Result<()> {
-        say(&format!("    {:>5.1} s  {act:?}", self.begun.elapsed().as_secs_f64()));
+        if self.has_to_wait(act) {
+            self.later(RELAY_AGAIN_MS, act);
+            return Ok(());
+        }
+        if !matches!(act, Act::KillRelay(_) | Act::StopRelay(_)) {
+            say(&format!("    {:>5.1} s  {act:?}", self.begun.elapsed().as_secs_f64()));
+        }
         match act {
+            Act::KillRelay(ms) | Act::StopRelay(ms) => self.harm_the_relay(act, ms)?,
             Act::KillHost(slot) => {
+                self.down.insert(slot);
                 let number = self.stage.fleet.kill(slot)?;
                 self.stage.log.happens(Deed::KilledHost(number));
             }
-            Act::StartHost(slot) => self.stage.start_host(slot)?,
-            Act::StopHost(slot) => {
-                // It begins in the log before it does in truth, and ends after.
-                self.stage.log.begins(Deed::StoppedHost(self.number(slot)?));
-                self.stage.fleet.signal(slot, "STOP")?;
+            Act::StartHost(slot) => {
+                self.stage.start_host(slot)?;
+                self.down.remove(&slot);
             }
+            Act::StopHost(slot) => self.stop_host(slot)?,
             Act::ContinueHost(slot) => {
                 self.stage.fleet.signal(slot, "CONT")?;
                 let number = self.number(slot)?;
                 self.stage.log.ends(Deed::StoppedHost(number));
+                self.down.remove(&slot);
             }
             Act::EndHost(slot, away_ms) => {
+                self.down.insert(slot);
                 let number = self.number(slot)?;
                 self.stage.log.begins(Deed::EndedHost(number));
                 self.stage.fleet.signal(slot, "TERM")?;
                 self.leaving.push(Leaving { slot, number, away_ms });
+            }
+            Act::KillDatabase(away_ms) => {
+                self.stage.log.begins(Deed::KilledDatabase);
+                self.stage.ledger()?.kill()?;
+                self.later(away_ms, Act::StartDatabase);
+            }
+            Act::StartDatabase => {
+                let restart = self.stage.ledger()?.restart()?;
+                self.database = Some(std::thread::spawn(restart));
+            }
+            Act::DeleteOffsets => {
+                self.deletes = true;
+                for slot in 0..HOSTS {
+                    self.act(Act::EndHost(slot, None))?;
+                }
             }
             Act::KillBroker(which, away_ms) => self.kill_broker(which, away_ms)?,
             Act::StartBroker(broker) => {
@@ -173,6 +248,59 @@ impl Player<'_> {
             }
             Act::AddPartitions if self.stage.add_partitions(self.sampler)? => {}
             Act::AddPartitions => self.later(ADD_AGAIN_MS, act),
+        }
+        Ok(())
+    }
+
+    /// The offsets are deleted last, and a database is killed again only when it is back.
+    fn has_to_wait(&self, act: Act) -> bool {
+        match act {
+            Act::DeleteOffsets => {
+                let is_calm = self.due.is_empty() && self.is_healed() && self.down.is_empty();
+                // A host that has only just begun does not know SIGTERM yet.
+                !(is_calm && (0..HOSTS).all(|slot| self.stage.fleet.is_ready(slot)))
+            }
+            Act::KillDatabase(_) => {
+                let away = self.due.iter().any(|(_, act)| matches!(act, Act::StartDatabase));
+                away || self.database.is_some()
+            }
+            _ => false,
+        }
+    }
+
+    /// The slot of the host that relays, if nothing is wrong with it.
+    fn relaying(&self) -> Option<usize> {
+        (0..HOSTS).find(|slot| !self.down.contains(slot) && self.stage.fleet.relays(*slot))
+    }
+
+    /// Kills or stops the host that relays. What else was to happen to it happens later.
+    fn harm_the_relay(&mut self, act: Act, ms: u64) -> Result<()> {
+        let Some(slot) = self.relaying() else {
+            self.later(RELAY_AGAIN_MS, act);
+            return Ok(());
+        };
+        say(&format!("           the host of slot {slot} relays"));
+        for (at, other) in &mut self.due {
+            if other.slot() == Some(slot) {
+                *at += ms + APART_MS;
+            }
+        }
+        let (first, then) = match act {
+            Act::KillRelay(_) => (Act::KillHost(slot), Act::StartHost(slot)),
+            _ => (Act::StopHost(slot), Act::ContinueHost(slot)),
+        };
+        self.later(ms, then);
+        self.act(first)
+    }
+
+    fn stop_host(&mut self, slot: usize) -> Result<()> {
+        self.down.insert(slot);
+        // It begins in the log before it does in truth, and ends after.
+        self.stage.log.begins(Deed::StoppedHost(self.number(slot)?));
+        self.stage.fleet.signal(slot, "STOP")?;
+        if self.stage.stands_inside(slot) {
+            say("           it stands in the middle of a transaction");
+            self.stopped_inside += 1;
         }
         Ok(())
     }
@@ -201,6 +329,9 @@ impl Player<'_> {
             };
             let (number, deed) = (leaving.number, Deed::EndedHost(leaving.number));
             self.stage.log.ends(deed);
+            if leaving.slot == GUEST_SLOT {
+                self.down.remove(&leaving.slot);
+            }
             // It says so itself when its last progress is not committed, as it may be without a coordinator.
             if status.code() == Some(1) && self.stage.log.is_amid_a_brokers_death(deed) {
                 say(&format!(
@@ -228,6 +359,28 @@ impl Player<'_> {
                 _ => self.broker = Some(Broker::CatchingUp(broker)),
             },
             other => self.broker = other,
+        }
+        Ok(())
+    }
+
+    fn look_at_the_database(&mut self) -> Result<()> {
+        if let Some(thread) = self.database.take_if(|thread| thread.is_finished()) {
+            thread.join().map_err(|_| anyhow!("the database's start panicked"))??;
+            self.stage.log.ends(Deed::KilledDatabase);
+        }
+        Ok(())
+    }
+
+    /// When all hosts have ended and the coordinator has forgotten their memberships, what they committed is
+    /// deleted.
+    fn look_at_the_deletion(&mut self) -> Result<()> {
+        if self.deletes && self.leaving.is_empty() && self.stage.onlooker.has_deleted_group().unwrap_or(false)
+        {
+            self.stage.log.happens(Deed::DeletedOffsets);
+            self.deletes = false;
+            for slot in 0..HOSTS {
+                self.act(Act::StartHost(slot))?;
+            }
         }
         Ok(())
     }

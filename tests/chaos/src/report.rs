@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 
 use crate::check::Tally;
-use crate::plan::{NAMES, Plan};
+use crate::plan::{Plan, names};
 
 /// Says a line. Written to standard error itself, so that a test runner does not keep it.
 pub fn say(line: &str) {
@@ -61,14 +61,29 @@ pub fn table(rows: &[Row]) -> String {
         cells.collect::<Vec<_>>().join("  ")
     };
     let mut text = lines.iter().map(show).collect::<Vec<_>>().join("\n");
-    let drawn = drawn(rows);
+    let effects = rows.first().and_then(|row| row.plan.effects);
+    let (drawn, possible) = (drawn(rows), names(effects));
     let drawn: Vec<_> =
-        NAMES.iter().map(|name| format!("{name} {}", drawn.get(name).unwrap_or(&0))).collect();
+        possible.iter().map(|name| format!("{name} {}", drawn.get(name).unwrap_or(&0))).collect();
     text.push_str(&format!(
         "\nfaults: {}\n{} commits looked at, {} of them went back around a fault; {} attempts of events that do not fail by themselves\n",
         drawn.join(", "), total.commits, total.commits_back, total.innocent,
     ));
+    if effects.is_some() {
+        text.push_str(&once(&total));
+    }
     text
+}
+
+/// What was counted of effects that must happen once.
+fn once(total: &Tally) -> String {
+    let Tally { events, rows, done, dead, mails, mails_again, .. } = total;
+    let Tally { lost, twice, out_of_order, stopped_inside, .. } = total;
+    format!(
+        "{events} events: {rows} rows, {done} records, {dead} dead letters, {mails} mails ({mails_again} came again, \
+         with their Message-IDs): {lost} lost, {twice} twice, {out_of_order} out of order\n\
+         {stopped_inside} hosts stood still in the middle of a transaction\n"
+    )
 }
 
 /// How often each fault was drawn.
@@ -119,6 +134,13 @@ fn sum(tallies: impl Iterator<Item = Tally>) -> Tally {
         losses: all.losses + one.losses,
         overlaps: all.overlaps + one.overlaps,
         innocent: all.innocent + one.innocent,
+        rows: all.rows + one.rows,
+        mails: all.mails + one.mails,
+        mails_again: all.mails_again + one.mails_again,
+        lost: all.lost + one.lost,
+        twice: all.twice + one.twice,
+        out_of_order: all.out_of_order + one.out_of_order,
+        stopped_inside: all.stopped_inside + one.stopped_inside,
         commits: all.commits + one.commits,
         commits_back: all.commits_back + one.commits_back,
         longest_ms: all.longest_ms.max(one.longest_ms),
@@ -133,7 +155,8 @@ mod tests {
     fn a_table_sums_its_rows() {
         let tally =
             Tally { events: 10, repeats_killed: 1, repeats_broker: 2, longest_ms: 1_500, ..Tally::default() };
-        let row = |round| Row { round, plan: Plan::draw(round), tally, drain_ms: 250 * round, findings: 0 };
+        let row =
+            |round| Row { round, plan: Plan::draw(round, None), tally, drain_ms: 250 * round, findings: 0 };
         let table = table(&[row(1), row(2)]);
         let total = table.lines().find(|line| line.trim_start().starts_with("all")).unwrap();
         let numbers: Vec<_> = total.split_whitespace().skip(2).collect();

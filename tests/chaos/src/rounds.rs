@@ -3,6 +3,7 @@
 use anyhow::{Result, bail};
 
 use crate::check;
+use crate::effects::Effects;
 use crate::fleet::Protocol;
 use crate::plan::Plan;
 use crate::report::{self, Row, say};
@@ -16,12 +17,12 @@ const SAID: usize = 30;
 ///
 /// # Errors
 /// When a round was not right, after its evidence was written down, or when the stage itself failed.
-pub fn run(rounds: u64, seed: u64, protocol: Protocol) -> Result<Vec<Row>> {
-    let mut stage = Stage::start(protocol)?;
+pub fn run(rounds: u64, seed: u64, protocol: Protocol, effects: Option<Effects>) -> Result<Vec<Row>> {
+    let mut stage = Stage::start(protocol, effects)?;
     say(&format!("three brokers and three hosts in {}", stage.folder().display()));
     let mut rows = Vec::new();
     for (round, seed) in (1..=rounds).zip(seed..) {
-        match one(&mut stage, round, seed) {
+        match one(&mut stage, round, Plan::draw(seed, effects)) {
             Ok(row) if row.findings == 0 => rows.push(row),
             Ok(row) => {
                 rows.push(row);
@@ -40,8 +41,8 @@ pub fn run(rounds: u64, seed: u64, protocol: Protocol) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-fn one(stage: &mut Stage, round: u64, seed: u64) -> Result<Row> {
-    let plan = Plan::draw(seed);
+fn one(stage: &mut Stage, round: u64, plan: Plan) -> Result<Row> {
+    let seed = plan.seed;
     say(&format!("round {round}, seed {seed}: {} records a second, {} keys", plan.rate, plan.keys));
     let outcome = stage.round(&plan)?;
     let verdict = check::judge(&outcome.evidence);

@@ -10,9 +10,11 @@ use tempfile::TempDir;
 
 use crate::clock;
 use crate::cluster::Cluster;
-use crate::evidence::{self, Evidence};
+use crate::effects::{Effects, Equipment, Outside};
+use crate::evidence::{self, Evidence, Once};
 use crate::faults::{Deed, FaultLog};
 use crate::fleet::{Fleet, INPUT, LETTERS, Protocol, SEEN};
+use crate::ledger::{Ledger, Sums};
 use crate::onlooker::Onlooker;
 use crate::plan::{GUEST_SLOT, HOSTS, Plan};
 use crate::play::{self, Played};
@@ -33,10 +35,13 @@ pub const HEAL_LIMIT: Duration = Duration::from_secs(180);
 /// How long the group may take to have handled everything, once nothing is wrong any more.
 const DRAIN_LIMIT: Duration = Duration::from_secs(240);
 
-/// Everything that runs. The fields are dropped in this order: hosts, then brokers, then the folder.
+/// Everything that runs. The fields are dropped in this order: hosts, then what stands beside them, then
+/// brokers, then the folder.
 pub struct Stage {
     /// The hosts.
     pub fleet: Fleet,
+    /// Where the handlers' effects go beside Kafka, if they do.
+    outside: Option<Outside>,
     /// Asks the brokers.
     pub onlooker: Onlooker,
     /// The brokers.
@@ -64,8 +69,10 @@ impl Stage {
     ///
     /// # Errors
     /// When something does not start.
-    pub fn start(protocol: Protocol) -> Result<Self> {
+    pub fn start(protocol: Protocol, effects: Option<Effects>) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("keylane-chaos-").tempdir()?;
+        let outside = effects.map(|effects| Outside::start(effects, folder.path())).transpose()?;
+        let equipment = Equipment::new(outside.as_ref())?;
         let cluster = Cluster::start(folder.path())?;
         let onlooker = Onlooker::new(&cluster.bootstrap())?;
         onlooker.make_topic(INPUT, PARTITIONS, &[])?;
@@ -75,9 +82,10 @@ impl Stage {
         onlooker.make_topic(LETTERS, LETTER_PARTITIONS, &[by_broker, LETTER_BYTES])?;
         Onlooker::until_known(&cluster.bootstrap(), &[INPUT, SEEN, LETTERS], HEAL_LIMIT)?;
         let ports = (0..=GUEST_SLOT).map(|slot| cluster.admin_port(slot)).collect::<Result<_>>()?;
-        let fleet = Fleet::new(folder.path().to_owned(), cluster.bootstrap(), ports, protocol)?;
+        let fleet = Fleet::new(folder.path().to_owned(), cluster.bootstrap(), ports, protocol, equipment)?;
         let log = FaultLog::default();
-        let mut stage = Self { fleet, onlooker, cluster, log, partitions: PARTITIONS, next_id: 0, folder };
+        let partitions = PARTITIONS;
+        let mut stage = Self { fleet, outside, onlooker, cluster, log, partitions, next_id: 0, folder };
         let started = (0..HOSTS).try_for_each(|slot| stage.start_host(slot));
         let ready = started.and_then(|()| stage.fleet.until_ready(HEAL_LIMIT));
         match ready {
@@ -95,9 +103,10 @@ impl Stage {
     /// Ends everything and leaves the folder where it is.
     #[must_use]
     pub fn keep(self) -> PathBuf {
-        let Self { fleet, mut cluster, folder, .. } = self;
+        let Self { fleet, outside, mut cluster, folder, .. } = self;
         cluster.keep();
         drop(fleet);
+        drop(outside);
         drop(cluster);
         folder.keep()
     }
@@ -110,6 +119,22 @@ impl Stage {
         let number = self.fleet.start(slot)?;
         self.log.happens(Deed::StartedHost(number));
         Ok(())
+    }
+
+    /// The handlers' database.
+    ///
+    /// # Errors
+    /// When they have none.
+    pub fn ledger(&self) -> Result<&Ledger> {
+        Ok(&self.outside.as_ref().context("the handlers have no database")?.ledger)
+    }
+
+    /// Whether the host in a slot, which stands still, has a transaction of the database open.
+    #[must_use]
+    pub fn stands_inside(&self, slot: usize) -> bool {
+        let (Some(outside), Some(host)) = (&self.outside, self.fleet.process(slot)) else { return false };
+        // Only a figure for the report: a database that is away has no open transactions.
+        outside.ledger.has_inside(host).unwrap_or(false)
     }
 
     /// Adds partitions to the input, unless it has very many already. Answers whether that is done.
@@ -137,8 +162,10 @@ impl Stage {
     pub fn round(&mut self, plan: &Plan) -> Result<Outcome> {
         let began_at = self.onlooker.ends(INPUT)?;
         let (seen_at, letters_at) = (self.onlooker.ends(SEEN)?, self.onlooker.ends(LETTERS)?);
+        let began = self.outside.as_ref().map(Began::of).transpose()?;
         let sampler = Sampler::start(&self.cluster.bootstrap(), self.partitions)?;
-        let Played { written, mut findings } = play::play(self, &sampler, plan, self.next_id)?;
+        let Played { written, mut findings, stopped_inside } =
+            play::play(self, &sampler, plan, self.next_id)?;
         self.next_id += u64::try_from(written.len())?;
         let written_at = clock::now_ms();
         let ends = self.onlooker.ends(INPUT)?;
@@ -146,17 +173,27 @@ impl Stage {
             findings.push(format!("hosts: {error:#}"));
         }
         let committed = self.until_committed(&ends)?;
+        let once = match (&self.outside, began) {
+            (Some(outside), Some(began)) => Some(began.since(outside, stopped_inside)?),
+            _ => None,
+        };
         let drain_ms = clock::now_ms().saturating_sub(written_at);
         let bootstrap = self.cluster.bootstrap();
         let samples = sampler.finish()?;
-        let letters = evidence::read(&bootstrap, LETTERS, &letters_at, &self.onlooker.ends(LETTERS)?)?;
+        let (seen, letters) = if once.is_some() {
+            let read = |topic, from| evidence::read_committed(&bootstrap, topic, from);
+            (read(SEEN, &seen_at)?, read(LETTERS, &letters_at)?)
+        } else {
+            let read = |topic, from| evidence::read(&bootstrap, topic, from, &self.onlooker.ends(topic)?);
+            (read(SEEN, &seen_at)?, read(LETTERS, &letters_at)?)
+        };
         let revision = |letter: &evidence::Stored| {
             let revision = letter.header("keylane-revision")?;
             Some((revision.to_owned(), self.fleet.host_of_revision(revision)?))
         };
         let evidence = Evidence {
             input: evidence::read(&bootstrap, INPUT, &began_at, &ends)?,
-            seen: evidence::read(&bootstrap, SEEN, &seen_at, &self.onlooker.ends(SEEN)?)?,
+            seen,
             revisions: letters.iter().filter_map(revision).collect(),
             letters,
             written,
@@ -166,6 +203,7 @@ impl Stage {
             samples,
             losses: self.fleet.losses()?,
             faults: self.log.clone(),
+            once,
         };
         Ok(Outcome { evidence, findings, drain_ms })
     }
@@ -187,6 +225,42 @@ impl Stage {
             say(&format!("{error:#}"));
         }
         Ok(committed)
+    }
+}
+
+/// How far what lies outside of Kafka was before a round.
+struct Began {
+    last_id: i64,
+    sums: Sums,
+    mails: usize,
+}
+
+impl Began {
+    /// In a first round the hosts are ready, so the tables are there.
+    fn of(outside: &Outside) -> Result<Self> {
+        let Outside { ledger, mails } = outside;
+        Ok(Self { last_id: ledger.last_id()?, sums: ledger.sums()?, mails: mails.mails().len() })
+    }
+
+    /// Waits until all has left the outbox, and answers what came since.
+    fn since(self, outside: &Outside, stopped_inside: usize) -> Result<Once> {
+        let Outside { ledger, mails } = outside;
+        let mut unsent = 0;
+        let waited = waiting::until("the outbox is empty", DRAIN_LIMIT, || {
+            unsent = ledger.unsent()?;
+            Ok((unsent == 0).then_some(()))
+        });
+        if let Err(error) = waited {
+            say(&format!("{error:#}"));
+        }
+        Ok(Once {
+            rows: ledger.rows_after(self.last_id)?,
+            before: self.sums,
+            after: ledger.sums()?,
+            mails: mails.mails().into_iter().skip(self.mails).collect(),
+            unsent,
+            stopped_inside,
+        })
     }
 }
 

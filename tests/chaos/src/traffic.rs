@@ -12,6 +12,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 
+use crate::effects::Effects;
 use crate::evidence::Headers;
 use crate::fate::Fate;
 use crate::fleet::INPUT;
@@ -130,12 +131,14 @@ fn send(producer: &ThreadedProducer<Reports>, id: u64, record: &Written) -> Resu
 struct Drawer {
     numbers: Numbers,
     keys: Zipf,
+    effects: Option<Effects>,
     next_id: u64,
 }
 
 impl Drawer {
     fn new(plan: &Plan, first_id: u64) -> Self {
-        Self { numbers: Numbers::new(plan.seed, 2), keys: Zipf::new(plan.keys), next_id: first_id }
+        let (numbers, keys) = (Numbers::new(plan.seed, 2), Zipf::new(plan.keys));
+        Self { numbers, keys, effects: plan.effects, next_id: first_id }
     }
 
     fn next(&mut self, troubled: u64) -> (u64, Written) {
@@ -143,7 +146,7 @@ impl Drawer {
         self.next_id += 1;
         let key = format!("key-{:03}", self.keys.draw(numbers));
         let key = (numbers.below(1000) >= WITHOUT_KEY).then(|| key.into_bytes());
-        let mut value = Fate::draw(numbers, troubled).line(id).into_bytes();
+        let mut value = Fate::draw(numbers, troubled, self.effects).line(id).into_bytes();
         let filling = numbers.below(FILLING);
         value.extend((0..filling).map(|_| numbers.any().to_le_bytes()[0]));
         let mut headers = vec![("chaos-id".to_owned(), Some(id.to_string().into_bytes()))];
@@ -163,7 +166,7 @@ mod tests {
 
     #[test]
     fn the_same_seed_writes_the_same_values_and_all_differ() {
-        let plan = Plan::draw(3);
+        let plan = Plan::draw(3, None);
         let draw = || {
             let mut drawer = Drawer::new(&plan, 100);
             (0..500).map(|_| drawer.next(1_000)).collect::<Vec<_>>()

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{bail, ensure};
 use keylane_chaos::fleet::Protocol;
-use keylane_chaos::plan::{NAMES, Plan};
+use keylane_chaos::plan::{Plan, names};
 use keylane_chaos::rounds;
 use keylane_test_support::{Checks, kafka_is_required, kafka_missing_reason};
 
@@ -25,10 +25,10 @@ fn main() -> ExitCode {
         if let Some(reason) = missing {
             bail!("Apache Kafka is required here (CI or KEYLANE_REQUIRE_KAFKA is set), but {reason}");
         }
-        let drawn = (SEED..SEED + ROUNDS).flat_map(|seed| Plan::draw(seed).faults);
+        let drawn = (SEED..SEED + ROUNDS).flat_map(|seed| Plan::draw(seed, None).faults);
         let drawn: BTreeSet<_> = drawn.map(|planned| planned.fault.name()).collect();
-        ensure!(drawn.len() == NAMES.len(), "choose another seed, this one draws only {drawn:?}");
-        let rows = rounds::run(ROUNDS, SEED, Protocol::Classic)?;
+        ensure!(drawn.len() == names(None).len(), "choose another seed, this one draws only {drawn:?}");
+        let rows = rounds::run(ROUNDS, SEED, Protocol::Classic, None)?;
         let repeats: usize =
             rows.iter().map(|row| row.tally.repeats_killed + row.tally.repeats_stopped).sum();
         ensure!(repeats > 0, "no fault came while hosts had something to lose: that shows little");

@@ -145,10 +145,10 @@ impl Deployment {
         self.folder.path().join(format!("data/{handler}.db"))
     }
 
-    /// The databases of all handlers that have one.
-    pub fn databases(&self) -> impl Iterator<Item = PathBuf> {
+    /// The handlers that have a database.
+    pub fn with_databases(&self) -> impl Iterator<Item = &str> {
         let with_one = self.handlers.iter().filter(|handler| !handler.grants.sql.is_empty());
-        with_one.map(|handler| self.database(&handler.name))
+        with_one.map(|handler| handler.name.as_str())
     }
 
     /// What each handler's group reads.

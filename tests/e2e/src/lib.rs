@@ -7,7 +7,7 @@
 //! - [`place`] finds the binary and the components, [`deployment`] lays out a host file, [`host`] runs it.
 //! - [`broker`] is how the tests speak with a broker: through Apache Kafka's own tools ([`tools`]), or
 //!   through a plain client where there is no JDK ([`plain`]); [`dev_broker`] is `keylane broker` as a
-//!   child process. [`offsets`] sees how far groups are, [`outbox`] when all work is done and has left.
+//!   child process. [`offsets`] sees how far groups are, [`effects`] when all work is done and has left.
 //! - [`story`] writes the task exchange's events, [`scenario`] sends them through a host that is killed.
 //! - [`expected`] says what the books must hold, [`check`] compares.
 
@@ -15,6 +15,7 @@ pub mod broker;
 pub mod check;
 pub mod deployment;
 pub mod dev_broker;
+pub mod effects;
 pub mod expected;
 pub mod fleet;
 pub mod foreign;
@@ -22,7 +23,6 @@ pub mod host;
 pub mod member;
 pub mod metrics;
 pub mod offsets;
-pub mod outbox;
 pub mod place;
 pub mod plain;
 pub mod scenario;

@@ -7,15 +7,15 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use keylane_test_support::waiting;
 
-use crate::broker::{Broker, Position, Stored, Subscription};
+use crate::broker::{Broker, Stored, Subscription, Writer};
 use crate::check::books::Books;
 use crate::check::{analytics, dead_letters, facts, mail, order, same};
 use crate::deployment::{Deployment, EXCHANGE};
+use crate::effects;
 use crate::expected::{Expected, partition_of};
 use crate::host::{self, Process};
 use crate::offsets::Onlooker;
-use crate::outbox;
-use crate::sqlite::{Database, column};
+use crate::sqlite::Database;
 use crate::story::{self, CLOSES_LAST, CLOSES_MIDWAY, DAYS, Scale, Story, TASKS};
 
 /// The topics of the exchange, all of which exist before a host starts.
@@ -45,10 +45,6 @@ pub fn run(broker: &dyn Broker, scale: Scale) -> Result<()> {
     say(&format!("{} tasks of {} workers, seed {}", scale.tasks, scale.workers, scale.seed));
     let story = story::tell(scale);
     broker.create_topics(&TOPICS, PARTITIONS)?;
-    let mut writer = broker.writer(TASKS)?;
-    writer.write(&story.records)?;
-    writer.finish()?;
-    say(&format!("{} records are in {TASKS}", story.records.len()));
     let deployment = Deployment::new(broker.bootstrap(), "e2e", &EXCHANGE)?;
     let movements = i64::try_from(story.movements())?;
     let exchange = Exchange { broker, story, deployment, movements };
@@ -71,6 +67,13 @@ impl Exchange<'_> {
         self.deployment.subscriptions()
     }
 
+    /// Writes so many of the story's records, from this one on.
+    fn write(&self, tasks: &mut dyn Writer, from: usize, to: usize) -> Result<()> {
+        let records = self.story.records.get(from..to).unwrap_or_default();
+        say(&format!("{} of {} records are written", records.len(), self.story.records.len()));
+        tasks.write(records)
+    }
+
     fn play_and_judge(&self) -> Result<()> {
         let (mut host, to_repeat) = self.work_and_kill()?;
         ensure!(to_repeat > 0, "no kill found anything done that was not committed: that shows little");
@@ -80,19 +83,24 @@ impl Exchange<'_> {
         self.judge()
     }
 
-    /// Starts the host, closes a day while it works, kills it amid the payouts and once more later; answers
-    /// the third host, and how many events the recorder had done that its group had not committed then: so
-    /// many would be repeated by a host that goes by the group.
-    fn work_and_kill(&self) -> Result<(Process, usize)> {
+    /// Starts the host on the first part of the story, closes a day while it works, kills it amid the payouts;
+    /// kills the next one amid the rest of the story. Answers the third host, and how many events had ended
+    /// that their groups had not committed when a host was killed: so many would be repeated by a host that
+    /// goes by its group.
+    fn work_and_kill(&self) -> Result<(Process, i64)> {
+        let (all, part) = (self.story.records.len(), self.story.records.len() * 3 / 5);
+        let mut tasks = self.broker.writer(TASKS)?;
+        self.write(tasks.as_mut(), 0, part)?;
         let mut days = self.broker.writer(DAYS)?;
         // Outlives the hosts: taking it down takes as long as a host needs for a good part of the work.
         let mut onlooker = Onlooker::new(self.broker.bootstrap());
         let first = self.start_and_work("host-1.log", self.movements / 6, &mut onlooker)?;
         days.write(&[story::day_closed(CLOSES_MIDWAY)])?;
-        let some_are_paid = || Ok(self.paid()? >= PAID_BEFORE_KILL || self.posted()? > self.movements * 3 / 4);
-        self.until("some workers are paid", &first, some_are_paid)?;
+        self.until("some workers are paid", &first, || Ok(self.paid()? >= PAID_BEFORE_KILL))?;
         let mut to_repeat = self.kill(first)?;
         days.finish()?;
+        self.write(tasks.as_mut(), part, all)?;
+        tasks.finish()?;
         let midway = self.posted()?.midpoint(self.movements);
         let second = self.start_and_work("host-2.log", midway, &mut onlooker)?;
         to_repeat += self.kill(second)?;
@@ -148,60 +156,44 @@ impl Exchange<'_> {
         if tables == 1 { database.number(query) } else { Ok(0) }
     }
 
-    /// Kills the host. Answers what the recorder had done above what its group had committed.
-    fn kill(&self, host: Process) -> Result<usize> {
+    /// Kills the host. Answers how many events had ended above what their groups had committed.
+    fn kill(&self, host: Process) -> Result<i64> {
         host.kill()?;
-        let (posted, paid, unsent) = (self.posted()?, self.paid()?, outbox::unsent(&self.deployment)?);
+        let (posted, paid, unsent) = (self.posted()?, self.paid()?, effects::unsent(&self.deployment)?);
         say(&format!(
             "SIGKILL after {posted} of {} fees and rewards, {paid} payouts; {unsent} rows in outboxes",
             self.movements
         ));
+        ensure!(
+            posted < self.movements,
+            "the host had done everything before it was killed: that shows nothing"
+        );
         let mut onlooker = Onlooker::new(self.broker.bootstrap());
         let mut to_repeat = 0;
         for subscription in self.subscriptions() {
             let positions = onlooker.positions(std::slice::from_ref(&subscription))?;
             let committed: i64 = positions.iter().filter_map(|position| position.committed).sum();
             let ends: i64 = positions.iter().map(|position| position.end).sum();
-            let beyond = match subscription.group.ends_with(".recorder") {
-                true => self.recorded_beyond(&positions)?,
-                false => 0,
-            };
-            to_repeat += beyond;
-            let group = subscription.group;
+            let group = &subscription.group;
+            let handler = group.rsplit('.').next().unwrap_or_default();
+            let beyond = effects::ended_beyond(&self.deployment, handler, &positions)?;
             say(&format!(
-                "    {group} has committed {committed} of {ends} records, {beyond} are done beyond"
+                "    {group} has committed {committed} of {ends} records, {beyond} beyond have ended"
             ));
+            to_repeat += beyond;
         }
-        ensure!(
-            posted < self.movements,
-            "the host had done everything before it was killed: that shows nothing"
-        );
         Ok(to_repeat)
-    }
-
-    /// How many events the recorder has done at or above the committed positions of its group.
-    fn recorded_beyond(&self, positions: &[Position]) -> Result<usize> {
-        let mut database = Database::open(&self.deployment.database("recorder"))?;
-        let mut beyond = 0;
-        for row in &database.rows("SELECT topic, partition, record_offset FROM seen")? {
-            let (topic, partition): (String, i32) = (column(row, "topic")?, column(row, "partition")?);
-            let offset: i64 = column(row, "record_offset")?;
-            let position = positions.iter().find(|at| at.topic == topic && at.partition == partition);
-            let committed = position.and_then(|position| position.committed).unwrap_or_default();
-            beyond += usize::from(offset >= committed);
-        }
-        Ok(beyond)
     }
 
     /// When all else is done, the last day closes; then all of that is done too.
     fn close_the_last_day(&self) -> Result<()> {
         let mut onlooker = Onlooker::new(self.broker.bootstrap());
-        outbox::until_all_is_done(&self.deployment, &mut onlooker, LIMIT)?;
+        effects::until_all_is_done(&self.deployment, &mut onlooker, LIMIT)?;
         say(&format!("all is done; {CLOSES_LAST} closes"));
         let mut days = self.broker.writer(DAYS)?;
         days.write(&[story::day_closed(CLOSES_LAST)])?;
         days.finish()?;
-        outbox::until_all_is_done(&self.deployment, &mut onlooker, LIMIT)
+        effects::until_all_is_done(&self.deployment, &mut onlooker, LIMIT)
     }
 
     /// Read with the broker's own tools where there are some: every partition of every group is at its end.

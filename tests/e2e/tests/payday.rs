@@ -10,9 +10,9 @@ use keylane_e2e::broker::{Broker, Record};
 use keylane_e2e::check::facts;
 use keylane_e2e::deployment::{Deployment, Part};
 use keylane_e2e::dev_broker::DevBroker;
+use keylane_e2e::effects;
 use keylane_e2e::host;
 use keylane_e2e::offsets::Onlooker;
-use keylane_e2e::outbox;
 use keylane_e2e::plain::PlainClient;
 use keylane_e2e::sqlite::{Database, column};
 use keylane_e2e::story::{self, DAYS, TASKS};
@@ -56,7 +56,7 @@ fn each_of_many_workers_is_paid_and_told_once() -> Result<()> {
     tasks.finish()?;
 
     let first = host::start(&deployment, "host-1.log")?;
-    let done = outbox::until_all_is_done(&deployment, &mut onlooker, limit);
+    let done = effects::until_all_is_done(&deployment, &mut onlooker, limit);
     done.with_context(|| first.last_words())?;
     let mut days = client.writer(DAYS)?;
     days.write(&[story::day_closed(DAY)])?;
@@ -71,7 +71,7 @@ fn each_of_many_workers_is_paid_and_told_once() -> Result<()> {
     ensure!(paid_before < workers, "all were paid before the host was killed: that shows nothing");
 
     let second = host::start(&deployment, "host-2.log")?;
-    let done = outbox::until_all_is_done(&deployment, &mut onlooker, limit);
+    let done = effects::until_all_is_done(&deployment, &mut onlooker, limit);
     done.with_context(|| second.last_words())?;
     judge(&deployment, &client, workers)
 }

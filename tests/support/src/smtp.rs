@@ -237,7 +237,10 @@ mod tests {
         assert_eq!(said(&server, &["NONSENSE", "DATA"]), ["220", "502", "354"]);
         let mails = server.mails();
         assert_eq!(mails.len(), 1, "one that broke off is no mail");
-        assert_eq!((mails[0].message_id.as_str(), &mails[0].to), ("one@x", &vec!["b@example.org".to_owned()]));
+        assert_eq!(
+            (mails[0].message_id.as_str(), &mails[0].to),
+            ("one@x", &vec!["b@example.org".to_owned()])
+        );
         assert_eq!(mails[0].message, "Subject: x\nMessage-ID: <one@x>\n\n.dotted\nMessage-ID: <two@x>\n");
     }
 
@@ -245,6 +248,9 @@ mod tests {
     fn each_so_manieth_offer_is_put_off() {
         let server = SmtpServer::start_that_puts_off(2).unwrap();
         let answers: Vec<_> = (0..4).map(|_| said(&server, &MAIL)[5].clone()).collect();
-        assert_eq!((answers, server.mails().len()), (["250", "451", "250", "451"].map(str::to_owned).into(), 2));
+        assert_eq!(
+            (answers, server.mails().len()),
+            (["250", "451", "250", "451"].map(str::to_owned).into(), 2)
+        );
     }
 }

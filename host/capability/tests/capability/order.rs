@@ -42,7 +42,7 @@ async fn outputs_are_numbered_rows_and_leave_only_from_the_database() {
     let origin = record.headers.iter().find(|header| header.name == "keylane-origin").unwrap();
     assert_eq!(origin.value.as_deref(), Some(&b"tasks/7/9"[..]));
     let letter = letter_of(&rows[2]).unwrap();
-    assert_eq!(letter.message_id, "accounting.tasks.7.9.0@exchange.example");
+    assert_eq!(letter.message_id, "accounting.tasks.BwcHBwcHBwcHBwcHBwcHBw.7.9.0@exchange.example");
     assert_eq!(
         (letter.from.as_str(), &letter.to[..]),
         ("payouts@exchange.example", &["ann@example.org".to_owned()][..])

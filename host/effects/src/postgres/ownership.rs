@@ -32,6 +32,14 @@ fn begin_text(server: &Server) -> String {
     )
 }
 
+/// True of a fence that was taken in this life of the database. An older copy has the same epoch as long as
+/// nobody took the partition since, and lacks what its owner remembers as ended. Data that was put back under
+/// a server is of a server that began later; a copy made by this server is another database of it; rows that
+/// were read back are of another transaction than the take's.
+pub(crate) const SAME_LIFE: &str = "fence.server_began = pg_postmaster_start_time() \
+    AND fence.in_database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
+    AND fence.written_by = fence.xmin";
+
 /// Becomes owner. After `limit`, by the host's clock, the sessions that are in the way are ended.
 pub(crate) async fn take(
     server: &Arc<Server>,
@@ -114,9 +122,12 @@ async fn raise(
     limit: Duration,
 ) -> Result<Epoch, sqlx::Error> {
     let pid = session.pid;
-    let text = "INSERT INTO keylane.fence AS former (stream, epoch, nonce) \
-        VALUES ($1, $2, ('x' || substr(replace(gen_random_uuid()::text, '-', ''), 1, 16))::bit(64)::bigint) \
-        ON CONFLICT (stream) DO UPDATE SET epoch = greatest(former.epoch + 1, excluded.epoch), nonce = excluded.nonce \
+    let text = "INSERT INTO keylane.fence AS former (stream, epoch, nonce, server_began, in_database, written_by) \
+        VALUES ($1, $2, ('x' || substr(replace(gen_random_uuid()::text, '-', ''), 1, 16))::bit(64)::bigint, \
+            pg_postmaster_start_time(), (SELECT oid FROM pg_database WHERE datname = current_database()), \
+            pg_current_xact_id()::xid) \
+        ON CONFLICT (stream) DO UPDATE SET epoch = greatest(former.epoch + 1, excluded.epoch), nonce = excluded.nonce, \
+            server_began = excluded.server_began, in_database = excluded.in_database, written_by = excluded.written_by \
         RETURNING epoch, nonce";
     let raising = sqlx::query(text).bind(stream).bind(wanted).fetch_one(session.connection()?);
     let row = granted(server, pid, limit, raising).await?;

@@ -7,7 +7,7 @@ use keylane_engine::Fence;
 
 use crate::database::{PRUNE_CLAIMS_MAX, Pruned};
 use crate::error::BeginError;
-use crate::postgres::ownership::begin;
+use crate::postgres::ownership::{SAME_LIFE, begin};
 use crate::postgres::server::Server;
 use crate::postgres::session::Session;
 
@@ -31,8 +31,14 @@ pub(crate) async fn raise_floor(
 }
 
 async fn is_own(session: &mut Session, fence: Fence) -> Result<bool, sqlx::Error> {
-    let text = "SELECT true FROM keylane.fence WHERE stream = $1 AND epoch = $2 AND nonce = $3 FOR SHARE";
-    let query = sqlx::query(text).bind(fence.stream).bind(fence.epoch.count).bind(fence.epoch.nonce);
+    let text = format!(
+        "SELECT true FROM keylane.fence WHERE stream = $1 AND epoch = $2 AND nonce = $3 AND {SAME_LIFE} \
+         FOR SHARE OF fence"
+    );
+    let query = sqlx::query(sqlx::AssertSqlSafe(text))
+        .bind(fence.stream)
+        .bind(fence.epoch.count)
+        .bind(fence.epoch.nonce);
     Ok(query.fetch_optional(session.connection()?).await?.is_some())
 }
 

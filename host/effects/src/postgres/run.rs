@@ -8,6 +8,7 @@ use keylane_engine::{Boxed, Fence};
 use crate::config::Isolation;
 use crate::database::{EndedAs, OutboxRow, RunTransaction, Step};
 use crate::error::{BeginError, FinishError, StatementError, StatementFailed, StepError};
+use crate::postgres::ownership::SAME_LIFE;
 use crate::postgres::read::{self, Failure};
 use crate::postgres::server::Server;
 use crate::postgres::session::Session;
@@ -126,7 +127,7 @@ fn begin_text(server: &Server, fence: Fence) -> String {
          SET LOCAL lock_timeout = {lock}; SET LOCAL statement_timeout = 0; \
          SET LOCAL idle_in_transaction_session_timeout = {idle}; \
          SELECT pg_catalog.pg_backend_pid(), pg_catalog.now()::text FROM keylane.fence \
-         WHERE stream = {stream} AND epoch = {count} AND nonce = {nonce} AND NOT EXISTS \
+         WHERE stream = {stream} AND epoch = {count} AND nonce = {nonce} AND {SAME_LIFE} AND NOT EXISTS \
             (SELECT FROM keylane.wanted WHERE wanted.stream = {stream} AND wanted.epoch > {count}) \
          FOR SHARE OF fence; \
          SET LOCAL search_path = public; SET LOCAL ROLE {GUEST}",

@@ -50,7 +50,10 @@ CREATE TABLE keylane.stream (
 CREATE TABLE keylane.fence (
     stream bigint PRIMARY KEY,
     epoch bigint NOT NULL,
-    nonce bigint NOT NULL
+    nonce bigint NOT NULL,
+    server_began timestamptz NOT NULL,
+    in_database oid NOT NULL,
+    written_by xid NOT NULL
 );
 CREATE TABLE keylane.wanted (
     stream bigint PRIMARY KEY,

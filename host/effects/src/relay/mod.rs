@@ -29,7 +29,7 @@ mod store;
 mod task;
 
 pub use self::core::Mismatch;
-pub use ports::{MailError, MailSender, Position, RelaySender, RelaySenders, SendError};
+pub use ports::{MailError, MailSender, OpenedSender, Position, RelaySender, RelaySenders, SendError};
 pub use store::{
     Advance, Applicant, Batch, Dropped, Leased, ListedRow, Numbering, Outbox, OutboxCounts, OutboxError,
     Parked, Refused, Selection, Standing, StoredRow, UnderWay,

@@ -34,11 +34,14 @@ pub enum SendError {
     Failed(String),
 }
 
+/// The way to Kafka, and how far what was sent reaches.
+pub type OpenedSender = (Box<dyn RelaySender>, Option<Position>);
+
 /// Opens the way to Kafka.
 pub trait RelaySenders: Send + Sync + 'static {
     /// Takes the place of whoever sent before for this database, whose open transaction is ended by that,
     /// and then reads the position.
-    fn open(&self, database: &str) -> Boxed<'_, Result<(Box<dyn RelaySender>, Option<Position>), SendError>>;
+    fn open(&self, database: &str) -> Boxed<'_, Result<OpenedSender, SendError>>;
 }
 
 /// The way to Kafka, for as long as nobody takes its place.

@@ -110,17 +110,17 @@ impl Relay {
         self.status.clone()
     }
 
-    /// Ends it at once, wherever it is: what is under way, whoever relays next finds out.
-    pub fn kill(self) {
-        self.task.abort();
-    }
-
     /// Ends it after the batch under way, and gives the lease back. Waits no longer than that may take.
     pub async fn stop(mut self) {
         let _ended = self.stopping.send(true);
-        if tokio::time::timeout(STOP_LIMIT, &mut self.task).await.is_err() {
-            self.task.abort();
-        }
+        let _given_up = tokio::time::timeout(STOP_LIMIT, &mut self.task).await;
+    }
+}
+
+impl Drop for Relay {
+    /// Ends it at once, wherever it is: what became of that, whoever relays next finds out.
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }
 

@@ -1,6 +1,7 @@
 //! One connection to SQLite with its watch and its allow list, and how statements are run on it.
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Executor, SqlSafeStr, Statement as _};
 
 use crate::sqlite::authorizer::Mode;
 use crate::sqlite::fault::{Fault, explain, late};
+use crate::sqlite::life::{FileId, log_of};
 use crate::sqlite::watch::Watch;
 use crate::sqlite::{native, row};
 use crate::statement::Statement;
@@ -38,6 +40,12 @@ pub(crate) type Query<'q> = sqlx::query::Query<'q, sqlx::Sqlite, SqliteArguments
 pub(crate) struct Connection {
     inner: SqliteConnection,
     watch: Arc<Watch>,
+    /// Where it was opened.
+    path: PathBuf,
+    /// The file that it has open.
+    pub file: FileId,
+    /// That file's write-ahead log, once it is known.
+    pub log: Option<FileId>,
     /// A statement outlived even its grace: the connection's thread is still inside it, and whoever asked
     /// anything more would wait for it.
     stuck: Option<Duration>,
@@ -47,21 +55,35 @@ impl Connection {
     /// Opens one.
     pub(crate) async fn open(options: &SqliteConnectOptions) -> Result<Self, Fault> {
         let mut inner = options.connect().await.map_err(|error| explain(&error))?;
-        let watch = {
+        let path = options.get_filename().to_owned();
+        let (watch, file) = {
             let mut handle = inner.lock_handle().await.map_err(|error| explain(&error))?;
+            // Asked in this order, the file at the path is the one that is open.
+            let file = FileId::at(&path).filter(|_| !native::has_moved(&mut handle));
+            let replaced = || Fault::Unavailable("the file was replaced while it was opened".to_owned());
+            let file = file.ok_or_else(replaced)?;
             let watch = Watch::install(&mut handle);
             if !native::set_authorizer(&mut handle, &watch) {
                 return Err(Fault::Unavailable("the authorizer could not be set".to_owned()));
             }
-            watch
+            (watch, file)
         };
-        Ok(Self { inner, watch, stuck: None })
+        Ok(Self { inner, watch, log: FileId::at(&log_of(&path)), path, file, stuck: None })
+    }
+
+    /// Whether another file, or none, lies where this one was opened.
+    pub(crate) fn has_moved(&self) -> bool {
+        FileId::at(&self.path) != Some(self.file)
     }
 
     /// Begins a transaction that writes.
     pub(crate) async fn begin_immediate(&mut self) -> Result<(), Fault> {
         self.watch.begin_transaction();
-        self.run(host("BEGIN IMMEDIATE")).await.map(|_| ())
+        self.run(host("BEGIN IMMEDIATE")).await?;
+        if self.log.is_none() {
+            self.log = FileId::at(&log_of(&self.path));
+        }
+        Ok(())
     }
 
     /// Whether the transaction was rolled back since it began: for after each statement, where asking

@@ -8,7 +8,7 @@
 
 use std::path::Path;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as Lock, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use sqlx::ConnectOptions;
@@ -17,8 +17,10 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::config::{DatabaseConfig, Synchronous};
 use crate::error::DatabaseError;
-use crate::sqlite::connection::Connection;
+use crate::sqlite::connection::{Connection, host};
 use crate::sqlite::holder;
+use crate::sqlite::life::{FileId, log_of};
+use crate::sqlite::tables::get;
 
 /// Statements that a connection keeps prepared.
 const PREPARED_MAX: usize = 200;
@@ -35,6 +37,11 @@ pub(crate) struct File {
     pub url: Arc<str>,
     /// None until the first transaction, and after a connection was given up.
     writer: Arc<Mutex<Option<Connection>>>,
+    /// The database's identity, once the host's tables are made. From then on no file is made any more.
+    pub database: OnceLock<String>,
+    /// The write-ahead log of a file that was replaced: whoever opened another one beside it would have
+    /// it played into that.
+    former_log: Lock<Option<FileId>>,
     /// How long a run waits for its turn.
     pub writer_wait: Duration,
     /// How long another process may hold the writer.
@@ -62,6 +69,8 @@ impl File {
             waited: metrics::histogram!("keylane_sql_writer_wait_seconds", "database" => url.to_string()),
             url,
             writer: Arc::new(Mutex::new(None)),
+            database: OnceLock::new(),
+            former_log: Lock::new(None),
             writer_wait: config.writer_wait,
             lock_wait: config.lock_wait,
         })
@@ -83,15 +92,54 @@ impl File {
         self.waited.record(asked.elapsed().as_secs_f64());
         let said = || format!("other transactions of this host kept the writer for {wait:?}");
         let mut slot = locked.map_err(|_| self.unavailable(said()))?;
+        if let Some(former) = slot.take_if(|connection| connection.has_moved()) {
+            tracing::warn!(url = %self.url, "the file was replaced: it is opened anew, and its owners take anew");
+            *self.former_log.lock().unwrap_or_else(PoisonError::into_inner) = former.log;
+            former.abandon();
+        }
         while slot.is_none() {
-            match Connection::open(&self.options).await {
-                Ok(connection) => *slot = Some(connection),
+            self.refuse_former_log()?;
+            match Connection::open(&self.connecting()).await {
+                Ok(connection) => *slot = Some(self.same_database(connection).await?),
                 // The first connections of several hosts change the file to WAL mode and find it locked.
                 Err(_) if asked.elapsed() < wait.min(self.lock_wait) => tokio::time::sleep(BUSY_SLICE).await,
                 Err(fault) => return Err(fault.host(&self.url)),
             }
         }
         Ok(slot)
+    }
+
+    /// The file is made by whoever makes the host's tables, and never again: one that is gone is on its way.
+    fn connecting(&self) -> SqliteConnectOptions {
+        self.options.clone().create_if_missing(self.database.get().is_none())
+    }
+
+    fn refuse_former_log(&self) -> Result<(), DatabaseError> {
+        let former = *self.former_log.lock().unwrap_or_else(PoisonError::into_inner);
+        let log = log_of(self.options.get_filename());
+        if former.is_none() || FileId::at(&log) != former {
+            return Ok(());
+        }
+        let reason = format!(
+            "the file was replaced, and {} is still the log of the one before: remove it, and the file beside it \
+             that ends in -shm, while no host runs",
+            log.display()
+        );
+        Err(DatabaseError::Unavailable { url: self.url.to_string(), reason })
+    }
+
+    /// Whether a connection that was opened later has the database that this one is.
+    async fn same_database(&self, mut connection: Connection) -> Result<Connection, DatabaseError> {
+        let Some(database) = self.database.get() else { return Ok(connection) };
+        let reason = "another database lies in its place now; if that is meant, start the hosts again";
+        let other = || DatabaseError::Tables { url: self.url.to_string(), reason: reason.to_owned() };
+        let rows = connection.fetch(host("SELECT database_id FROM keylane_meta")).await;
+        let rows = rows.map_err(|fault| match fault.host(&self.url) {
+            passing if passing.can_retry() => passing,
+            _ => other(),
+        })?;
+        let found = rows.first().map(|row| get::<String>(row, 0, &self.url)).transpose()?;
+        if found.as_ref() == Some(database) { Ok(connection) } else { Err(other()) }
     }
 
     /// The database does not answer, with the process that holds it, if one does.

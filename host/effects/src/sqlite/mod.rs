@@ -8,7 +8,8 @@
 //! - `rules.rs`, `tokens.rs`: the check of a guest's text, the second guard.
 //! - `run.rs`, `closing.rs`, `ownership.rs`: runs, and the host's own transactions.
 //! - `tables.rs`, `migrate.rs`: the host's tables and the handlers'. `outbox.rs`: what the relay does.
-//! - `fault.rs`, `holder.rs`, `row.rs`: errors, the process that holds the writer, values.
+//! - `life.rs`: which file the path names. `fault.rs`, `holder.rs`, `row.rs`: errors, the process that holds
+//!   the writer, values.
 
 mod authorizer;
 mod closing;
@@ -16,6 +17,7 @@ mod connection;
 mod fault;
 mod file;
 mod holder;
+mod life;
 mod migrate;
 mod native;
 mod outbox;

@@ -29,6 +29,18 @@ pub(crate) fn foreign_keys_pending(handle: &mut LockedSqliteHandle<'_>) -> bool 
     code != ffi::SQLITE_OK || pending != 0
 }
 
+/// Whether the file that this connection has open no longer lies where it was opened.
+pub(crate) fn has_moved(handle: &mut LockedSqliteHandle<'_>) -> bool {
+    let mut moved: c_int = 0;
+    // SAFETY: the handle is open and locked; the name ends with a NUL, and the place is an int, as this
+    // question wants it, and outlives the call.
+    let code = unsafe {
+        let (connection, place) = (handle.as_raw_handle().as_ptr(), (&raw mut moved).cast::<c_void>());
+        ffi::sqlite3_file_control(connection, c"main".as_ptr(), ffi::SQLITE_FCNTL_HAS_MOVED, place)
+    };
+    code != ffi::SQLITE_OK || moved != 0
+}
+
 /// Bounds each text, blob and row of this connection, in bytes.
 pub(crate) fn limit_length(handle: &mut LockedSqliteHandle<'_>, bytes: c_int) {
     // SAFETY: the handle is open and locked for as long as the borrow lasts.

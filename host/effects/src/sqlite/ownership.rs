@@ -20,10 +20,12 @@ pub(crate) async fn take(file: &File, key: &StreamKey, limit: Duration) -> Resul
     let late = |_| file.unavailable(format!("an open transaction kept the writer for {limit:?}"));
     let mut writing = tokio::time::timeout(limit, slot).await.map_err(late)??;
     let stream = stream(&mut writing, file, key, key.partition).await?;
-    let raise = "INSERT INTO keylane_fence VALUES ($1, 1, random()) ON CONFLICT (stream) DO UPDATE \
-                 SET epoch_count = epoch_count + 1, epoch_nonce = excluded.epoch_nonce \
+    let raise = "INSERT INTO keylane_fence SELECT $1, 1, random(), concat_ws(' ', $2, schema_version) \
+                 FROM pragma_schema_version WHERE true ON CONFLICT (stream) DO UPDATE SET \
+                 epoch_count = epoch_count + 1, epoch_nonce = excluded.epoch_nonce, life = excluded.life \
                  RETURNING epoch_count, epoch_nonce";
-    let rows = writing.fetch(host(raise).bind(stream)).await?;
+    let opened = writing.connection()?.file.to_string();
+    let rows = writing.fetch(host(raise).bind(stream).bind(opened)).await?;
     let row = only(&rows, &file.url)?;
     let epoch = Epoch { count: get(row, 0, &file.url)?, nonce: get(row, 1, &file.url)? };
     let floor = floor(&mut writing, file, stream).await?;
@@ -104,10 +106,15 @@ pub(crate) async fn ended(file: &File, fence: Fence, offsets: &[i64]) -> Result<
     ended
 }
 
-/// Whether the epoch is still the fence's: count and random number both.
+/// Whether the epoch is still the fence's, count and random number both, and the file is still the one that
+/// the take found. An older copy has the same epoch as long as nobody took the partition since, and lacks
+/// what its owner remembers as ended. Put in the file's place, it is another file; written over it by SQLite's
+/// own `.restore`, it has a schema version that the file never had (as after a migration, which costs a take).
 pub(crate) async fn owns(writing: &mut Writing, fence: Fence) -> Result<bool, DatabaseError> {
-    let text = "SELECT 1 FROM keylane_fence WHERE stream = $1 AND epoch_count = $2 AND epoch_nonce = $3";
+    let text = "SELECT 1 FROM keylane_fence WHERE stream = $1 AND epoch_count = $2 AND epoch_nonce = $3 \
+                AND life = (SELECT concat_ws(' ', $4, schema_version) FROM pragma_schema_version)";
     let query = host(text).bind(fence.stream).bind(fence.epoch.count).bind(fence.epoch.nonce);
+    let query = query.bind(writing.connection()?.file.to_string());
     Ok(!writing.fetch(query).await?.is_empty())
 }
 

@@ -69,8 +69,8 @@ impl Readers {
     async fn connection(&self) -> Result<Connection, Fault> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         match idle {
-            Some(connection) => Ok(connection),
-            None => {
+            Some(connection) if !connection.has_moved() => Ok(connection),
+            _ => {
                 let mut connection = Connection::open(&self.options).await?;
                 connection.for_guests().await?;
                 Ok(connection)

@@ -41,7 +41,8 @@ CREATE TABLE IF NOT EXISTS keylane_stream (
 CREATE TABLE IF NOT EXISTS keylane_fence (
     stream INTEGER PRIMARY KEY REFERENCES keylane_stream (id),
     epoch_count INTEGER NOT NULL,
-    epoch_nonce INTEGER NOT NULL
+    epoch_nonce INTEGER NOT NULL,
+    life TEXT NOT NULL
 ) STRICT;
 CREATE TABLE IF NOT EXISTS keylane_floor (
     stream INTEGER PRIMARY KEY REFERENCES keylane_stream (id),
@@ -116,6 +117,8 @@ pub(crate) async fn make(file: &File, config: &DatabaseConfig) -> Result<Identit
     }
     let identity = Identity { database: get(row, 1, &file.url)?, driver: "sqlite" };
     writing.commit().await?;
+    // Set before only by an earlier call, to the same.
+    let _ = file.database.set(identity.database.clone());
     Ok(identity)
 }
 

@@ -109,8 +109,8 @@ pub async fn a_function_cannot_weaken_the_commit(ground: &Ground<'_>) {
     let config = DatabaseConfig { write_connections: 1, ..ground.config() };
     let database = open(&config).await.unwrap();
     migrate(database.as_ref(), tables).await;
-    let fence = take(database.as_ref()).await;
     for offset in 1..=5_i64 {
+        let fence = take(database.as_ref()).await;
         let run = begin(database.as_ref(), &fence).await;
         let (_, run) =
             execute(database.as_ref(), run, "insert into t values ($1)", &[Value::Integer(offset)])

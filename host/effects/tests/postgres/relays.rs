@@ -63,6 +63,7 @@ pub async fn a_killed_server_has_nothing_sent_twice(ground: &Ground<'_>) {
         ground.server.kill().unwrap();
         ground.server.up().unwrap();
         until("the server to answer", async || outbox.counts().await.is_ok()).await;
+        writer.take_anew().await;
     }
     emptied(&*outbox).await;
     relay.stop().await;

@@ -74,6 +74,7 @@ async fn a_full_text_index_does_not_read_for_the_guest() {
     if made.is_err() {
         return;
     }
+    let fence = suite::take(database).await.fence;
     for text in
         ["SELECT topic FROM f", "SELECT * FROM f WHERE f MATCH 'out'", "INSERT INTO f (f) VALUES ('rebuild')"]
     {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use keylane_effects::Value;
 use keylane_engine::{FailureClass, Outcome, RunControl, RunStand, Runner as _};
+use sqlx::Connection as _;
 
 use crate::fake_publisher::Acks;
 use crate::faulty::{At, Fault};
@@ -79,6 +80,44 @@ async fn a_run_gives_up_after_some_conflicts_and_charges_nobody() {
     assert_eq!((kept(&loaded).await, loaded.claimed().await), (0, vec![]));
 }
 
+/// A function of the handler's own that answers as a conflict does must not hold its partition up for ever. Where
+/// it has neighbours, they are done before it is alone.
+#[tokio::test]
+async fn an_event_that_is_in_conflict_alone_again_and_again_is_charged_at_last() {
+    let alone = vec![attempt(7, 7, "do INSERT INTO t VALUES (7)")];
+    for at in [At::Statement, At::Finish] {
+        let loaded = loaded().await;
+        // Five passes a run; one success in between, and all is counted anew.
+        loaded.faults.add(at, Fault::Conflict, 19 * 5);
+        for _ in 0..19 {
+            assert_eq!(loaded.run(alone.clone()).await, [Outcome::NotStarted]);
+        }
+        assert_eq!(loaded.run(alone.clone()).await, [Outcome::Done]);
+        let poison = vec![attempt(8, 8, "do INSERT INTO t VALUES (8)")];
+        loaded.faults.add(at, Fault::Conflict, 20 * 5);
+        for _ in 0..19 {
+            assert_eq!(loaded.run(poison.clone()).await, [Outcome::NotStarted]);
+        }
+        let report = loaded.report(poison).await;
+        let (class, reason) = failure(&report.outcomes[0]);
+        assert!(class == FailureClass::Retry && reason.contains("a conflict by the test"), "{reason}");
+        assert_eq!((report.stand, report.conflicts, loaded.faults.left()), (RunStand::Kept, 5, 0));
+        assert_eq!((kept(&loaded).await, loaded.claimed().await), (1, vec![7]));
+    }
+}
+
+/// Neighbours in one run may be in each other's way no less than those of other runs: nobody of them is charged.
+#[tokio::test]
+async fn events_that_are_in_conflict_together_are_charged_to_nobody() {
+    let loaded = loaded().await;
+    let values = vec!["do INSERT INTO t (a) SELECT count(*) FROM t"; 64];
+    loaded.faults.add(At::Finish, Fault::Conflict, 25 * 5);
+    for _ in 0..25 {
+        assert_eq!(loaded.run(attempts(&values)).await, vec![Outcome::NotStarted; 64]);
+    }
+    assert_eq!(loaded.faults.left(), 0);
+}
+
 #[tokio::test]
 async fn a_conflict_among_savepoints_is_one_of_the_run() {
     let loaded = loaded().await;
@@ -138,6 +177,44 @@ async fn a_loss_now_and_then_is_charged_to_nobody() {
         }
         assert_eq!(failure(&loaded.run(run).await[0]).1, "once more");
     }
+}
+
+/// The same where all goes well until the end: an event that was in such a run comes alone, and is charged if it
+/// still loses the connection there.
+#[tokio::test]
+async fn an_event_at_whose_end_the_connection_is_lost_again_and_again_is_charged_at_last() {
+    let loaded = loaded().await;
+    let run = attempts(&RUN[..2]);
+    loaded.faults.add(At::Finish, Fault::Lost, 1);
+    assert!(matches!(loaded.report(run.clone()).await.stand, RunStand::InDoubt(_)));
+    // Both were in that run: each begins alone now, and the first one is not at fault.
+    assert_eq!(loaded.run(run.clone()).await, [Outcome::Done, Outcome::NotStarted]);
+    let mut report = loaded.report(run[1..].to_vec()).await;
+    assert_eq!(report.outcomes, [Outcome::Done], "{report:?}");
+    let alone = vec![attempt(7, 7, "do INSERT INTO t VALUES (7)")];
+    loaded.faults.add(At::Finish, Fault::Lost, 3);
+    for _ in 0..2 {
+        assert!(matches!(loaded.report(alone.clone()).await.stand, RunStand::InDoubt(_)));
+    }
+    report = loaded.report(alone).await;
+    let (class, reason) = failure(&report.outcomes[0]);
+    assert!(class == FailureClass::Retry && reason.contains("again and again"), "{reason}");
+    assert_eq!((report.stand, loaded.faults.left()), (RunStand::Kept, 0));
+    assert_eq!((kept(&loaded).await, loaded.claimed().await), (2, vec![0, 1]));
+}
+
+/// Whoever is charged for a commit without an answer may have been committed after all: it is asked for first.
+#[tokio::test]
+async fn an_event_that_is_committed_without_an_answer_is_not_charged() {
+    let loaded = loaded().await;
+    let alone = vec![attempt(7, 7, "do INSERT INTO t VALUES (7)")];
+    loaded.faults.add(At::Finish, Fault::Lost, 2);
+    loaded.faults.add(At::Finish, Fault::Unknown, 1);
+    for _ in 0..2 {
+        assert!(matches!(loaded.report(alone.clone()).await.stand, RunStand::InDoubt(_)));
+    }
+    assert_eq!(loaded.run(alone).await, [Outcome::Done]);
+    assert_eq!((kept(&loaded).await, loaded.claimed().await), (1, vec![7]));
 }
 
 /// It is committed, and whoever takes the partition anew reads that in the claims.
@@ -221,6 +298,35 @@ async fn a_run_with_an_event_that_failed_before_begins_with_savepoints() {
     let outcomes = loaded.run(run).await;
     assert_eq!((&outcomes[0], &outcomes[2]), (&Outcome::Done, &Outcome::Done));
     assert_eq!((kept(&loaded).await, loaded.revision.instances().failed), (2, 1));
+}
+
+/// What the database has forgotten, or may have, no instance may remember: not the idle ones, and not one that
+/// was at work meanwhile.
+#[tokio::test]
+async fn the_idle_instances_end_where_a_run_is_in_doubt_or_overtaken() {
+    let loaded = loaded().await;
+    assert_eq!(loaded.one("").await, Outcome::Done);
+    loaded.faults.add(At::Begin, Fault::Lost, 1);
+    assert!(matches!(loaded.report(attempts(&RUN)).await.stand, RunStand::InDoubt(_)));
+    assert_eq!((loaded.revision.instances().undone, loaded.revision.instances().alive()), (1, 0));
+    assert_eq!(loaded.one("if served\nreject").await, Outcome::Done);
+    // A run at work waits for the file, another one is in doubt meanwhile.
+    let mut writer =
+        sqlx::SqliteConnection::connect(&format!("sqlite://{}", loaded.file().display())).await.unwrap();
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut writer).await.unwrap();
+    let other = async {
+        loaded.faults.add(At::Begin, Fault::Lost, 1);
+        let report = loaded.report(vec![attempt(50, 50, "")]).await;
+        writer.close().await.unwrap();
+        report.stand
+    };
+    let (outcomes, stand) = tokio::join!(loaded.run(vec![attempt(51, 51, "")]), other);
+    assert!(outcomes == [Outcome::Done] && matches!(stand, RunStand::InDoubt(_)), "{outcomes:?} {stand:?}");
+    assert_eq!((loaded.revision.instances().undone, loaded.revision.instances().alive()), (2, 0));
+    assert_eq!(loaded.one("if served\nreject").await, Outcome::Done);
+    loaded.own(3).await;
+    assert_eq!(loaded.report(attempts(&RUN)).await.stand, RunStand::Overtaken);
+    assert_eq!((loaded.revision.instances().undone, loaded.revision.instances().alive()), (3, 0));
 }
 
 /// A fresh instance for the event at fault only: the memory of the others' is kept.

@@ -243,7 +243,7 @@ pub async fn whoever_is_killed_each_record_is_seen_once(stage: &Stage) {
             shop.write(40).await;
             tokio::time::sleep(Duration::from_millis(5 + (round * 13 + part * 7) % 40)).await;
         }
-        relay.kill();
+        drop(relay);
     }
     let last = shop.relay(stage, "last");
     shop.emptied().await;

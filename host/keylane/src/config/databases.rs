@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use keylane_deployment::{Access, Bounds, Count, Document, Isolation, Time};
 use toml::Spanned;
 
 use super::Handler;
+use super::address::{Address, KNOWN, address};
 use super::check::Checked;
 use super::limits::Session;
 use super::raw::{RawDatabase, RawSynchronous};
@@ -22,9 +23,6 @@ const READ_CONNECTIONS: Bounds<Count> = Bounds { least: Count(1), default: Count
 /// stopped so lets go of its locks. By default this long, or half of the group's session if that is shorter.
 const IDLE_IN_TRANSACTION: Bounds<Time> =
     Bounds { least: Time { ms: 100 }, default: Time { ms: 20_000 }, most: Time { ms: 1_800_000 } };
-/// How addresses are written.
-const KNOWN: &str = "write \"sqlite://FILE\" or \"postgres://USER@HOST/NAME\"";
-
 /// Databases as the file has them: by handler, then by the name of its grant.
 type RawDatabases = BTreeMap<Spanned<String>, BTreeMap<Spanned<String>, RawDatabase>>;
 
@@ -53,15 +51,6 @@ pub(crate) struct Database {
     pub(super) idle_at: Option<Range<usize>>,
     /// The password of the user that the addresses name.
     pub(crate) password: Option<Secret>,
-}
-
-/// Where a database is.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Address {
-    /// A SQLite file, resolved against the host file's folder.
-    Sqlite(PathBuf),
-    /// A PostgreSQL database, as its URL without a password.
-    Postgres(String),
 }
 
 /// Gives each handler its databases. A database that nobody is granted is a slip of the pen.
@@ -198,45 +187,6 @@ fn idle(document: &Document, given: Option<Spanned<Time>>, session: &Session) ->
     let default = IDLE_IN_TRANSACTION.default.min(half);
     let idle = Bounds { default, ..IDLE_IN_TRANSACTION }.check(document, given)?;
     Ok(idle.duration())
-}
-
-/// An address that a driver knows. It is not repeated in what is said of it: it may hold a password.
-fn address(document: &Document, given: &Spanned<String>) -> Checked<Address> {
-    let url = given.get_ref();
-    let refuse = |problem: &str, hint: &str| Err(document.refuse(given.span(), problem).with_hint(hint));
-    if url.contains(char::is_control) {
-        return refuse("an address holds no control characters", KNOWN);
-    }
-    if let Some(path) = url.strip_prefix("sqlite://") {
-        if path.is_empty() || path.starts_with(':') || path.contains('?') {
-            return refuse(
-                "this names no file: a handler's progress is kept in its database, so it must outlive the host",
-                "write \"sqlite://\" and the path of a file, as in \"sqlite://data/ledger.db\"",
-            );
-        }
-        return Ok(Address::Sqlite(document.resolve(Path::new(path))));
-    }
-    let Some(rest) = ["postgres://", "postgresql://"].iter().find_map(|scheme| url.strip_prefix(scheme))
-    else {
-        return refuse("this is not the address of a database that keylane knows", KNOWN);
-    };
-    let (authority, name) = rest.split_once('/').unwrap_or((rest, ""));
-    if authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':')) || has_password(name) {
-        return refuse(
-            "a password does not belong in this file",
-            "name only the user, and add `password-env` or `password-file`",
-        );
-    }
-    if authority.is_empty() || name.is_empty() || name.starts_with('?') {
-        return refuse("the address names no host or no database", KNOWN);
-    }
-    Ok(Address::Postgres(url.clone()))
-}
-
-/// Whether the parameters behind a database's name hold a password.
-fn has_password(name: &str) -> bool {
-    let parameters = name.split_once('?').map_or("", |(_, parameters)| parameters);
-    parameters.split('&').any(|parameter| parameter.starts_with("password="))
 }
 
 /// The component's author says how little will do; a host file may ask for more, not for less.

@@ -1,6 +1,7 @@
 //! The host file (`keylane.toml`): which handlers run here, and the real things behind the names in
 //! their manifests. It is read in two steps, as written ([`raw`]) and checked, and passed on as values.
 
+mod address;
 mod admin;
 mod check;
 mod databases;
@@ -23,8 +24,9 @@ use std::time::Duration;
 
 use keylane_deployment::{DeploymentError, Document, Manifest};
 
+pub(crate) use address::Address;
 pub(crate) use admin::Admin;
-pub(crate) use databases::{Address, Database};
+pub(crate) use databases::Database;
 pub(crate) use kafka::{GroupProtocol, Kafka, Membership};
 pub(crate) use limits::transaction_limit;
 pub(crate) use mail::{Mail, Smtp, Tls};

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
+use keylane_engine::Totals;
+
 use super::endings::Endings;
 use super::exchange::Books;
 use super::found::{CASH, Found};
@@ -70,6 +72,7 @@ pub(super) fn checks(expected: &Expected, found: &Found) -> Vec<Check> {
         Check::each("what each worker holds", "workers", &books.workers, &found.workers()),
         payouts(books, found),
         Check::number("a mail for each payout", found.payouts, found.mails),
+        done(expected, found),
         dead_letters(expected, found),
         left(found),
         Check::each("analytics' take is the ledger's", "days", &found.ledger_take, &found.take),
@@ -99,12 +102,29 @@ fn payouts(books: &Books, found: &Found) -> Check {
     count
 }
 
+/// Facts that were published twice, or not at all, would be done twice or not at all by who reads them.
+fn done(expected: &Expected, found: &Found) -> Check {
+    by_handler("each event is done once", expected, found, |wanted| wanted.done, |totals| totals.done)
+}
+
 fn dead_letters(expected: &Expected, found: &Found) -> Check {
+    let name = "dead letters are the broken ones";
+    by_handler(name, expected, found, |wanted| wanted.dead_lettered, |totals| totals.dead_lettered)
+}
+
+/// Compares how many records of each handler ended in one way.
+fn by_handler(
+    name: &'static str,
+    expected: &Expected,
+    found: &Found,
+    wanted: fn(&Endings) -> u64,
+    counted: fn(&Totals) -> u64,
+) -> Check {
     let wanted: BTreeMap<_, _> =
-        expected.endings.iter().map(|(handler, endings)| (handler.clone(), endings.dead_lettered)).collect();
+        expected.endings.iter().map(|(handler, endings)| (handler.clone(), wanted(endings))).collect();
     let counted: BTreeMap<_, _> =
-        found.tallies.iter().map(|(handler, totals)| (handler.clone(), totals.dead_lettered)).collect();
-    let check = Check::each("dead letters are the broken ones", "", &wanted, &counted);
+        found.tallies.iter().map(|(handler, totals)| (handler.clone(), counted(totals))).collect();
+    let check = Check::each(name, "", &wanted, &counted);
     match check.holds {
         true => Check { detail: grouped(counted.values().sum()), ..check },
         false => check,

@@ -1,6 +1,7 @@
 //! The plan: what a host file and its manifests mean for each room, as the rooms' own options.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -167,7 +168,7 @@ pub(crate) fn resources(
 pub(crate) fn database(handler: &Handler, database: &Database) -> anyhow::Result<DatabaseConfig> {
     let password = database.password.as_ref().map(Secret::read).transpose()?;
     let url = |address: &Address| match address {
-        Address::Sqlite(file) => format!("sqlite://{}", file.display()),
+        Address::Sqlite(file) => sqlite_url(file),
         Address::Postgres(url) => with_password(url, password.as_deref()),
     };
     let write = database.address().map(url).unwrap_or_default();
@@ -184,6 +185,11 @@ pub(crate) fn database(handler: &Handler, database: &Database) -> anyhow::Result
         lock_wait: lock_wait(handler),
         ..DatabaseConfig::new(write)
     })
+}
+
+/// The URL of a file, in which its name means itself.
+fn sqlite_url(file: &Path) -> String {
+    format!("sqlite://{}", file.display().to_string().replace('%', "%25").replace('?', "%3F"))
 }
 
 /// How long the database waits for a lock. Well within one host call: a statement that came too late would be

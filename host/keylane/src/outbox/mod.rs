@@ -5,7 +5,6 @@
 mod args;
 mod text;
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -14,7 +13,7 @@ use keylane_effects::{DatabaseConfig, Outbox};
 
 pub(crate) use args::{AdoptArgs, OutboxArgs};
 
-use crate::config::HostConfig;
+use crate::config::{Address, Database, HostConfig};
 use crate::host::plan;
 use crate::operator::{OperatorError, handler_named};
 use crate::print::{grouped, say};
@@ -39,9 +38,7 @@ pub(crate) async fn run(args: &OutboxArgs) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// When a file is wrong, or the database is none that belongs to a machine.
 pub(crate) async fn adopt(args: &AdoptArgs) -> anyhow::Result<ExitCode> {
-    let config = database(&args.whose)?;
-    refuse_missing(&config, &args.whose)?;
-    keylane_effects::adopt(&config).await?;
+    keylane_effects::adopt(&database(&args.whose)?).await?;
     say(&format!("{}: its database belongs to this machine now", args.whose.handler))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -82,16 +79,15 @@ async fn reset(args: &ResetArgs) -> anyhow::Result<ExitCode> {
 /// The outbox of the handler that was named.
 async fn outbox(whose: &Whose) -> anyhow::Result<Arc<dyn Outbox>> {
     let config = database(whose)?;
-    refuse_missing(&config, whose)?;
     let opened = keylane_effects::open(&config).await;
     Ok(opened.with_context(|| format!("the database of {}", whose.handler))?.outbox())
 }
 
 /// A command that looks makes no file: one that is not there has no outbox.
-fn refuse_missing(config: &DatabaseConfig, whose: &Whose) -> Result<(), OperatorError> {
-    match config.write.strip_prefix("sqlite://") {
-        Some(file) if !Path::new(file).exists() => {
-            let problem = format!("the database of {} is not there: {file}", whose.handler);
+fn refuse_missing(database: &Database, whose: &Whose) -> Result<(), OperatorError> {
+    match &database.write {
+        Some(Address::Sqlite(file)) if !file.exists() => {
+            let problem = format!("the database of {} is not there: {}", whose.handler, file.display());
             Err(OperatorError::wrong(
                 problem,
                 "a host makes it when it first starts; paths are relative to the host file",
@@ -111,5 +107,6 @@ fn database(whose: &Whose) -> anyhow::Result<DatabaseConfig> {
         let hint = "what it produces leaves at once; see `keylane dlq` for its dead letters";
         return Err(OperatorError::wrong(problem, hint).into());
     };
+    refuse_missing(written, whose)?;
     plan::database(handler, written)
 }

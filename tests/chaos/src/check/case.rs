@@ -16,6 +16,13 @@ pub(crate) struct Event<'a> {
     pub(crate) fate: Fate,
 }
 
+impl Event<'_> {
+    /// The number of its value.
+    pub(crate) fn id(&self) -> Option<u64> {
+        Fate::of(self.record.value.as_deref()?).map(|(id, _)| id)
+    }
+}
+
 /// What one ending says of itself.
 pub(crate) struct Ending<'a> {
     /// Of which event.

@@ -3,7 +3,7 @@
 use crate::check::Verdict;
 use crate::check::case::{Case, Ending};
 use crate::check::excuses::Excuses;
-use crate::fate::{Fate, MustEnd};
+use crate::fate::MustEnd;
 use crate::fleet::{ATTEMPTS, INPUT};
 
 pub(crate) fn check(case: &Case<'_>, excuses: &Excuses, verdict: &mut Verdict) {
@@ -17,7 +17,10 @@ pub(crate) fn check(case: &Case<'_>, excuses: &Excuses, verdict: &mut Verdict) {
             MustEnd::DeadLetter(_) => (dead, done),
         };
         match right.first() {
-            None => verdict.findings.push(format!("{place:?} is lost: {:?}", event.fate)),
+            None => {
+                verdict.tally.lost += 1;
+                verdict.findings.push(format!("{place:?} is lost: {:?}", event.fate));
+            }
             Some(first) => {
                 let count =
                     if first.told.is_some() { &mut verdict.tally.done } else { &mut verdict.tally.dead };
@@ -41,7 +44,8 @@ fn one(case: &Case<'_>, excuses: &Excuses, ending: &Ending<'_>, verdict: &mut Ve
     let Some(event) = case.events.get(place) else {
         let began = case.evidence.began_at.get(&place.0).copied().unwrap_or(0);
         // An event of an earlier round: a host that stood still may tell of it once more.
-        let is_late = place.1 < began && excuses.late(ending.by()).is_some();
+        let may_be_late = case.evidence.once.is_none() && place.1 < began;
+        let is_late = may_be_late && excuses.late(ending.by()).is_some();
         if !is_late {
             verdict.findings.push(format!("an ending without an event: {record:?}"));
         }
@@ -55,10 +59,7 @@ fn one(case: &Case<'_>, excuses: &Excuses, ending: &Ending<'_>, verdict: &mut Ve
     if record.header("keylane-origin") != Some(origin.as_bytes()) {
         verdict.findings.push(format!("{place:?} was told with another origin: {record:?}"));
     }
-    let failures = match event.fate {
-        Fate::Retry(failures) | Fate::Trap(failures) | Fate::Spin(failures) => failures,
-        Fate::Done | Fate::Slow(_) | Fate::Reject => 0,
-    };
+    let failures = event.fate.failures();
     if told.attempt <= failures || told.attempt > ATTEMPTS {
         verdict.findings.push(format!("{place:?} was done by attempt {}: {:?}", told.attempt, event.fate));
     }

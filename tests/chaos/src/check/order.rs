@@ -77,11 +77,11 @@ fn never_at_once(key: &[u8], mut endings: Vec<&Ending<'_>>, excuses: &Excuses, v
     }
 }
 
-fn show(key: &[u8]) -> String {
+pub(crate) fn show(key: &[u8]) -> String {
     key.escape_ascii().to_string()
 }
 
-fn told(ending: &Ending<'_>) -> String {
+pub(crate) fn told(ending: &Ending<'_>) -> String {
     let by = ending.host.map_or_else(|| "an unknown host".to_owned(), |host| format!("host {host}"));
     let Ending { place, record, told, .. } = ending;
     format!("{}/{} by {by} at {} ({told:?})", place.0, place.1, record.at_ms)

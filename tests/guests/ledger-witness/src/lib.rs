@@ -166,7 +166,8 @@ struct Account {
 
 impl Account {
     fn of(database: &Database, event: &Event, key: &str) -> Result<Self, Error> {
-        let query = "SELECT entries, last_offset FROM account WHERE source_partition = $1 AND record_key = $2";
+        let query =
+            "SELECT entries, last_offset FROM account WHERE source_partition = $1 AND record_key = $2";
         let place = [Value::Integer(event.partition.into()), Value::Text(key.to_owned())];
         let rows = database.query(query, &place)?.rows;
         let (entries, last) = match rows.first().map(Vec::as_slice) {

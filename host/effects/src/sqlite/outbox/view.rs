@@ -74,7 +74,7 @@ impl SqliteOutbox {
     async fn look(&self, query: Query<'_>) -> Result<Vec<SqliteRow>, OutboxError> {
         let file = &self.database.file;
         let mut looking = self.looking.lock().await;
-        let mut connection = match looking.take() {
+        let mut connection = match looking.take().filter(|connection| !connection.has_moved()) {
             Some(connection) => connection,
             None => Connection::open(&file.reading(None)?).await.map_err(|fault| fault.host(&file.url))?,
         };

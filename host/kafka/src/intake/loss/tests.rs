@@ -45,6 +45,16 @@ fn a_position_is_judged_by_where_the_log_begins_and_ends() {
     }
 }
 
+/// A host that is up holds where its partitions stand in memory, and raises the floor to that again.
+#[test]
+fn the_floor_is_to_be_set_while_no_host_is_up() {
+    let mut rest = MEND_BESIDE_DATABASE;
+    for step in ["stop all hosts", "set its floor", "delete its claims", "start"] {
+        let (_, after) = rest.split_once(step).unwrap_or_else(|| panic!("{step:?} in {rest:?}"));
+        rest = after;
+    }
+}
+
 proptest! {
     /// Whatever a broker answers, nothing is read on from outside of what it tells, nothing is passed
     /// that is not counted, and a log that was cut is never gone on with.

@@ -92,15 +92,24 @@ fn a_lost_payout_and_a_lost_mail_are_told_apart() {
 }
 
 #[test]
+fn an_event_that_was_done_twice_is_noticed() {
+    let twice = |found: &mut Found| {
+        accounting(found).arrived += 1;
+        accounting(found).done += 1;
+    };
+    assert_eq!(failing(twice), ["each event is done once"]);
+}
+
+#[test]
 fn a_dead_letter_too_many_or_at_the_wrong_handler_is_noticed() {
     let name = "dead letters are the broken ones";
     let more = |found: &mut Found| {
         accounting(found).dead_lettered += 1;
         accounting(found).done -= 1;
     };
-    assert_eq!(failing(more), [name]);
+    assert_eq!(failing(more), ["each event is done once", name]);
     let elsewhere = |found: &mut Found| found.tallies[0].0 = "email".to_owned();
-    assert_eq!(failing(elsewhere), [name]);
+    assert_eq!(failing(elsewhere), ["each event is done once", name]);
 }
 
 #[test]

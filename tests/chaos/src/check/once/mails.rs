@@ -1,0 +1,81 @@
+//! Each mail came, with the Message-ID of its event, and no other did. One that came again is the same and
+//! has an explanation: whoever sent it was killed or stood still, or the database was away, between the
+//! server's yes and the note of it.
+
+use std::collections::BTreeMap;
+
+use keylane_test_support::TakenMail;
+
+use crate::check::Verdict;
+use crate::check::case::{Case, Event, Place};
+use crate::check::excuses::Excuses;
+use crate::effects::message_id;
+use crate::fate::MustEnd;
+use crate::faults::{Deed, Entry};
+
+/// Each so-manieth value sends a mail; `tests/guests/ledger-witness` knows it too.
+pub(crate) const MAIL_EVERY: u64 = 10;
+/// How long before a fault a mail may have been taken whose note was prevented by it: the handful that it came
+/// with has to be answered, and a statement to give up.
+const NOTE_LAG_MS: u64 = 5_000;
+
+pub(crate) fn check(case: &Case<'_>, _: &Excuses, verdict: &mut Verdict) {
+    let Some(once) = &case.evidence.once else { return };
+    let mut taken: BTreeMap<&str, Vec<&TakenMail>> = BTreeMap::new();
+    for mail in &once.mails {
+        taken.entry(&mail.message_id).or_default().push(mail);
+    }
+    for (place, event) in &case.events {
+        if !(event.fate.must_end() == MustEnd::Done
+            && event.id().is_some_and(|id| id.is_multiple_of(MAIL_EVERY)))
+        {
+            continue;
+        }
+        let Some(mails) = taken.remove(message_id(place.0, place.1).as_str()) else {
+            verdict.tally.lost += 1;
+            verdict.findings.push(format!("{place:?}: its mail did not come"));
+            continue;
+        };
+        verdict.tally.mails += 1;
+        one(case, (*place, event), &mails, verdict);
+    }
+    for (id, mails) in taken {
+        verdict.tally.twice += 1;
+        verdict.findings.push(format!("{} mails that nobody had to send, <{id}>: {mails:?}", mails.len()));
+    }
+}
+
+/// The mails of an event, as they came.
+fn one(case: &Case<'_>, (place, event): (Place, &Event<'_>), mails: &[&TakenMail], verdict: &mut Verdict) {
+    let Some(once) = &case.evidence.once else { return };
+    let row = once.rows.iter().find(|row| row.place == place);
+    let to = event.id().map(|id| format!("value-{id}@example.org"));
+    for mail in mails {
+        let told = row.is_some_and(|row| mail.message.contains(&row.told));
+        if mail.to.as_slice() != to.as_slice() || !told {
+            verdict.findings.push(format!("{place:?}: its mail is another one: {mail:?}"));
+        }
+    }
+    for pair in mails.windows(2) {
+        let [first, again] = pair else { continue };
+        if first.message != again.message {
+            verdict.findings.push(format!("{place:?}: its mail came again changed: {first:?}, {again:?}"));
+        }
+        if case.evidence.faults.entries.iter().any(|fault| explains(fault, first, again)) {
+            verdict.tally.mails_again += 1;
+        } else {
+            verdict.tally.twice += 1;
+            let times = (first.at_ms, again.at_ms);
+            verdict
+                .findings
+                .push(format!("{place:?}: its mail came twice, at {times:?}: no fault explains it"));
+        }
+    }
+}
+
+/// Whether a fault came between the two.
+fn explains(fault: &Entry, first: &TakenMail, again: &TakenMail) -> bool {
+    let silent = matches!(fault.deed, Deed::KilledHost(_) | Deed::StoppedHost(_) | Deed::KilledDatabase);
+    let noted_by = first.at_ms.saturating_add(NOTE_LAG_MS).min(again.at_ms);
+    silent && fault.from_ms <= noted_by && first.at_ms <= fault.until_ms
+}
