@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::assignment::TopicId;
 use crate::claims::Fence;
 use crate::lease::Lease;
 
@@ -16,6 +17,7 @@ pub struct RunControl {
     begun: Instant,
     bounds: Option<Bounds>,
     fence: Option<Fence>,
+    topic_id: TopicId,
 }
 
 #[derive(Clone)]
@@ -29,19 +31,25 @@ impl RunControl {
     /// The control of a run that begins now and may use `slice`, unless `stop` is set or the lease runs out.
     #[must_use]
     pub fn new(slice: Duration, stop: Arc<AtomicBool>, lease: Arc<Lease>) -> Self {
-        Self { begun: Instant::now(), bounds: Some(Bounds { slice, stop, lease }), fence: None }
+        Self { bounds: Some(Bounds { slice, stop, lease }), ..Self::unlimited() }
     }
 
     /// A control that never says no, for those who test a runner.
     #[must_use]
     pub fn unlimited() -> Self {
-        Self { begun: Instant::now(), bounds: None, fence: None }
+        Self { begun: Instant::now(), bounds: None, fence: None, topic_id: TopicId::UNKNOWN }
     }
 
     /// The same for a run that writes under this fence.
     #[must_use]
     pub fn under(self, fence: Option<Fence>) -> Self {
         Self { fence, ..self }
+    }
+
+    /// The same for events of the topic with this id.
+    #[must_use]
+    pub fn of_topic(self, topic_id: TopicId) -> Self {
+        Self { topic_id, ..self }
     }
 
     /// The same for a run that is undone and done once more: its slice begins anew.
@@ -54,6 +62,12 @@ impl RunControl {
     #[must_use]
     pub fn fence(&self) -> Option<Fence> {
         self.fence
+    }
+
+    /// The id of the topic that the run's events come from.
+    #[must_use]
+    pub fn topic_id(&self) -> TopicId {
+        self.topic_id
     }
 
     /// Whether another event may begin: the slice is not used up, no drain was asked for, and the lease

@@ -81,9 +81,15 @@ impl AttemptFailure {
         Self::new(FailureClass::Retry, &format!("the database does not take what it did: {said}"))
     }
 
-    /// Its statements have lost the connection to the database again and again.
+    /// It has lost the connection to the database again and again.
     pub(crate) fn connection_lost(said: &str) -> Self {
-        let reason = format!("its statements lost the connection to the database again and again: {said}");
+        let reason = format!("it lost the connection to the database again and again: {said}");
+        Self::new(FailureClass::Retry, &reason)
+    }
+
+    /// Other transactions were in its way again and again, though it had its run for itself.
+    pub(crate) fn in_conflict(said: &str) -> Self {
+        let reason = format!("other transactions were in its way again and again: {said}");
         Self::new(FailureClass::Retry, &reason)
     }
 

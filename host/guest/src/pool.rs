@@ -32,10 +32,19 @@ pub(crate) struct Pool {
     pub(crate) run_meters: RunMeters,
     pub(crate) losses: Losses,
     places: Arc<Semaphore>,
-    /// The oldest stand first. The lock is held for a push, a pop or a cut, never across an await.
-    idle: Mutex<Vec<Instance>>,
+    /// The lock is held for a push, a pop or a cut, never across an await.
+    idle: Mutex<Idle>,
     instance_events: u32,
     instance_idle: Duration,
+}
+
+/// The instances that nobody works with.
+#[derive(Default)]
+struct Idle {
+    /// The oldest stand first.
+    instances: Vec<Instance>,
+    /// How often all of them were ended. One that was taken before is not taken back after.
+    age: u64,
 }
 
 impl Pool {
@@ -47,7 +56,7 @@ impl Pool {
             run_meters: RunMeters::of(&handler),
             losses: Losses::default(),
             places: Arc::new(Semaphore::new(blueprint.limits.concurrency.max(1))),
-            idle: Mutex::new(Vec::new()),
+            idle: Mutex::default(),
             instance_events: options.instance_events,
             instance_idle: options.instance_idle,
             blueprint,
@@ -65,7 +74,10 @@ impl Pool {
         let place = self.places.clone().acquire_owned().await.ok();
         metrics::histogram!("keylane_instance_wait_seconds", "handler" => self.handler.to_string())
             .record(since.elapsed().as_secs_f64());
-        Lease { instance: self.idle().pop(), pool: self.clone(), at_work: false, _place: place }
+        let mut idle = self.idle();
+        let (instance, age) = (idle.instances.pop(), idle.age);
+        drop(idle);
+        Lease { instance, pool: self.clone(), at_work: false, age, _place: place }
     }
 
     /// Makes the first instance, so that a component that cannot even start is refused at once.
@@ -73,12 +85,27 @@ impl Pool {
         self.take().await.instance().await.map(drop)
     }
 
-    fn give_back(&self, mut instance: Instance) {
+    fn give_back(&self, mut instance: Instance, age: u64) {
         if instance.events >= self.instance_events {
             return instance.end(End::Worn);
         }
         instance.idle_since = Instant::now();
-        self.idle().push(instance);
+        let mut idle = self.idle();
+        if idle.age == age {
+            return idle.instances.push(instance);
+        }
+        drop(idle);
+        instance.end(End::Undone);
+    }
+
+    /// Ends the idle instances at once, and those at work when their runs are over: the database may have
+    /// forgotten what they remember.
+    pub(crate) fn end_all(&self) {
+        let mut idle = self.idle();
+        idle.age += 1;
+        let instances = std::mem::take(&mut idle.instances);
+        drop(idle);
+        instances.into_iter().for_each(|instance| instance.end(End::Undone));
     }
 
     /// Ends what has been idle too long.
@@ -86,13 +113,13 @@ impl Pool {
         let old: Vec<Instance> = {
             let mut idle = self.idle();
             let is_old = |instance: &Instance| now.duration_since(instance.idle_since) >= self.instance_idle;
-            let count = idle.iter().take_while(|instance| is_old(instance)).count();
-            idle.drain(..count).collect()
+            let count = idle.instances.iter().take_while(|instance| is_old(instance)).count();
+            idle.instances.drain(..count).collect()
         };
         old.into_iter().for_each(|instance| instance.end(End::Idle));
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Instance>> {
+    fn idle(&self) -> MutexGuard<'_, Idle> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -113,6 +140,8 @@ pub(crate) struct Lease {
     pool: Arc<Pool>,
     instance: Option<Instance>,
     at_work: bool,
+    /// The pool's age when the place was taken.
+    age: u64,
     _place: Option<OwnedSemaphorePermit>,
 }
 
@@ -179,7 +208,7 @@ impl Drop for Lease {
             return self.end(End::Abandoned);
         }
         if let Some(instance) = self.instance.take() {
-            self.pool.give_back(instance);
+            self.pool.give_back(instance, self.age);
         }
     }
 }

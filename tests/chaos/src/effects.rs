@@ -59,11 +59,18 @@ impl Outside {
     }
 }
 
-/// The Message-ID of the only mail of an event.
+/// The Message-ID of the only mail of an event, where the input has this topic id.
 #[must_use]
-pub fn message_id(partition: i32, offset: i64) -> String {
+pub fn message_id(topic_id: &str, partition: i32, offset: i64) -> String {
     let domain = SENDER.rsplit('@').next().unwrap_or_default();
-    format!("{HANDLER}.{INPUT}.{partition}.{offset}.0@{domain}")
+    format!("{HANDLER}.{INPUT}.{topic_id}.{partition}.{offset}.0@{domain}")
+}
+
+/// The topic id in a Message-ID, if it is one of those.
+#[must_use]
+pub fn topic_id(message_id: &str) -> Option<&str> {
+    let rest = message_id.strip_prefix(HANDLER)?.strip_prefix('.')?.strip_prefix(INPUT)?.strip_prefix('.')?;
+    rest.split('.').next()
 }
 
 /// What each host gets: its handler, and what its configuration says of it.
@@ -132,6 +139,9 @@ mod tests {
 
     #[test]
     fn a_message_id_is_made_of_the_events_place() {
-        assert_eq!(message_id(3, 17), "witness.chaos-input.3.17.0@example.org");
+        let id = message_id("BwcHBwcHBwcHBwcHBwcHBw", 3, 17);
+        assert_eq!(id, "witness.chaos-input.BwcHBwcHBwcHBwcHBwcHBw.3.17.0@example.org");
+        assert_eq!(topic_id(&id), Some("BwcHBwcHBwcHBwcHBwcHBw"));
+        assert_eq!(topic_id("other.3.17.0@example.org"), None);
     }
 }

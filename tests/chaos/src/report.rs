@@ -66,13 +66,18 @@ pub fn table(rows: &[Row]) -> String {
     let drawn: Vec<_> =
         possible.iter().map(|name| format!("{name} {}", drawn.get(name).unwrap_or(&0))).collect();
     text.push_str(&format!(
-        "\nfaults: {}\n{} commits looked at, {} of them went back around a fault; {} attempts of events that do not fail by themselves\n",
-        drawn.join(", "), total.commits, total.commits_back, total.innocent,
+        "\nfaults: {}\n{} attempts of events that do not fail by themselves\n",
+        drawn.join(", "),
+        total.innocent,
     ));
-    if effects.is_some() {
-        text.push_str(&once(&total));
-    }
-    text
+    let what = if effects.is_some() { once(&total) } else { commits(&total) };
+    text + &what
+}
+
+/// What was seen of commits while the rounds ran.
+fn commits(total: &Tally) -> String {
+    let Tally { commits, commits_back, .. } = total;
+    format!("{commits} commits looked at, {commits_back} of them went back around a fault\n")
 }
 
 /// What was counted of effects that must happen once.

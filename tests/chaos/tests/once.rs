@@ -16,6 +16,8 @@ use scene::{EVENTS, HOPELESS, HOST, OTHER, REJECTED, ended_ms, fate, fault, inpu
 
 /// Rows that each key had before, and the offset of the last: the round begins in the middle of a log.
 const BEFORE: (i64, i64) = (40, -1);
+/// The input's topic id.
+const TOPIC_ID: &str = "BwcHBwcHBwcHBwcHBwcHBw";
 /// The only mail.
 const MAILED: i64 = 0;
 
@@ -48,7 +50,7 @@ fn clean() -> Evidence {
     }
     let mail = |offset: i64| TakenMail {
         at_ms: ended_ms(offset) + 500,
-        message_id: message_id(3, offset),
+        message_id: message_id(TOPIC_ID, 3, offset),
         to: vec![format!("value-{offset}@example.org")],
         message: format!("Subject: value {offset}\n\n{}\n", told(&evidence, offset)),
     };
@@ -158,7 +160,10 @@ fn what_an_attempt_left_that_failed_is_found() {
     // The row is of one attempt, the record of another.
     bites("of two attempts", |evidence| row(evidence, 4).told.push('0'));
     bites("mails that nobody had to send", |evidence| {
-        once(evidence).mails[1].message_id = message_id(3, HOPELESS);
+        once(evidence).mails[1].message_id = message_id(TOPIC_ID, 3, HOPELESS);
+    });
+    bites("mails that nobody had to send", |evidence| {
+        once(evidence).mails[1].message_id = message_id("AwMDAwMDAwMDAwMDAwMDAw", 3, 10);
     });
 }
 

@@ -17,19 +17,19 @@ const ROUNDS: [(&str, Effects, u64, &[&str]); 2] = [
         "a_round_of_chaos_on_sqlite_has_each_effect_once",
         Effects::Sqlite,
         SQLITE_SEED,
-        &["kill relay", "delete offsets"],
+        &["kill relay", "stop past pruning", "delete offsets"],
     ),
     (
         "a_round_of_chaos_on_postgresql_has_each_effect_once",
         Effects::Postgres,
         POSTGRES_SEED,
-        &["kill relay", "kill database"],
+        &["kill relay", "kill database", "delete offsets"],
     ),
 ];
 /// Draws the faults above.
-const SQLITE_SEED: u64 = 1;
+const SQLITE_SEED: u64 = 92;
 /// The same.
-const POSTGRES_SEED: u64 = 1;
+const POSTGRES_SEED: u64 = 25;
 
 fn main() -> ExitCode {
     let mut checks = Checks::from_args();

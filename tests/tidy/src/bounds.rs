@@ -39,6 +39,7 @@ const BOUNDS: &[(&str, Seen)] = &[
     ("BODY_BYTES_MAX", Not("a body that is larger is answered with 413 by whoever reads it")),
     ("COMPONENT_BYTES_MAX", AT_START),
     ("CONFLICTS_MAX", By("keylane_run_conflicts_total")),
+    ("CONFLICT_RUNS_MAX", FAILED),
     ("CONNECT_LIMIT", A_COMMAND),
     ("EVENTS_MAX", Not("it bounds a memory of losses; past it they are counted anew")),
     ("FINISH_MAX", A_TIME),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use keylane_deployment::{Grants, MailGrant, Manifest};
 use keylane_effects::{Letter, OutboxRow, mail_row};
-use keylane_engine::Event;
+use keylane_engine::{Event, TopicId};
 use lettre::message::Mailbox;
 use wasmtime::component::{HasSelf, Linker};
 
@@ -104,13 +104,19 @@ struct MailPart {
 
 impl Part for MailPart {
     fn session(&self, _scope: &Arc<LogScope>) -> Box<dyn Session> {
-        Box::new(MailSession { granted: self.granted.clone(), event: None, mails: Vec::new() })
+        Box::new(MailSession {
+            granted: self.granted.clone(),
+            topic_id: TopicId::UNKNOWN,
+            event: None,
+            mails: Vec::new(),
+        })
     }
 }
 
 /// The mails of one event. Bounded by the grant's count and the host's size of each.
 struct MailSession {
     granted: Arc<Granted>,
+    topic_id: TopicId,
     event: Option<Arc<Event>>,
     mails: Vec<Letter>,
 }
@@ -136,11 +142,13 @@ impl MailSession {
         Ok(())
     }
 
-    /// Which mail this is, by the event it comes from and how many came before.
+    /// Which mail this is, by the event it comes from and how many came before. A topic that was deleted and
+    /// made again counts its offsets anew, so its name alone would make two mails one.
     fn default_identity(&self) -> String {
         let ordinal = self.mails.len();
         self.event.as_ref().map_or_else(String::new, |event| {
-            format!("{}.{}.{}.{ordinal}", event.source.topic, event.source.partition, event.offset)
+            let (source, topic_id) = (&event.source, self.topic_id);
+            format!("{}.{topic_id}.{}.{}.{ordinal}", source.topic, source.partition, event.offset)
         })
     }
 
@@ -154,8 +162,9 @@ impl MailSession {
 }
 
 impl Session for MailSession {
-    fn begin(&mut self, event: &Arc<Event>, _run: Option<&Arc<RunSlot>>) {
+    fn begin(&mut self, event: &Arc<Event>, run: Option<&Arc<RunSlot>>) {
         self.drop_held();
+        self.topic_id = run.map_or(TopicId::UNKNOWN, |run| run.topic_id());
         self.event = Some(event.clone());
     }
 

@@ -40,7 +40,10 @@ async fn a_mail_becomes_one_file_however_often_it_is_sent() {
             mailer.send(letter).await.unwrap();
         }
     }
-    assert_eq!(surroundings.mails(), ["accounting.payout-ann-31.eml", "accounting.tasks.BwcHBwcHBwcHBwcHBwcHBw.7.9.1.eml"]);
+    assert_eq!(
+        surroundings.mails(),
+        ["accounting.payout-ann-31.eml", "accounting.tasks.BwcHBwcHBwcHBwcHBwcHBw.7.9.1.eml"]
+    );
     let path = surroundings.dir.path().join("mails/accounting.payout-ann-31.eml");
     let text = std::fs::read_to_string(path).unwrap();
     assert!(text.contains("Message-ID: <accounting.payout-ann-31@exchange.example>\r\n"), "{text}");
@@ -98,7 +101,11 @@ async fn a_server_takes_a_mail() {
     send_by_smtp(server.port).await.unwrap();
     let mails = server.mails();
     assert_eq!(mails.len(), 1);
-    assert!(mails[0].contains("Message-ID: <accounting.tasks.BwcHBwcHBwcHBwcHBwcHBw.7.9.0@exchange.example>"), "{}", mails[0]);
+    assert!(
+        mails[0].contains("Message-ID: <accounting.tasks.BwcHBwcHBwcHBwcHBwcHBw.7.9.0@exchange.example>"),
+        "{}",
+        mails[0]
+    );
     assert!(mails[0].contains("To: ann@example.org"), "{}", mails[0]);
 }
 

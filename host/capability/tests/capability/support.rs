@@ -174,7 +174,7 @@ pub async fn run_of(prepared: &Prepared) -> Arc<RunSlot> {
         partition: 7,
     };
     let fence = database.take(&stream, LONG).await.unwrap().fence;
-    RunSlot::new(database.begin(&fence).await.unwrap())
+    RunSlot::new(database.begin(&fence).await.unwrap(), stream.topic_id)
 }
 
 /// An instance at the event of this offset, in a run of its own.

@@ -57,7 +57,7 @@ pub async fn a_partition_is_taken_where_it_stands(ground: &Ground) {
         claims.skip(hold.fence, offset).await.unwrap();
     }
     let hold = claims.take(&partition(), ID).await.unwrap().unwrap();
-    assert_eq!(hold.restored, GapSet { base: 4, ended: vec![5..7] });
+    assert_eq!(hold.restored, GapSet { base: 4, ended: std::iter::once(5..7).collect() });
     assert!(!claims.raise_floor(hold.fence, 7).await.unwrap());
     let hold = claims.take(&partition(), ID).await.unwrap().unwrap();
     assert_eq!(hold.restored, GapSet::at(7));

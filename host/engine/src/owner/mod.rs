@@ -30,7 +30,7 @@ use self::endings::Noted;
 use self::pruning::Pruner;
 use self::reporting::Reporter;
 use self::runs::{EndedRun, RunsOut};
-use crate::assignment::Assignment;
+use crate::assignment::{Assignment, TopicId};
 use crate::claiming::Fenced;
 use crate::claims::ClaimsError;
 use crate::control::{ControlError, Request};
@@ -51,6 +51,7 @@ const LOOK_AT_LEASE: Duration = Duration::from_secs(3_600);
 pub(crate) struct Owner<R, D> {
     shared: Arc<Shared<R, D>>,
     partition: TopicPartition,
+    topic_id: TopicId,
     lease: Arc<Lease>,
     /// What it writes with in the handler's database, where it has one.
     fenced: Option<Fenced>,
@@ -94,13 +95,14 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
         intake: Intake,
         maker: ProgressMaker,
     ) -> Self {
-        let Assignment { partition, restored, lease, fence, .. } = assignment;
+        let Assignment { partition, topic_id, restored, lease, fence, .. } = assignment;
         let claims = shared.claims.clone();
         let fenced = claims.zip(fence).map(|(claims, fence)| Fenced { claims, fence });
         Self {
             meters: Meters::new(&shared.options.name, &partition, fenced.is_some()),
             stand: shared.slots.stand(),
             partition,
+            topic_id,
             lease,
             fenced,
             intake,

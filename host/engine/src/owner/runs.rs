@@ -72,13 +72,15 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
         let (runner, lease, stop) =
             (self.shared.runner.clone(), self.lease.clone(), self.intake.stop.clone());
         let slice = Duration::from_millis(self.shared.options.policy.slice_ms);
-        let (out, fence) = (self.intake.out(), self.fenced.as_ref().map(|fenced| fenced.fence));
+        let (out, topic_id) = (self.intake.out(), self.topic_id);
+        let fence = self.fenced.as_ref().map(|fenced| fenced.fence);
         self.runs.spawn(async move {
             let _out = out;
             let begun = Instant::now();
             // The task may begin long after it was made: on a machine that slept in between, for one.
             let report = if lease.holds() && !stop.load(Ordering::Acquire) {
-                runner.run(attempts, RunControl::new(slice, stop, lease).under(fence)).await
+                let control = RunControl::new(slice, stop, lease).under(fence).of_topic(topic_id);
+                runner.run(attempts, control).await
             } else {
                 vec![Outcome::NotStarted; attempts.len()].into()
             };

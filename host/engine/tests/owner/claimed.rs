@@ -29,12 +29,12 @@ async fn until_paused(inbox: &Inbox) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_is_given_the_fence() {
+async fn a_run_is_given_the_fence_and_the_topics_id() {
     let (bench, _) = bench(options().policy);
     let inbox = bench.assign(0);
     deliver(&inbox, [event(0, "a", "done")]);
     bench.until_watermark(&inbox, 1).await;
-    assert_eq!(*bench.runner.runs.lock().unwrap(), [(1, Some(FENCE))]);
+    assert_eq!(*bench.runner.runs.lock().unwrap(), [(1, Some(FENCE), TOPIC)]);
 }
 
 #[tokio::test]

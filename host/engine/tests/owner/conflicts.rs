@@ -15,7 +15,7 @@ fn bench(slots: usize, conflicts: usize) -> Bench {
 }
 
 fn lengths(bench: &Bench) -> Vec<usize> {
-    bench.runner.runs.lock().unwrap().iter().map(|(events, _)| *events).collect()
+    bench.runner.runs.lock().unwrap().iter().map(|(events, ..)| *events).collect()
 }
 
 #[tokio::test(start_paused = true)]

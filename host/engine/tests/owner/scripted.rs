@@ -5,7 +5,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use keylane_engine::{Attempt, FailureClass, Fence, Outcome, RunControl, RunReport, RunStand, Runner};
+use keylane_engine::{
+    Attempt, FailureClass, Fence, Outcome, RunControl, RunReport, RunStand, Runner, TopicId,
+};
 use tokio::sync::Semaphore;
 
 use crate::bench::PATIENCE;
@@ -22,8 +24,8 @@ pub struct Scripted {
     pub blocks: Gate,
     pub unblock: Block,
     pub conflicts: AtomicUsize,
-    /// What each run was given: how many events, under which fence.
-    pub runs: Mutex<Vec<(usize, Option<Fence>)>>,
+    /// What each run was given: how many events, under which fence, of which topic.
+    pub runs: Mutex<Vec<(usize, Option<Fence>, TopicId)>>,
 }
 
 /// Passed by whoever finds a permit; there is none at first.
@@ -133,7 +135,7 @@ fn stand(attempts: &[Attempt]) -> RunStand {
 
 impl Runner for Scripted {
     async fn run(&self, attempts: Vec<Attempt>, control: RunControl) -> RunReport {
-        self.runs.lock().unwrap().push((attempts.len(), control.fence()));
+        self.runs.lock().unwrap().push((attempts.len(), control.fence(), control.topic_id()));
         if self.meets_a_conflict(&attempts) {
             let outcomes = vec![Outcome::NotStarted; attempts.len()];
             return RunReport { outcomes, stand: RunStand::Kept, conflicts: 1 };

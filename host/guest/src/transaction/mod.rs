@@ -7,13 +7,14 @@
 //!   done once more with a savepoint for each event, so that failed ones are undone and charged alone. A run
 //!   with an event that failed before begins with them.
 //! - Where another transaction was in the way, the run is done once more, half as long, after a short random
-//!   wait; nobody is charged.
+//!   wait; nobody is charged, unless it happens to the same event alone again and again.
 //! - Events that turn out to be claimed have ended before; the others are done once more.
 //! - A connection that is lost leaves the partition in doubt, and nobody is charged, unless it is the same
-//!   event's statement that loses it again and again.
+//!   event that loses it again and again, in its statements or alone at its run's end ([`losses`]).
 //! - A trap, a time-out or a memory limit in an instance that has served before is tried again in a fresh one
 //!   before its event is charged.
-//! - After any rollback the instance ends: its memory must not remember what the database forgot.
+//! - After any rollback the instance ends: its memory must not remember what the database forgot. Where the
+//!   partition is lost or in doubt, a restore for one, all of the pool do.
 //!
 //! Who owns: a run owns its transaction and its instance. Who waits: a run, for a place, for a connection and
 //! for locks, none of which is a guest's time. What bounds: [`PASSES_MAX`] and the constants beside it.
@@ -30,8 +31,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keylane_effects::Database;
-use keylane_engine::{Attempt, Fence, Outcome, RunControl, RunReport, RunStand};
+use keylane_engine::{Attempt, Event, Fence, Outcome, RunControl, RunReport, RunStand};
 
+use crate::failure::AttemptFailure;
 use crate::pool::Pool;
 pub(crate) use losses::Losses;
 pub(crate) use meters::RunMeters;
@@ -58,10 +60,20 @@ pub(crate) async fn run(
         let reason = "the run was given no ownership of its partition in the handler's database".to_owned();
         return RunReport { outcomes: nothing, stand: RunStand::InDoubt(reason), conflicts: 0 };
     };
-    let mut run = Run { pool, database, fence, attempts, plan: Plan::new(attempts), conflicts: 0 };
+    let mut plan = Plan::new(attempts);
+    if attempts.iter().any(|attempt| pool.losses.is_suspect(&attempt.event)) {
+        plan.go_singly();
+    }
+    let mut run = Run { pool, database, fence, attempts, plan, conflicts: 0 };
     let (outcomes, stand) = match run.passes(control).await {
-        Ok(outcomes) => (in_order(attempts, outcomes), RunStand::Kept),
-        Err(stand) => (nothing, stand),
+        Ok(outcomes) => {
+            run.forget_losses(&outcomes);
+            (in_order(attempts, outcomes), RunStand::Kept)
+        }
+        Err(stand) => {
+            pool.end_all();
+            (nothing, stand)
+        }
     };
     RunReport { outcomes, stand, conflicts: run.conflicts }
 }
@@ -80,18 +92,17 @@ impl Run<'_> {
     /// Passes until one is committed, or nothing more is to be done, or none may begin.
     async fn passes(&mut self, mut control: RunControl) -> Result<Vec<Outcome>, RunStand> {
         for _ in 0..PASSES_MAX {
-            let pass = Pass::new(self.pool, self.attempts, &self.plan, &control);
-            match pass.carry_out(self.database, self.fence).await {
+            let mut pass = Pass::new(self.pool, self.attempts, &self.plan, &control);
+            let ended = pass.carry_out(self.database, self.fence).await;
+            let begun = pass.begun;
+            match ended {
                 Ended::Committed(outcomes) => return Ok(outcomes),
                 Ended::Overtaken => return Err(RunStand::Overtaken),
-                Ended::InDoubt(reason) => return Err(RunStand::InDoubt(reason)),
+                Ended::InDoubt(reason) => self.in_doubt(&begun, reason).await?,
+                Ended::Lost { index, reason } => self.in_doubt(&[index], reason).await?,
                 Ended::Failed { index, failure, served } => {
                     self.undone(Why::Failed);
                     self.plan.failed(index, failure, served);
-                }
-                Ended::Poisoned { index, failure } => {
-                    self.undone(Why::Failed);
-                    self.plan.charge(index, failure);
                 }
                 Ended::Refused { done, reason } => {
                     self.undone(Why::Refused);
@@ -99,11 +110,14 @@ impl Run<'_> {
                 }
                 Ended::Claimed => {
                     self.undone(Why::Claimed);
-                    self.learn_claims().await?;
+                    if !self.learn_claims().await? {
+                        let reason = "an event of the run is claimed, and no claim can be read";
+                        return Err(RunStand::InDoubt(reason.to_owned()));
+                    }
                 }
                 Ended::Conflict(reason) => {
                     self.undone(Why::Conflict);
-                    if !self.give_way(&reason).await {
+                    if !self.give_way(&begun, &reason).await {
                         break;
                     }
                 }
@@ -120,11 +134,45 @@ impl Run<'_> {
         self.pool.run_meters.undone(why);
     }
 
-    /// Another transaction was in the way: waits, and answers whether to try again.
-    async fn give_way(&mut self, reason: &str) -> bool {
+    fn event(&self, index: usize) -> Option<&Event> {
+        self.attempts.get(index).map(|attempt| &*attempt.event)
+    }
+
+    /// The connection was lost by one of these events, as far as anybody knows. Goes on only if it was one, and
+    /// once too often.
+    async fn in_doubt(&mut self, by: &[usize], reason: String) -> Result<(), RunStand> {
+        if let [index] = *by {
+            if !self.event(index).is_some_and(|event| self.pool.losses.lost(event)) {
+                return Err(RunStand::InDoubt(reason));
+            }
+            self.undone(Why::Failed);
+            // It may have been the answer to a commit that was lost.
+            self.learn_claims().await?;
+            if self.plan.settled(index).is_none() {
+                self.plan.charge(index, AttemptFailure::connection_lost(&reason));
+            }
+            return Ok(());
+        }
+        self.pool.losses.suspect(by.iter().filter_map(|index| self.event(*index)));
+        Err(RunStand::InDoubt(reason))
+    }
+
+    /// What was counted against events that have ended, or failed by themselves.
+    fn forget_losses(&self, outcomes: &[Outcome]) {
+        let told = self.attempts.iter().zip(outcomes).filter(|(_, outcome)| **outcome != Outcome::NotStarted);
+        told.for_each(|(attempt, _)| self.pool.losses.ended(&attempt.event));
+    }
+
+    /// Another transaction was in the way of these events: waits, and answers whether to try again.
+    async fn give_way(&mut self, begun: &[usize], reason: &str) -> bool {
         self.conflicts += 1;
         tracing::debug!(reason, conflicts = self.conflicts, "a run gives way to another transaction");
         if self.conflicts > CONFLICTS_MAX {
+            if let [alone] = *begun
+                && self.event(alone).is_some_and(|event| self.pool.losses.in_conflict(event))
+            {
+                self.plan.charge(alone, AttemptFailure::in_conflict(reason));
+            }
             return false;
         }
         self.plan.shorten();
@@ -132,8 +180,8 @@ impl Run<'_> {
         true
     }
 
-    /// Which events have ended before.
-    async fn learn_claims(&mut self) -> Result<(), RunStand> {
+    /// Which events have ended before. Answers whether that is news.
+    async fn learn_claims(&mut self) -> Result<bool, RunStand> {
         let offsets: Vec<i64> = self.attempts.iter().map(|attempt| attempt.event.offset).collect();
         let ended = self.database.ended(&self.fence, &offsets).await;
         let ended = ended.map_err(|error| RunStand::InDoubt(error.to_string()))?;
@@ -141,10 +189,7 @@ impl Run<'_> {
         for (index, offset) in offsets.iter().enumerate() {
             new |= ended.contains(offset) && self.plan.ended_before(index);
         }
-        if new {
-            return Ok(());
-        }
-        Err(RunStand::InDoubt("an event of the run is claimed, and no claim can be read".to_owned()))
+        Ok(new)
     }
 }
 

@@ -27,8 +27,8 @@ pub(super) enum Ended {
     Committed(Vec<Outcome>),
     /// This event failed, on an instance that had `served` others before or not.
     Failed { index: usize, failure: AttemptFailure, served: bool },
-    /// This event's statements lose the connection again and again.
-    Poisoned { index: usize, failure: AttemptFailure },
+    /// The connection was lost in this event's statement.
+    Lost { index: usize, reason: String },
     /// The database refused the commit of what these events did.
     Refused { done: Vec<usize>, reason: String },
     /// One of the events had ended before.
@@ -53,6 +53,8 @@ pub(super) struct Pass<'run> {
     outcomes: Vec<Outcome>,
     /// Lanes of which nothing more begins.
     stopped: HashSet<u64>,
+    /// Events that have begun in it.
+    pub(super) begun: Vec<usize>,
     done: Vec<usize>,
     outbox: Vec<OutboxRow>,
     outbox_bytes: usize,
@@ -78,6 +80,7 @@ impl<'run> Pass<'run> {
             control,
             outcomes: plan.outcomes(),
             stopped: HashSet::new(),
+            begun: Vec::new(),
             done: Vec::new(),
             outbox: Vec::new(),
             outbox_bytes: 0,
@@ -85,9 +88,9 @@ impl<'run> Pass<'run> {
     }
 
     /// Makes the pass.
-    pub(super) async fn carry_out(mut self, database: &dyn Database, fence: Fence) -> Ended {
+    pub(super) async fn carry_out(&mut self, database: &dyn Database, fence: Fence) -> Ended {
         if (0..self.attempts.len()).all(|index| self.plan.settled(index).is_some()) {
-            return Ended::Committed(self.outcomes);
+            return Ended::Committed(std::mem::take(&mut self.outcomes));
         }
         let mut lease = self.pool.take().await;
         lease.begin();
@@ -99,7 +102,7 @@ impl<'run> Pass<'run> {
                 return ended;
             }
         };
-        let mut place = Place { lease, slot: RunSlot::new(transaction) };
+        let mut place = Place { lease, slot: RunSlot::new(transaction, self.control.topic_id()) };
         let ended = match self.events(&mut place).await {
             Ok(()) => self.finish(&mut place).await,
             Err(ended) => Err(ended),
@@ -107,7 +110,7 @@ impl<'run> Pass<'run> {
         match ended {
             Ok(()) => {
                 place.lease.succeed();
-                Ended::Committed(self.outcomes)
+                Ended::Committed(std::mem::take(&mut self.outcomes))
             }
             Err(ended) => {
                 place.lease.undo();
@@ -123,7 +126,6 @@ impl<'run> Pass<'run> {
             let marked = step(&place.slot, |run| run.savepoint()).await?;
             marked.map_err(|error| Ended::InDoubt(error.to_string()))?;
         }
-        let mut begun = 0;
         for (index, attempt) in self.attempts.iter().enumerate() {
             if let Some(outcome) = self.plan.settled(index) {
                 if *outcome != Outcome::Done {
@@ -135,10 +137,10 @@ impl<'run> Pass<'run> {
                 continue;
             }
             // The first event always begins, so that a run gets somewhere.
-            if begun > 0 && !self.may_begin_next(begun) {
+            if !self.begun.is_empty() && !self.may_begin_next() {
                 break;
             }
-            begun += 1;
+            self.begun.push(index);
             match self.event(place, index, attempt).await? {
                 Ok(rows) => self.keep(index, rows),
                 Err(failure) => {
@@ -150,12 +152,12 @@ impl<'run> Pass<'run> {
         Ok(())
     }
 
-    fn may_begin_next(&self, begun: usize) -> bool {
+    fn may_begin_next(&self) -> bool {
         let room = self.outbox_bytes < OUTBOX_BYTES_MAX;
         if !room {
             self.pool.run_meters.outbox_full();
         }
-        room && begun < self.plan.most && self.control.may_begin_next()
+        room && self.begun.len() < self.plan.most && self.control.may_begin_next()
     }
 
     fn keep(&mut self, index: usize, rows: Vec<OutboxRow>) {
@@ -207,12 +209,8 @@ impl<'run> Pass<'run> {
         // Whatever the guest's call came to, it is not what decides.
         match place.slot.fault() {
             Some(RunFault::Conflict(said)) => return Err(Ended::Conflict(said)),
-            Some(RunFault::Lost(said)) if self.pool.losses.lost(&attempt.event) => {
-                let failure = AttemptFailure::connection_lost(&said);
-                return Err(Ended::Poisoned { index, failure });
-            }
-            Some(RunFault::Lost(said)) => return Err(Ended::InDoubt(said)),
-            None => self.pool.losses.kept(&attempt.event),
+            Some(RunFault::Lost(reason)) => return Err(Ended::Lost { index, reason }),
+            None => {}
         }
         let failure = match answer {
             Ok(rows) => match self.seal(&place.slot).await? {

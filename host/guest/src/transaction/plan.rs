@@ -40,6 +40,11 @@ impl Plan {
         plan
     }
 
+    /// An event may be at fault that cannot be told from its neighbours: each pass is of one.
+    pub(super) fn go_singly(&mut self) {
+        self.most = 1;
+    }
+
     /// What is known of an event already.
     pub(super) fn settled(&self, index: usize) -> Option<&Outcome> {
         self.settled.get(&index)

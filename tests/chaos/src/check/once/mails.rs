@@ -9,7 +9,7 @@ use keylane_test_support::TakenMail;
 use crate::check::Verdict;
 use crate::check::case::{Case, Event, Place};
 use crate::check::excuses::Excuses;
-use crate::effects::message_id;
+use crate::effects::{message_id, topic_id};
 use crate::fate::MustEnd;
 use crate::faults::{Deed, Entry};
 
@@ -25,13 +25,15 @@ pub(crate) fn check(case: &Case<'_>, _: &Excuses, verdict: &mut Verdict) {
     for mail in &once.mails {
         taken.entry(&mail.message_id).or_default().push(mail);
     }
+    // One topic, so one id: a mail with another one is found as one that nobody had to send.
+    let input = once.mails.iter().find_map(|mail| topic_id(&mail.message_id)).unwrap_or_default();
     for (place, event) in &case.events {
         if !(event.fate.must_end() == MustEnd::Done
             && event.id().is_some_and(|id| id.is_multiple_of(MAIL_EVERY)))
         {
             continue;
         }
-        let Some(mails) = taken.remove(message_id(place.0, place.1).as_str()) else {
+        let Some(mails) = taken.remove(message_id(input, place.0, place.1).as_str()) else {
             verdict.tally.lost += 1;
             verdict.findings.push(format!("{place:?}: its mail did not come"));
             continue;
