@@ -127,10 +127,17 @@ async fn slow_host_call() {
 #[tokio::test]
 async fn host_calls_without_end_are_ended() {
     let mut stage = Stage::of("slow-host-call").time(Duration::from_millis(200)).with_database(None);
-    // Wide enough that no single statement passes it on a crowded machine; all together pass 20 of them.
     stage.manifest.limits.host_call = Duration::from_millis(250);
     let loaded = stage.load().await;
-    let outcome = loaded.one("forever").await;
+    // On a crowded machine a single statement may pass its own limit, and the guest gives up: then it is
+    // asked again. All together pass 20 of them.
+    let mut outcome = loaded.one("forever").await;
+    for _ in 0..5 {
+        if failure(&outcome).0 != FailureClass::Reject {
+            break;
+        }
+        outcome = loaded.one("forever").await;
+    }
     assert_eq!(failure(&outcome), (FailureClass::Timeout, "its host calls together took longer than 5s"));
     assert_eq!(loaded.one("1").await, Outcome::Done);
 }
