@@ -107,7 +107,8 @@ impl Task {
             database.execute("UPDATE total SET entries = entries + 1 WHERE one = 1", &[])?;
         }
         if self.fate == "swallow" && u64::from(event.attempt) <= self.number {
-            let failing = FAILING[usize::from(!self.id.is_multiple_of(2))];
+            let [even, odd] = FAILING;
+            let failing = if self.id.is_multiple_of(2) { even } else { odd };
             // It behaves as if nothing were wrong, and so does what follows.
             let _ = database.execute(failing, &[]);
             let _ = database.execute("UPDATE total SET entries = entries + 0 WHERE one = 1", &[]);
