@@ -170,10 +170,7 @@ impl Fleet {
         let host = self.slots.get_mut(&slot).context("no host to signal")?;
         // A child that was not waited for keeps its id, so this reaches nobody else.
         ensure!(host.child.try_wait()?.is_none(), "it had ended by itself: {}", host.log.display());
-        let sent =
-            Command::new("kill").arg(format!("-{signal}")).arg(host.child.id().to_string()).status()?;
-        ensure!(sent.success(), "SIG{signal} could not be sent: {sent}");
-        Ok(())
+        keylane_test_support::signal(host.child.id(), signal)
     }
 
     /// The status of a host that has ended; it leaves its slot then.

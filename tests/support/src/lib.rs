@@ -3,6 +3,7 @@
 //! - [`ApacheKafka`]: one broker per test binary, started by `tests/kafka/kafka.sh`, ended on drop.
 //! - [`kafka_tool`]: Kafka's own command line tools, against any broker.
 //! - [`RawClient`] and [`raw_batch`]: single protocol requests, for what ordinary clients do not show.
+//! - [`signal`]: to a process that a test has started.
 //! - [`waiting`]: until a condition holds.
 //! - [`FullDocument`]: a configuration document that is changed line by line.
 //! - [`Checks`]: a test binary without libtest, so that its named checks can share one broker.
@@ -12,6 +13,7 @@ mod batch;
 mod checks;
 mod document;
 mod raw;
+mod signal;
 mod tools;
 pub mod waiting;
 
@@ -23,4 +25,5 @@ pub use batch::{RawProducer, raw_batch};
 pub use checks::Checks;
 pub use document::FullDocument;
 pub use raw::RawClient;
+pub use signal::signal;
 pub use tools::{ToolOutput, kafka_tool};

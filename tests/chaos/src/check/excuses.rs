@@ -66,8 +66,8 @@ impl Excuses {
     }
 
     /// Whether a loss lies in the wake of a fault, or of a topic's growth: a member that hears of more
-    /// partitions while it waits to be let into the next generation forgets that it waits (librdkafka 2.12,
-    /// `rd_kafka_cgrp_rejoin`), and takes the refusal of a commit that was on its way for the loss of all.
+    /// partitions while it waits to be let into the next generation forgets that it waits (so reads the
+    /// source of librdkafka 2.12, `rd_kafka_cgrp_rejoin`), and takes the refusal of a commit that was on its way for the loss of all.
     pub(crate) fn explains(&self, loss: &Loss) -> bool {
         let wake = |fault: &Entry| fault.from_ms..=fault.until_ms.saturating_add(WAKE_MS);
         let heard = |grew_ms: &u64| (*grew_ms..=grew_ms.saturating_add(GROWTH_WAKE_MS)).contains(&loss.at_ms);
