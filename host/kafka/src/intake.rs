@@ -15,6 +15,7 @@ mod shared;
 mod start;
 mod topics;
 mod watchdog;
+mod widths;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

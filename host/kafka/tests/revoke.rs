@@ -25,3 +25,8 @@ async fn a_run_that_heeds_no_interruption_holds_nobody_up() {
 async fn a_standby_has_joined() {
     handover::a_standby_has_joined(&Cluster::start().await, Classic).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_grows_amid_a_revoke_loses_no_member() {
+    handover::a_topic_that_grows_amid_a_revoke_loses_no_member(&Cluster::start().await, Classic).await;
+}

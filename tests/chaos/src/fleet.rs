@@ -242,8 +242,6 @@ impl Fleet {
         Ok(format!(
             "fleet = \"chaos\"\nhandlers = [\"{HANDLER}/handler.toml\"]\n\n\
              [kafka]\nbrokers = [{}]\ngroup-protocol = \"{protocol}\"\nsession-timeout = \"{SESSION_MS}ms\"\n\n\
-             [kafka.properties]\n\
-             \"topic.metadata.refresh.interval.ms\" = 2000\n\n\
              [limits]\npartition-records = 500\n\n[admin]\nlisten = \"127.0.0.1:{port}\"\n",
             brokers.join(", "),
         ))

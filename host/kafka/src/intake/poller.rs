@@ -27,6 +27,7 @@ use super::lookout::{Holdings, Lookout, lag};
 use super::parting::{drain, reap};
 use super::reasons::gave_up;
 use super::topics::TopicWatch;
+use super::widths::Widths;
 use super::{LAG_UNKNOWN, Shared};
 use crate::config::{ConsumerConfig, GroupProtocol};
 use crate::native::{SessionTimes, is_member};
@@ -75,6 +76,7 @@ pub(super) struct Poller {
     pub(super) changes: Vec<Change>,
     pub(super) next_settle: Instant,
     next_lag: Instant,
+    pub(super) widths: Widths,
     /// Until when the group's session time-out is waited for, while it is.
     session_times_until: Option<Instant>,
     records: metrics::Counter,
@@ -109,6 +111,7 @@ impl Poller {
             changes: Vec::new(),
             next_settle: now,
             next_lag: now,
+            widths: Widths::new(now),
             session_times_until: asks.then(|| now + SESSION_TIMES_LIMIT),
             records: metrics::counter!("keylane_kafka_records_total", "group" => group.clone()),
             partitions: metrics::gauge!("keylane_kafka_partitions", "group" => group),
@@ -132,6 +135,7 @@ impl Poller {
             self.drop_what_expired()?;
             self.drop_what_was_made_anew()?;
             self.see_to_trouble()?;
+            self.follow_widths(now);
             if self.knows_its_term(now) {
                 self.settle_waiting()?;
             }
