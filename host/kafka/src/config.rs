@@ -171,6 +171,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("auto.offset.reset", "use the handler's `start`; a lost position must stop a partition loudly"),
     ("isolation.level", SAFETY),
     ("enable.partition.eof", SAFETY),
+    ("topic.metadata.refresh.interval.ms", "keylane looks for changes of its topics every five seconds"),
     ("allow.auto.create.topics", "a mistyped topic must be an error, not a new topic"),
     ("fetch.queue.backoff.ms", "its default stalls catching up in steps of a second"),
     ("queued.max.messages.kbytes", PREFETCH),
@@ -265,6 +266,8 @@ impl KafkaConfig {
                 config.set("session.timeout.ms", session_ms.to_string());
                 config.set("heartbeat.interval.ms", heartbeat_ms.to_string());
                 config.set("partition.assignment.strategy", "cooperative-sticky");
+                // See `intake::widths`: what the client finds out by itself it may find out too early.
+                config.set("topic.metadata.refresh.interval.ms", "-1");
             }
             // Times and assignor are the coordinator's, and the client refuses others.
             GroupProtocol::Consumer => drop(config.set("group.protocol", "consumer")),

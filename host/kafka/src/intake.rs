@@ -17,6 +17,7 @@ mod takes;
 mod taking;
 mod topics;
 mod watchdog;
+mod widths;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

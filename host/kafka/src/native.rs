@@ -22,7 +22,7 @@ mod queue;
 mod record;
 
 pub(crate) use commit::{CommitAnswer, CommitQueue, Committed, Handed, PartitionAnswer, committed};
-pub(crate) use inquiry::{Answer, Extreme, Inquiries, SessionTimes};
+pub(crate) use inquiry::{Answer, Extreme, Inquiries, SessionTimes, TopicFacts};
 pub(crate) use member::is_member;
 pub(crate) use partition_queue::{Fetched, PartitionQueue, known_high_watermark};
 pub(crate) use record::event_of;

@@ -30,3 +30,8 @@ async fn a_standby_has_joined() {
 async fn members_come_and_go_and_each_event_happens_once() {
     moving::members_come_and_go_and_each_event_happens_once(&Cluster::start().await, Classic).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_grows_amid_a_revoke_loses_no_member() {
+    handover::a_topic_that_grows_amid_a_revoke_loses_no_member(&Cluster::start().await, Classic).await;
+}

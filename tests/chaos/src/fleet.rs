@@ -205,10 +205,7 @@ impl Fleet {
         let host = self.slots.get_mut(&slot).context("no host to signal")?;
         // A child that was not waited for keeps its id, so this reaches nobody else.
         ensure!(host.child.try_wait()?.is_none(), "it had ended by itself: {}", host.log.display());
-        let sent =
-            Command::new("kill").arg(format!("-{signal}")).arg(host.child.id().to_string()).status()?;
-        ensure!(sent.success(), "SIG{signal} could not be sent: {sent}");
-        Ok(())
+        keylane_test_support::signal(host.child.id(), signal)
     }
 
     /// The status of a host that has ended; it leaves its slot then.
@@ -280,8 +277,6 @@ impl Fleet {
         Ok(format!(
             "fleet = \"chaos\"\nhandlers = [\"{HANDLER}/handler.toml\"]\n\n\
              [kafka]\nbrokers = [{}]\ngroup-protocol = \"{protocol}\"\nsession-timeout = \"{SESSION_MS}ms\"\n\n\
-             [kafka.properties]\n\
-             \"topic.metadata.refresh.interval.ms\" = 2000\n\n\
              [limits]\npartition-records = 500\n\n[admin]\nlisten = \"127.0.0.1:{port}\"\n{}",
             brokers.join(", "),
             self.equipment.host_file,

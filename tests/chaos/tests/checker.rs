@@ -159,29 +159,6 @@ fn a_lost_partition_excuses_a_repeat_in_the_wake_of_a_fault() {
 }
 
 #[test]
-fn a_growing_topic_excuses_a_loss_for_a_while() {
-    let at_ms = ended_ms(9) + 100_000;
-    let with = |deeds: &[(Deed, u64)]| {
-        found(|evidence| {
-            evidence.losses.push(Loss { host: HOST, partition: 3, at_ms });
-            for (deed, at_ms) in deeds {
-                fault(evidence, *deed, *at_ms, *at_ms);
-            }
-        })
-    };
-    let (long_ago, before, grew) = (at_ms - 60_000, at_ms - 1_000, Deed::AddedPartitions(7));
-    let right = Vec::<String>::new();
-    assert_eq!(with(&[(grew, before)]), right);
-    // The retry topic follows at the next start, and at that one alone.
-    assert_eq!(with(&[(grew, long_ago), (Deed::StartedHost(HOST), before)]), right);
-    let followed = (Deed::StartedHost(OTHER), long_ago + 1);
-    assert_ne!(with(&[(grew, long_ago), followed, (Deed::StartedHost(HOST), before)]), right);
-    assert_ne!(with(&[(grew, long_ago)]), right);
-    assert_ne!(with(&[(Deed::StartedHost(HOST), before)]), right);
-    assert_ne!(with(&[(grew, at_ms + 1)]), right);
-}
-
-#[test]
 fn repeats_are_counted_by_what_explains_them() {
     let mut evidence = clean();
     evidence.seen.push(telling(8, OTHER, 60, ended_ms(12)));

@@ -8,7 +8,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use keylane_test_support::waiting;
+use keylane_test_support::{signal, waiting};
 
 use crate::deployment::Deployment;
 use crate::place;
@@ -63,7 +63,7 @@ impl Process {
     /// # Errors
     /// When the signal cannot be sent.
     pub fn terminate(&self) -> Result<()> {
-        self.signal("-TERM")
+        signal(self.id(), "TERM")
     }
 
     /// Keeps it from running (SIGSTOP) while someone looks at what it has done, so that a look which takes
@@ -72,16 +72,10 @@ impl Process {
     /// # Errors
     /// When a signal cannot be sent, or what looking finds.
     pub fn while_it_stands_still<T>(&self, look: impl FnOnce() -> Result<T>) -> Result<T> {
-        self.signal("-STOP")?;
+        signal(self.id(), "STOP")?;
         let seen = look();
-        self.signal("-CONT")?;
+        signal(self.id(), "CONT")?;
         seen
-    }
-
-    fn signal(&self, name: &str) -> Result<()> {
-        let status = Command::new("kill").args([name, &self.id().to_string()]).status()?;
-        ensure!(status.success(), "SIG{} could not be sent: {status}", name.trim_start_matches('-'));
-        Ok(())
     }
 
     /// Whether it has not ended yet.

@@ -36,9 +36,6 @@ fn main() -> ExitCode {
     on_brokers::run("what topics do to a handler", "", CHECKS)
 }
 
-/// Notices new partitions at once instead of within half a minute.
-const ATTENTIVE: &str = "properties = { \"topic.metadata.refresh.interval.ms\" = \"500\" }";
-
 /// With `start = "latest"`, which is about the partitions there were: the added ones are new in whole.
 fn added(bootstrap: &str) -> Result<()> {
     let (topics, topic) = (Topics::new(bootstrap)?, "added");
@@ -46,7 +43,7 @@ fn added(bootstrap: &str) -> Result<()> {
     topics.write(topic, 0, &numbered("added-before", 0..5, KEYS))?;
     let fleet = Fleet::new(bootstrap, topic, &[topic])?;
     fleet.subscribe("start = \"latest\"")?;
-    let host = fleet.start(ATTENTIVE)?;
+    let host = fleet.start("")?;
     until_each_reads(&[&host], &[4])?;
     let mut expected = Vec::new();
     let mut write = |partition: i32, range: std::ops::Range<usize>| -> Result<()> {
@@ -71,7 +68,7 @@ fn added(bootstrap: &str) -> Result<()> {
     };
     ensure!(copies.iter().find(before).is_none(), "what lay there before the start was read");
     // One that starts now gives the retry topic as many partitions, which the first one takes up as well.
-    let second = fleet.start(ATTENTIVE)?;
+    let second = fleet.start("")?;
     until_each_reads(&[&host, &second], &[5, 5])?;
     second.stop()?;
     until_each_reads(&[&host], &[10])?;

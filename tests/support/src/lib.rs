@@ -5,6 +5,7 @@
 //! - [`SmtpServer`]: a mail server that keeps what it takes.
 //! - [`kafka_tool`]: Kafka's own command line tools, against any broker.
 //! - [`RawClient`] and [`raw_batch`]: single protocol requests, for what ordinary clients do not show.
+//! - [`signal`]: to a process that a test has started.
 //! - [`waiting`]: until a condition holds.
 //! - [`FullDocument`]: a configuration document that is changed line by line.
 //! - [`Checks`]: a test binary without libtest, so that its named checks can share one broker.
@@ -15,6 +16,7 @@ mod checks;
 mod document;
 mod postgres;
 mod raw;
+mod signal;
 mod smtp;
 mod tools;
 pub mod waiting;
@@ -28,5 +30,6 @@ pub use checks::Checks;
 pub use document::FullDocument;
 pub use postgres::{PostgreSql, postgres, postgres_missing_reason};
 pub use raw::RawClient;
+pub use signal::signal;
 pub use smtp::{SmtpServer, TakenMail};
 pub use tools::{ToolOutput, kafka_tool};

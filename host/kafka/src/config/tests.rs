@@ -21,14 +21,21 @@ fn what_keylane_sets_itself_is_refused_by_name() {
 #[test]
 fn every_property_keylane_sets_is_refused() {
     let config = KafkaConfig::new("localhost:9092");
-    let may_change =
-        ["topic.metadata.refresh.interval.ms", "socket.keepalive.enable", "compression.type", "linger.ms"];
+    let may_change = ["socket.keepalive.enable", "compression.type", "linger.ms"];
     let mut consumer = ConsumerConfig::new("g", vec!["t".to_owned()]);
     consumer.instance = Some("host-1".to_owned());
     let consumer = config.consumer(&consumer);
     for key in consumer.config_map().keys().chain(config.producer().config_map().keys()) {
         assert!(may_change.contains(key) || REFUSED.iter().any(|(refused, _)| refused == key), "{key}");
     }
+}
+
+/// A member that hears of a wider topic amid a revocation never follows its group again: see `intake::widths`.
+#[test]
+fn a_classic_member_hears_of_its_topics_when_it_is_told_to() {
+    let config = KafkaConfig::new("localhost:9092");
+    let consumer = config.consumer(&ConsumerConfig::new("g", vec!["t".to_owned()]));
+    assert_eq!(consumer.get("topic.metadata.refresh.interval.ms"), Some("-1"));
 }
 
 #[test]

@@ -91,11 +91,11 @@ impl Reader {
     pub(crate) fn topic_id(&self, topic: &str) -> Result<Option<String>, KafkaError> {
         let silent = || self.unreachable(&ClientError::Global(Code::OperationTimedOut));
         let inquiries = Inquiries::new(self.consumer.clone(), Box::new(|| {})).ok_or_else(silent)?;
-        inquiries.ask_topic_ids(0, [topic]);
+        inquiries.ask_topics(0, [topic]);
         let until = Instant::now() + REQUEST_LIMIT;
         while Instant::now() < until {
             let told = match inquiries.answer() {
-                Some(Answer::TopicIds { ids, .. }) => ids.into_iter().find(|(name, _)| name == topic),
+                Some(Answer::Topics { topics, .. }) => topics.into_iter().find(|(name, _)| name == topic),
                 Some(Answer::Failed { code, .. }) => Some((topic.to_owned(), Err(code))),
                 Some(Answer::Offsets { .. } | Answer::SessionTimes(_)) | None => {
                     std::thread::sleep(ANSWER_EVERY);
@@ -103,7 +103,7 @@ impl Reader {
                 }
             };
             return match told {
-                Some((_, Ok(id))) => Ok(id.is_known().then(|| id.to_string())),
+                Some((_, Ok(facts))) => Ok(facts.id.is_known().then(|| facts.id.to_string())),
                 // A broker that knows no such question tells no ids.
                 Some((_, Err(Code::UnsupportedFeature))) | None => Ok(None),
                 Some((_, Err(Code::UnknownTopicOrPartition | Code::UnknownTopic))) => {

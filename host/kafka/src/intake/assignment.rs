@@ -40,6 +40,12 @@ impl Poller {
     /// fetches nothing for any partition until it comes. Partitions that were given are taken when it is
     /// settled where they start, so the answer to an assignment is empty.
     pub(super) fn answer(&mut self, change: Change) -> Result<(), Failure> {
+        let answered = self.answer_now(change);
+        self.widths.group_changed(Instant::now());
+        answered
+    }
+
+    fn answer_now(&mut self, change: Change) -> Result<(), Failure> {
         match change {
             Change::Assigned(partitions) => {
                 self.joined = true;

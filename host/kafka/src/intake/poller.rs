@@ -28,6 +28,7 @@ use super::parting::{drain, reap};
 use super::reasons::gave_up;
 use super::takes::Takes;
 use super::topics::TopicWatch;
+use super::widths::Widths;
 use super::{LAG_UNKNOWN, Shared};
 use crate::config::{ConsumerConfig, GroupProtocol};
 use crate::native::{SessionTimes, is_member};
@@ -78,6 +79,7 @@ pub(super) struct Poller {
     pub(super) takes: Option<Takes>,
     pub(super) next_settle: Instant,
     next_lag: Instant,
+    pub(super) widths: Widths,
     /// Until when the group's session time-out is waited for, while it is.
     session_times_until: Option<Instant>,
     records: metrics::Counter,
@@ -113,6 +115,7 @@ impl Poller {
             takes,
             next_settle: now,
             next_lag: now,
+            widths: Widths::new(now),
             session_times_until: asks.then(|| now + SESSION_TIMES_LIMIT),
             records: metrics::counter!("keylane_kafka_records_total", "group" => group.clone()),
             partitions: metrics::gauge!("keylane_kafka_partitions", "group" => group),
@@ -137,6 +140,7 @@ impl Poller {
             self.drop_what_was_overtaken()?;
             self.drop_what_was_made_anew()?;
             self.see_to_trouble()?;
+            self.follow_widths(now);
             if self.knows_its_term(now) {
                 self.settle_waiting()?;
             }

@@ -1,11 +1,11 @@
-//! What is asked of the brokers about topics: their ids, and where the logs of partitions in trouble
-//! begin and end.
+//! What is asked of the brokers about topics: their ids, how many partitions they have, and where the logs of
+//! partitions in trouble begin and end.
 //!
 //! A topic that is deleted and made again under its name is another topic, and nothing that was committed
 //! or fetched under the first says anything of the second. Only its id tells (KIP-516). So the ids are
 //! asked for at each assignment, when a position is not in the log, and every [`ASK_EVERY`]. Until the
-//! next answer a new topic may pass for the old one: at most that long, and the client's own view of the
-//! topic may add `topic.metadata.refresh.interval.ms`. Records read meanwhile are read again from 0.
+//! next answer a new topic may pass for the old one: at most that long. Records read meanwhile are read
+//! again from 0.
 //!
 //! Who waits: nobody; answers come on a queue. What bounds: one regular question at a time, and one for
 //! each assignment and each partition in trouble, all answered within the client's limit.
@@ -18,7 +18,7 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 
 use super::group::Group;
 use super::reasons::PROBE_LIMIT;
-use crate::native::{Answer, Extreme, Inquiries, SessionTimes};
+use crate::native::{Answer, Extreme, Inquiries, SessionTimes, TopicFacts};
 
 /// Time between two questions for the topics' ids.
 const ASK_EVERY: Duration = Duration::from_secs(5);
@@ -37,6 +37,7 @@ pub(super) struct TopicWatch {
     inquiries: Inquiries<Group>,
     topics: Vec<String>,
     ids: BTreeMap<String, TopicId>,
+    widths: BTreeMap<String, usize>,
     /// Topics that had another id before.
     remade: BTreeSet<String>,
     /// Why there is no id, in the brokers' words.
@@ -67,6 +68,7 @@ impl TopicWatch {
             inquiries,
             topics,
             ids: BTreeMap::new(),
+            widths: BTreeMap::new(),
             remade: BTreeSet::new(),
             trouble: None,
             number: 0,
@@ -125,6 +127,11 @@ impl TopicWatch {
         (self.answered >= self.fresh_from).then(|| self.ids.get(topic).copied()).flatten()
     }
 
+    /// How many partitions the topics have that were told of.
+    pub(super) fn widths(&self) -> &BTreeMap<String, usize> {
+        &self.widths
+    }
+
     /// Why an id is missing, if the brokers gave a reason.
     pub(super) fn trouble(&self) -> Option<&str> {
         self.trouble.as_deref()
@@ -147,19 +154,19 @@ impl TopicWatch {
         }
         self.number += 1;
         self.open = Some(self.number);
-        self.inquiries.try_topic_ids(self.number, self.broker, self.topics.iter().map(String::as_str));
+        self.inquiries.try_topics(self.number, self.broker, self.topics.iter().map(String::as_str));
     }
 
     fn take(&mut self, answer: Answer, now: Instant) {
         match answer {
-            Answer::TopicIds { number, ids } => {
+            Answer::Topics { number, topics } => {
                 if number < self.answered {
                     return;
                 }
                 let mut trouble = None;
-                for (topic, told) in ids {
+                for (topic, told) in topics {
                     match told {
-                        Ok(id) => self.note_id(topic, id),
+                        Ok(facts) => self.note(topic, facts),
                         Err(code) => trouble = Some(self.missing(topic, code)),
                     }
                 }
@@ -192,7 +199,8 @@ impl TopicWatch {
         }
     }
 
-    fn note_id(&mut self, topic: String, id: TopicId) {
+    fn note(&mut self, topic: String, TopicFacts { id, width }: TopicFacts) {
+        self.widths.insert(topic.clone(), width);
         if self.ids.insert(topic.clone(), id).is_some_and(|former| former.contradicts(&id)) {
             self.remade.insert(topic);
         }

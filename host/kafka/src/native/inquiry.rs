@@ -41,11 +41,19 @@ pub(crate) enum Extreme {
     High,
 }
 
+/// What the brokers tell of a topic that exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TopicFacts {
+    pub(crate) id: TopicId,
+    /// How many partitions it has.
+    pub(crate) width: usize,
+}
+
 /// An answer, with the number of its question.
 #[derive(Debug)]
 pub(crate) enum Answer {
     /// One for each topic that was asked for.
-    TopicIds { number: usize, ids: Vec<(String, Result<TopicId, Code>)> },
+    Topics { number: usize, topics: Vec<(String, Result<TopicFacts, Code>)> },
     /// One for each partition that was asked for.
     Offsets { number: usize, offsets: Vec<(TopicPartition, Result<i64, Code>)> },
     /// The group's own times, where the coordinator tells them.
@@ -100,19 +108,19 @@ impl<C: ConsumerContext> Inquiries<C> {
         EventQueue::new(consumer, ring).map(|queue| Self { queue })
     }
 
-    /// Asks for the ids of these topics, each named once.
-    pub(crate) fn ask_topic_ids<'a>(&self, number: usize, topics: impl IntoIterator<Item = &'a str>) {
-        self.ask_ids(topics, self.options_for_ids(number));
+    /// Asks what these topics are, each named once.
+    pub(crate) fn ask_topics<'a>(&self, number: usize, topics: impl IntoIterator<Item = &'a str>) {
+        self.describe(topics, self.options_for_topics(number));
     }
 
     /// The same, of one broker if one is named, with less patience: it is to be tried again elsewhere.
-    pub(crate) fn try_topic_ids<'a>(
+    pub(crate) fn try_topics<'a>(
         &self,
         number: usize,
         broker: Option<i32>,
         topics: impl IntoIterator<Item = &'a str>,
     ) {
-        self.ask_ids(topics, self.options_for_ids(number).first_try(broker));
+        self.describe(topics, self.options_for_topics(number).first_try(broker));
     }
 
     /// A broker that answers. Blocks up to the limit.
@@ -121,12 +129,12 @@ impl<C: ConsumerContext> Inquiries<C> {
         Some(metadata.orig_broker_id()).filter(|broker| *broker >= 0)
     }
 
-    fn options_for_ids(&self, number: usize) -> Options {
+    fn options_for_topics(&self, number: usize) -> Options {
         let operation = raw::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
         Options::new(self.queue.client(), operation, number)
     }
 
-    fn ask_ids<'a>(&self, topics: impl IntoIterator<Item = &'a str>, options: Options) {
+    fn describe<'a>(&self, topics: impl IntoIterator<Item = &'a str>, options: Options) {
         let names: Vec<CString> = topics.into_iter().filter_map(|name| CString::new(name).ok()).collect();
         let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
         let client = self.queue.client();
@@ -190,7 +198,7 @@ impl<C: ConsumerContext> Inquiries<C> {
         }
         match event.kind() {
             raw::RD_KAFKA_EVENT_DESCRIBETOPICS_RESULT => {
-                Some(Answer::TopicIds { number, ids: topic_ids(&event) })
+                Some(Answer::Topics { number, topics: topics(&event) })
             }
             raw::RD_KAFKA_EVENT_LISTOFFSETS_RESULT => {
                 Some(Answer::Offsets { number, offsets: offsets(&event) })
@@ -210,7 +218,7 @@ unsafe fn pointers<'a, T>(first: *mut *const T, count: usize) -> &'a [*const T] 
     unsafe { std::slice::from_raw_parts(first, count) }
 }
 
-fn topic_ids(event: &QueueEvent) -> Vec<(String, Result<TopicId, Code>)> {
+fn topics(event: &QueueEvent) -> Vec<(String, Result<TopicFacts, Code>)> {
     let mut count = 0;
     // SAFETY: the event is alive and of this kind; everything read belongs to it.
     unsafe {
@@ -222,13 +230,15 @@ fn topic_ids(event: &QueueEvent) -> Vec<(String, Result<TopicId, Code>)> {
             if let Some(code) = told(raw::rd_kafka_error_code(error)) {
                 return (name, Err(code));
             }
+            let mut width = 0;
+            raw::rd_kafka_TopicDescription_partitions(*topic, &raw mut width);
             let id = raw::rd_kafka_TopicDescription_topic_id(*topic);
             if id.is_null() {
-                return (name, Ok(TopicId::UNKNOWN));
+                return (name, Ok(TopicFacts { id: TopicId::UNKNOWN, width }));
             }
             let high = raw::rd_kafka_Uuid_most_significant_bits(id);
             let low = raw::rd_kafka_Uuid_least_significant_bits(id);
-            (name, Ok(id_of(high, low)))
+            (name, Ok(TopicFacts { id: id_of(high, low), width }))
         };
         pointers(topics, count).iter().map(told_of).collect()
     }

@@ -45,6 +45,14 @@ pub async fn with_kip_848_a_run_that_heeds_no_interruption_holds_nobody_up(stage
     handover::a_run_that_heeds_no_interruption_holds_nobody_up(&stage.cluster, GroupProtocol::Consumer).await;
 }
 
+pub async fn a_topic_that_grows_amid_a_revoke_loses_no_member(stage: &Stage) {
+    handover::a_topic_that_grows_amid_a_revoke_loses_no_member(&stage.cluster, GroupProtocol::Classic).await;
+}
+
+pub async fn with_kip_848_a_topic_that_grows_amid_a_revoke_loses_no_member(stage: &Stage) {
+    handover::a_topic_that_grows_amid_a_revoke_loses_no_member(&stage.cluster, GroupProtocol::Consumer).await;
+}
+
 pub async fn with_kip_848_a_standby_has_joined(stage: &Stage) {
     handover::a_standby_has_joined(&stage.cluster, GroupProtocol::Consumer).await;
 }

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use keylane_engine::{DeadLetters, TopicPartition};
 use keylane_kafka::{KafkaError, RedriveOptions};
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::{ClientConfig, Message};
+use rdkafka::Message;
 
 use crate::Stage;
 use crate::redrives::{homes, write_beside};
@@ -23,11 +21,7 @@ fn all() -> RedriveOptions {
 }
 
 async fn grow(stage: &Stage, topic: &str) {
-    let admin: AdminClient<DefaultClientContext> =
-        ClientConfig::new().set("bootstrap.servers", &stage.cluster.bootstrap).create().unwrap();
-    let grown = [NewPartitions::new(topic, usize::try_from(GROWN).unwrap())];
-    let results = admin.create_partitions(&grown, &AdminOptions::new()).await.unwrap();
-    results.first().unwrap().as_ref().unwrap();
+    stage.cluster.grow(topic, usize::try_from(GROWN).unwrap()).await;
     let give_up = std::time::Instant::now() + PATIENCE;
     while partitions(stage, topic).await < GROWN {
         assert!(std::time::Instant::now() < give_up, "{topic} does not grow");

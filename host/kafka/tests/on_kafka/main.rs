@@ -80,6 +80,8 @@ fn run_all(checks: &mut Checks, runtime: &Runtime, stage: &Stage) {
         groups::with_kip_848_a_revoke_waits_for_the_run_that_is_out,
         groups::with_kip_848_past_the_limit_the_run_is_broken_off_and_repeats_elsewhere,
         groups::with_kip_848_a_run_that_heeds_no_interruption_holds_nobody_up,
+        groups::a_topic_that_grows_amid_a_revoke_loses_no_member,
+        groups::with_kip_848_a_topic_that_grows_amid_a_revoke_loses_no_member,
         groups::with_kip_848_a_standby_has_joined,
         groups::with_kip_848_what_ended_above_the_watermark_moves_with_the_partition,
         groups::members_come_and_go_and_each_event_happens_once,

@@ -130,3 +130,36 @@ pub async fn a_standby_has_joined(cluster: &Cluster, group_protocol: GroupProtoc
     until_assigned(&standby, 1).await;
     assert!(standby.stop(LIMIT).await.committed);
 }
+
+/// The topic grows while a revocation waits for the run that is out. A client that heard of it then would
+/// join anew amid its own revocation, and would never again follow its group.
+pub async fn a_topic_that_grows_amid_a_revoke_loses_no_member(
+    cluster: &Cluster,
+    group_protocol: GroupProtocol,
+) {
+    let (topic, config) = scene(cluster, group_protocol, Duration::from_secs(20)).await;
+    let (one, first) = busy(cluster, config.clone(), &topic).await;
+    let (second, third) = (Recorder::new(), Recorder::new());
+    let other = cluster.intake(config.clone(), &second);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    cluster.grow(&topic, 6).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    first.open(0);
+    first.open(1);
+    until_assigned(&one, 3).await;
+    until_assigned(&other, 3).await;
+    let late = cluster.intake(config, &third);
+    for intake in [&one, &other, &late] {
+        until_assigned(intake, 2).await;
+    }
+    for partition in 0..6 {
+        cluster.produce(&topic, partition, 1..3);
+    }
+    let handled = || first.count() + second.count() + third.count();
+    until("all events, the new partitions' too", || handled() == 14).await;
+    for intake in [one, other, late] {
+        let farewell = intake.stop(LIMIT).await;
+        assert!(farewell.drained && farewell.committed);
+    }
+    assert_eq!(handled(), 14, "each once");
+}

@@ -30,6 +30,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use keylane_devbroker::{Broker, BrokerOptions};
 use keylane_kafka::{Admin, ConsumerConfig, Health, Intake, KafkaConfig, NewTopic, Start};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
@@ -76,11 +78,8 @@ impl Cluster {
         Self { bootstrap: bootstrap.to_owned(), _broker: None }
     }
 
-    /// Quick to notice new partitions.
     pub fn config(&self) -> KafkaConfig {
-        let mut config = KafkaConfig::new(&self.bootstrap);
-        config.properties.insert("topic.metadata.refresh.interval.ms".to_owned(), "500".to_owned());
-        config
+        KafkaConfig::new(&self.bootstrap)
     }
 
     pub fn admin(&self) -> Admin {
@@ -91,6 +90,14 @@ impl Cluster {
         let name = unique("topic");
         self.admin().create_topics(&[NewTopic::new(&name, partitions)]).await.unwrap();
         name
+    }
+
+    /// Gives a topic more partitions.
+    pub async fn grow(&self, topic: &str, partitions: usize) {
+        let admin: AdminClient<DefaultClientContext> = self.foreign().create().unwrap();
+        let grown = [NewPartitions::new(topic, partitions)];
+        let results = admin.create_partitions(&grown, &AdminOptions::new()).await.unwrap();
+        results.first().unwrap().as_ref().unwrap();
     }
 
     pub fn intake(&self, config: ConsumerConfig, recorder: &Recorder) -> Intake {

@@ -3,9 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use keylane_kafka::Start;
-use rdkafka::admin::{AdminOptions, NewPartitions};
 
-use super::topics::admin;
 use super::{Cluster, Recorder, consumer, unique, until, until_assigned};
 
 const LIMIT: Duration = Duration::from_secs(5);
@@ -57,9 +55,7 @@ pub async fn a_partition_added_later_starts_at_its_beginning(cluster: &Cluster) 
     let recorder = Recorder::new();
     let intake = cluster.intake(consumer(&group, &topic, Start::Latest), &recorder);
     until_assigned(&intake, 1).await;
-    let more = [NewPartitions::new(&topic, 2)];
-    let made = admin(cluster).create_partitions(&more, &AdminOptions::new()).await.unwrap();
-    made.into_iter().next().unwrap().unwrap();
+    cluster.grow(&topic, 2).await;
     cluster.produce(&topic, 1, 0..4);
     until_assigned(&intake, 2).await;
     until("the new partition from its beginning", || recorder.count_of(1) == 4).await;

@@ -17,9 +17,6 @@ const ON_ITS_WAY_MS: u64 = 2_000;
 /// How long after a fault a member may lose partitions by it: the group waits for a silent member for a
 /// session, and no commit is acknowledged meanwhile.
 const WAKE_MS: u64 = 2 * SESSION_MS + GRACE_MS;
-/// How long after a topic grew its members may hear of it: they ask every two seconds, and the group may be
-/// changing already.
-const GROWTH_WAKE_MS: u64 = GRACE_MS;
 
 /// What explains something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,8 +43,6 @@ pub(crate) struct By {
 /// they lost.
 pub(crate) struct Excuses {
     faults: Vec<Entry>,
-    /// When a topic of the group grew.
-    growths: Vec<u64>,
     losses: Vec<Loss>,
 }
 
@@ -57,21 +52,17 @@ impl Excuses {
             matches!(entry.deed, Deed::KilledHost(_) | Deed::StoppedHost(_) | Deed::KilledBroker(_))
         };
         let faults = evidence.faults.entries.iter().filter(silent).copied().collect();
-        let growths = growths(&evidence.faults.entries);
-        let mut excuses = Self { faults, growths, losses: Vec::new() };
+        let mut excuses = Self { faults, losses: Vec::new() };
         let in_a_wake = |loss: &&Loss| excuses.explains(loss);
         let losses = evidence.losses.iter().filter(in_a_wake).copied().collect();
         excuses.losses = losses;
         excuses
     }
 
-    /// Whether a loss lies in the wake of a fault, or of a topic's growth: a member that hears of more
-    /// partitions while it waits to be let into the next generation forgets that it waits (librdkafka 2.12,
-    /// `rd_kafka_cgrp_rejoin`), and takes the refusal of a commit that was on its way for the loss of all.
+    /// Whether a loss lies in the wake of a fault.
     pub(crate) fn explains(&self, loss: &Loss) -> bool {
         let wake = |fault: &Entry| fault.from_ms..=fault.until_ms.saturating_add(WAKE_MS);
-        let heard = |grew_ms: &u64| (*grew_ms..=grew_ms.saturating_add(GROWTH_WAKE_MS)).contains(&loss.at_ms);
-        self.faults.iter().any(|fault| wake(fault).contains(&loss.at_ms)) || self.growths.iter().any(heard)
+        self.faults.iter().any(|fault| wake(fault).contains(&loss.at_ms))
     }
 
     /// Why an ending may be unknown to the next owner.
@@ -128,21 +119,6 @@ impl Excuses {
     pub(crate) fn disturbed(&self, at_ms: u64) -> bool {
         self.faults.iter().any(|fault| (fault.from_ms..=later(fault.until_ms)).contains(&at_ms))
     }
-}
-
-/// When the input grew, and when the retry topic followed it: at the next start of a host.
-fn growths(entries: &[Entry]) -> Vec<u64> {
-    let mut growths = Vec::new();
-    let mut retry_topic_is_narrow = false;
-    for entry in entries {
-        match entry.deed {
-            Deed::AddedPartitions(_) => retry_topic_is_narrow = true,
-            Deed::StartedHost(_) if retry_topic_is_narrow => retry_topic_is_narrow = false,
-            _ => continue,
-        }
-        growths.push(entry.from_ms);
-    }
-    growths
 }
 
 fn later(at_ms: u64) -> u64 {
