@@ -1,8 +1,8 @@
 # Two commands do everything, each with all of its own set-up:
 #   make demo    the main job: broker, database, three handlers, the task exchange's events
 #   make test    every test, with the tier on a real Apache Kafka where a JDK and Maven are present
-# Others: make sim SEEDS=n [SEED=s], make mutants, make chaos ROUNDS=n [SEED=s] [PROTOCOL=consumer]
-# [EFFECTS=sqlite|postgres], make lint, make components, make bench, make clean.
+# Others: make sim SEEDS=n [SEED=s], make mutants [LIST=room], make chaos ROUNDS=n [SEED=s] [PROTOCOL=consumer]
+# [EFFECTS=sqlite|postgres|kafka], make lint, make components, make bench [EFFECTS=1], make clean.
 
 CARGO ?= cargo
 WASM_TARGET := wasm32-wasip2
@@ -41,15 +41,16 @@ components: wasm-target
 guests: wasm-target
 	$(CARGO) build --target $(WASM_TARGET) --profile component $(addprefix -p guest-,$(GUESTS))
 
-# CPU seconds per million records on Apache Kafka: a bare consumer loop beside keylane. Not a test.
+# What keylane costs, on Apache Kafka. Not a test. CPU seconds per million records beside a bare consumer loop; with
+# EFFECTS=1 handlers that write to a database, exactly once, beside a consumer written by hand (half an hour).
 bench: guests
 	$(CARGO) build --release $(WORKSPACE) --bin keylane --bin keylane-bench
-	target/release/keylane-bench
+	target/release/keylane-bench $(if $(EFFECTS),effects)
 
 # Rounds of faults on three brokers of Apache Kafka and three hosts, judged by an independent checker.
 # A round that failed is played again alone by its seed: make chaos ROUNDS=1 SEED=s
 # With EFFECTS=sqlite or EFFECTS=postgres the handlers write rows and send records and mails, each of which must
-# happen once.
+# happen once; with EFFECTS=kafka they send records by Kafka's transactions.
 chaos: guests
 	$(CARGO) build $(WORKSPACE) --bin keylane --bin keylane-chaos
 	target/debug/keylane-chaos --rounds $(or $(ROUNDS),3) $(addprefix --seed ,$(SEED)) $(addprefix --protocol ,$(PROTOCOL)) \
@@ -60,11 +61,12 @@ sim:
 	$(CARGO) build $(WORKSPACE) --bin keylane-sim
 	target/debug/keylane-sim $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),500))
 
-# Breaks the ordering engine and the engine on purpose, in a copy elsewhere, and sees whether tests and
-# simulation notice. Takes the better part of an hour.
-mutants:
+# Breaks the rooms on purpose, one line at a time in a copy (target/mutants), and sees whether tests and simulation
+# notice: host/ROOM/mutants.toml. Takes hours; LIST=lanes|engine|effects|guest|kafka tries one room alone, and
+# ONLY=part those whose name or file contains it.
+mutants: guests
 	$(CARGO) build $(WORKSPACE) --bin keylane-mutants
-	target/debug/keylane-mutants
+	target/debug/keylane-mutants $(LIST) $(addprefix --only ,$(ONLY)) $(filter-out --workspace,$(WORKSPACE))
 
 wasm-target:
 	@rustc --print target-libdir --target $(WASM_TARGET) 2>/dev/null | xargs -r test -d || rustup target add $(WASM_TARGET)

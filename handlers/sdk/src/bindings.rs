@@ -12,8 +12,10 @@
 
 wit_bindgen::generate!({
     path: "../../wit",
-    world: "handler",
+    world: "handler-with-http",
     generate_all,
     pub_export_macro: true,
     additional_derives: [PartialEq],
+    // They hold a handle, which cannot be compared.
+    additional_derives_ignore: ["cas-error", "stream-error"],
 });

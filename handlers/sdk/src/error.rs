@@ -1,6 +1,8 @@
 //! What a call into the host may answer instead of a result, and whether a later attempt can help.
 
 use crate::bindings::keylane::handler::{mail, producer, sql};
+use crate::bindings::wasi::config::store as config;
+use crate::bindings::wasi::keyvalue::store;
 use crate::failure::Failure;
 
 /// Why a call into the host failed.
@@ -24,6 +26,15 @@ pub enum Error {
     /// Not an address, or one that the manifest does not grant.
     #[error("mail refused: {0}")]
     MailRefused(String),
+    /// An operation on a bucket failed.
+    #[error("a value by its key: {0}")]
+    KeyValue(String),
+    /// The manifest does not grant a request, or it passes a limit.
+    #[error("request refused: {0}")]
+    RequestRefused(String),
+    /// A request has no answer.
+    #[error("request failed: {0}")]
+    RequestFailed(String),
     /// A row has no such column, or its value is of another type than was asked for.
     #[error("column \"{column}\": {problem}")]
     Column {
@@ -43,10 +54,15 @@ impl Error {
     #[must_use]
     pub fn can_retry(&self) -> bool {
         match self {
-            Error::StatementRefused(_) | Error::Aborted | Error::Unavailable(_) => true,
+            Error::StatementRefused(_)
+            | Error::Aborted
+            | Error::Unavailable(_)
+            | Error::KeyValue(_)
+            | Error::RequestFailed(_) => true,
             Error::NotGranted(_)
             | Error::Limit(_)
             | Error::MailRefused(_)
+            | Error::RequestRefused(_)
             | Error::Column { .. }
             | Error::Body(_) => false,
         }
@@ -67,6 +83,25 @@ impl From<sql::Error> for Error {
             sql::Error::Aborted => Error::Aborted,
             sql::Error::Limit(which) => Error::Limit(which),
             sql::Error::Unavailable(why) => Error::Unavailable(why),
+        }
+    }
+}
+
+impl From<store::Error> for Error {
+    fn from(error: store::Error) -> Error {
+        match error {
+            store::Error::NoSuchStore | store::Error::AccessDenied => {
+                Error::NotGranted("the bucket".to_owned())
+            }
+            store::Error::Other(why) => Error::KeyValue(why),
+        }
+    }
+}
+
+impl From<config::Error> for Error {
+    fn from(error: config::Error) -> Error {
+        match error {
+            config::Error::Upstream(why) | config::Error::Io(why) => Error::Unavailable(why),
         }
     }
 }

@@ -83,6 +83,8 @@
 //!   code of its own against repeats.
 //! - **A failed statement dooms its event**, whatever the function makes of the error: later statements
 //!   answer [`Error::Aborted`], and an `Ok` becomes a retry.
+//! - **A request to another service** ([`http`]) is not undone: it leaves at once, and is made again when its
+//!   event is handled again.
 //! - **`?` does the right thing.** An [`Error`] of a capability turns into a [`Failure`]: into a retry
 //!   where a later attempt can help, into a rejection where none can.
 //! - **Without such a database delivery is at least once.** The same event may come again, after a crash
@@ -95,9 +97,12 @@
 
 #[doc(hidden)]
 pub mod bindings;
+pub mod config;
 mod error;
 mod events;
 mod failure;
+pub mod http;
+pub mod keyvalue;
 pub mod logging;
 pub mod mail;
 pub mod producer;

@@ -9,6 +9,9 @@ use crate::capability::Capability;
 pub(crate) fn all() -> Vec<Box<dyn Capability>> {
     vec![
         Box::new(crate::sql::Sql),
+        Box::new(crate::keyvalue::KeyValue),
+        Box::new(crate::http::Http),
+        Box::new(crate::config::Config),
         Box::new(crate::producer::Producer),
         Box::new(crate::mail::Mail),
         Box::new(crate::logging::Logging),

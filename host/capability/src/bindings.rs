@@ -8,6 +8,11 @@ wasmtime::component::bindgen!({
     world: "handler",
     imports: { default: async | trappable },
     exports: { default: async },
-    with: { "keylane:handler/sql.database": crate::sql::DatabaseHandle },
+    with: {
+        "keylane:handler/sql.database": crate::sql::DatabaseHandle,
+        "wasi:keyvalue/atomics": crate::keyvalue::atomics,
+        "wasi:keyvalue/batch": crate::keyvalue::batch,
+        "wasi:keyvalue/store": crate::keyvalue::store,
+    },
     additional_derives: [PartialEq],
 });

@@ -9,14 +9,14 @@ use std::sync::Arc;
 
 use keylane_deployment::{Grants, Manifest};
 use keylane_effects::OutboxRow;
-use keylane_engine::Event;
+use keylane_engine::OutgoingRecord;
 use wasmtime::component::Linker;
 
+use crate::at_work::AtWork;
 use crate::error::{CapabilityError, EffectsError};
 use crate::prepared::HostResources;
 use crate::scope::LogScope;
 use crate::state::GuestState;
-use crate::transaction::RunSlot;
 
 /// A future on the heap; traits of this crate are used as objects.
 pub(crate) type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -33,11 +33,16 @@ pub struct Preparation<'a> {
 
 /// One interface that the host offers and a manifest can grant.
 pub trait Capability: Send + Sync {
-    /// The interface without its version, for example `keylane:handler/sql`.
-    fn interface(&self) -> &'static str;
+    /// The interfaces without their version, for example `keylane:handler/sql`: at least one.
+    fn interfaces(&self) -> &'static [&'static str];
 
-    /// The one version of it that this host has.
+    /// The version of them that this host has.
     fn version(&self) -> &'static str;
+
+    /// Whether a component that was built against this version is served.
+    fn serves(&self, version: Option<&str>) -> bool {
+        version == Some(self.version())
+    }
 
     /// What to write in a manifest to grant it.
     fn how_to_grant(&self) -> &'static str;
@@ -75,9 +80,8 @@ pub trait Part: Send + Sync {
 
 /// What one instance does through one capability. Used by one event at a time.
 pub trait Session: Any + Send {
-    /// A new event begins, in the run's transaction if its handler writes to a database; nothing of an
-    /// earlier event may be left.
-    fn begin(&mut self, event: &Arc<Event>, run: Option<&Arc<RunSlot>>);
+    /// A new event begins; nothing of an earlier event may be left.
+    fn begin(&mut self, at: &Arc<AtWork>);
 
     /// The handler has answered ok: whether what it did may become real.
     ///
@@ -94,7 +98,12 @@ pub trait Session: Any + Send {
         Vec::new()
     }
 
-    /// Without one, when every session has closed: hands over what was held. Answers what remains to be
+    /// For a handler in cuts, when every session has closed: what was held.
+    fn records(&mut self) -> Vec<OutgoingRecord> {
+        Vec::new()
+    }
+
+    /// For every other without one, when every session has closed: hands over what was held. Answers what remains to be
     /// awaited, if anything.
     fn release(&mut self) -> Boxed<'_, Result<Option<Pending>, EffectsError>> {
         Box::pin(std::future::ready(Ok(None)))

@@ -23,7 +23,7 @@ pub enum CapabilityError {
     /// The component imports what this host does not have.
     #[error(
         "the component of handler {handler:?} imports {import}, which this host does not offer; \
-         it offers {offered} and the language runtime's part of WASI 0.2 (no sockets, no HTTP)"
+         it offers {offered} and the language runtime's part of WASI 0.2 (no sockets)"
     )]
     Unknown {
         /// The handler's name.
@@ -99,6 +99,15 @@ pub enum CapabilityError {
         /// The handler's name.
         handler: String,
     },
+    /// Values by key are granted without a database to keep them in.
+    #[error(
+        "the manifest of handler {handler:?} grants values by key, but no database to write to, where they are \
+         kept: add a [grants.sql.NAME] with access = \"write\""
+    )]
+    KeyValueNeedsDatabase {
+        /// The handler's name.
+        handler: String,
+    },
     /// Mail is granted, but the host cannot send any.
     #[error(
         "the manifest of handler {handler:?} grants mail, but the host's configuration names no way to send it"
@@ -147,6 +156,12 @@ pub enum EffectsError {
         database: String,
         /// The first failure.
         reason: String,
+    },
+    /// Nobody knows what became of requests to other services.
+    #[error("the handler answered ok while {requests} of its requests had no answer yet; it must await each")]
+    Unanswered {
+        /// How many.
+        requests: usize,
     },
     /// A record was not acknowledged.
     #[error(transparent)]

@@ -16,9 +16,13 @@
 pub mod bindings;
 
 mod all;
+mod at_work;
 mod capability;
 mod clock;
+mod config;
 mod error;
+mod http;
+pub mod keyvalue;
 mod limits;
 mod logging;
 mod mail;
@@ -33,6 +37,7 @@ mod trace;
 mod transaction;
 mod wasi;
 
+pub use at_work::AtWork;
 pub use capability::{Capability, Part, Pending, Preparation, Session};
 pub use clock::HostClock;
 pub use error::{CapabilityError, EffectsError};

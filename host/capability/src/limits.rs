@@ -23,6 +23,12 @@ pub struct CapabilityLimits {
     pub held_bytes: usize,
     /// Headers of one produced record.
     pub headers: usize,
+    /// One key of a bucket, in bytes.
+    pub key_bytes: usize,
+    /// One value of a bucket, in bytes.
+    pub value_bytes: usize,
+    /// Keys of one call on a bucket; a longer list comes in pages of so many.
+    pub keys: usize,
     /// Subject and body of one mail, in bytes.
     pub mail_bytes: usize,
     /// Lines that one event may write to the log, standard output included.
@@ -43,6 +49,9 @@ impl Default for CapabilityLimits {
             record_bytes: 1_000_000,
             held_bytes: 16 * 1024 * 1024,
             headers: 100,
+            key_bytes: 1024,
+            value_bytes: 1024 * 1024,
+            keys: 1_000,
             mail_bytes: 256 * 1024,
             log_lines: 100,
             log_line_bytes: 4 * 1024,

@@ -3,22 +3,21 @@
 use std::sync::Arc;
 
 use keylane_deployment::Grants;
-use keylane_engine::Event;
 use wasmtime::component::{HasSelf, Linker};
 
+use crate::at_work::AtWork;
 use crate::bindings::wasi::logging::logging;
 use crate::capability::{Boxed, Capability, Part, Preparation, Session};
 use crate::error::CapabilityError;
 use crate::scope::LogScope;
 use crate::state::GuestState;
-use crate::transaction::RunSlot;
 
 /// The capability.
 pub(crate) struct Logging;
 
 impl Capability for Logging {
-    fn interface(&self) -> &'static str {
-        "wasi:logging/logging"
+    fn interfaces(&self) -> &'static [&'static str] {
+        &["wasi:logging/logging"]
     }
 
     fn version(&self) -> &'static str {
@@ -59,7 +58,7 @@ struct LoggingSession {
 }
 
 impl Session for LoggingSession {
-    fn begin(&mut self, _event: &Arc<Event>, _run: Option<&Arc<RunSlot>>) {}
+    fn begin(&mut self, _at: &Arc<AtWork>) {}
 }
 
 impl logging::Host for GuestState {

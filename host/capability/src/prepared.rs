@@ -30,6 +30,8 @@ pub struct HostResources {
     pub publisher: Arc<dyn Publisher>,
     /// Sends mails, if the host can send any.
     pub mailer: Option<Arc<Mailer>>,
+    /// Values of the configuration by handler and by name: what this host says otherwise than the manifest.
+    pub config: BTreeMap<String, BTreeMap<String, String>>,
     /// The host's own limits.
     pub limits: CapabilityLimits,
 }
@@ -86,12 +88,13 @@ impl Capabilities {
                 }),
             };
         }
-        let Some(capability) = self.all.iter().find(|capability| capability.interface() == interface) else {
-            let offered: Vec<_> = self.all.iter().map(|capability| capability.interface()).collect();
+        let offered = self.all.iter().flat_map(|one| one.interfaces().iter().map(move |name| (one, *name)));
+        let Some((capability, interface)) = offered.clone().find(|(_, name)| *name == interface) else {
+            let offered: Vec<_> = offered.map(|(_, name)| name).collect();
             return Err(CapabilityError::Unknown { handler, import, offered: offered.join(", ") });
         };
-        if version != Some(capability.version()) {
-            let (interface, version) = (capability.interface(), capability.version());
+        if !capability.serves(version) {
+            let version = capability.version();
             return Err(CapabilityError::Version { handler, import, interface, version });
         }
         if !capability.granted(&manifest.grants) {
@@ -133,6 +136,7 @@ impl Capabilities {
             memory_bytes: manifest.limits.memory_bytes,
             table_elements: manifest.limits.table_elements,
             limits: self.resources.limits,
+            in_cuts: manifest.is_in_cuts(),
             parts,
         })
     }
@@ -146,14 +150,22 @@ pub struct Prepared {
     limits: CapabilityLimits,
     parts: Vec<Box<dyn Part>>,
     write_database: Option<Arc<dyn Database>>,
+    in_cuts: bool,
 }
 
 impl Prepared {
     /// The database that the handler writes to. Its events run in transactions there ([`crate::RunSlot`])
-    /// and nothing of them leaves by itself; without one, each event's records leave at its end.
+    /// and nothing of them leaves by itself; without one, each event's records leave at its end, unless the
+    /// handler is [in cuts](Self::is_in_cuts).
     #[must_use]
     pub fn write_database(&self) -> Option<&Arc<dyn Database>> {
         self.write_database.as_ref()
+    }
+
+    /// Whether what its events give out is held, to be committed with its progress.
+    #[must_use]
+    pub fn is_in_cuts(&self) -> bool {
+        self.in_cuts
     }
 
     /// The data of one new instance.

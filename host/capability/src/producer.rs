@@ -1,6 +1,7 @@
 //! `producer`: records for other topics. They are held until the event's end. With a database that the
-//! handler writes to they become rows of its outbox, committed with the event; without one they are handed
-//! over in order, and the event is done when all of them are acknowledged.
+//! handler writes to they become rows of its outbox, committed with the event; for a handler in cuts they are
+//! committed with its progress; without either they are handed over in order, and the event is done when all
+//! of them are acknowledged.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use keylane_effects::{OutboxRow, record_row};
 use keylane_engine::{Acknowledgement, Event, Header, OutgoingRecord, Publisher};
 use wasmtime::component::{HasSelf, Linker};
 
+use crate::at_work::AtWork;
 use crate::bindings::keylane::handler::producer::{self, Error, Message};
 use crate::capability::{Boxed, Capability, Part, Pending, Preparation, Session};
 use crate::error::{CapabilityError, EffectsError};
@@ -18,7 +20,6 @@ use crate::limits::{self, CapabilityLimits};
 use crate::scope::LogScope;
 use crate::state::GuestState;
 use crate::trace;
-use crate::transaction::RunSlot;
 
 /// Names the event that a record was made from, as `topic/partition/offset`. The host's own: one that
 /// a handler sets is replaced.
@@ -28,8 +29,8 @@ const ORIGIN_HEADER: &str = "keylane-origin";
 pub(crate) struct Producer;
 
 impl Capability for Producer {
-    fn interface(&self) -> &'static str {
-        "keylane:handler/producer"
+    fn interfaces(&self) -> &'static [&'static str] {
+        &["keylane:handler/producer"]
     }
 
     fn version(&self) -> &'static str {
@@ -191,15 +192,19 @@ async fn all_acknowledged(acknowledgements: Vec<Acknowledgement>) -> Result<(), 
 }
 
 impl Session for ProducerSession {
-    fn begin(&mut self, event: &Arc<Event>, _run: Option<&Arc<RunSlot>>) {
+    fn begin(&mut self, at: &Arc<AtWork>) {
         self.drop_held();
-        self.event = Some(event.clone());
+        self.event = Some(at.event.clone());
     }
 
     fn rows(&mut self, ordinal: i32) -> Vec<OutboxRow> {
         let Some(event) = self.event.clone() else { return Vec::new() };
         let records = self.drop_held();
         (ordinal..).zip(&records).map(|(ordinal, record)| record_row(event.offset, ordinal, record)).collect()
+    }
+
+    fn records(&mut self) -> Vec<OutgoingRecord> {
+        self.drop_held()
     }
 
     fn release(&mut self) -> Boxed<'_, Result<Option<Pending>, EffectsError>> {

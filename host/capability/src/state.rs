@@ -8,14 +8,16 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use keylane_effects::OutboxRow;
-use keylane_engine::Event;
+use keylane_engine::{Event, OutgoingRecord, TopicId};
 use wasmtime::ResourceLimiter;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
+use crate::at_work::AtWork;
 use crate::capability::{Pending, Session};
 use crate::clock::{HostCall, HostClock};
 use crate::error::EffectsError;
+use crate::http::HttpSession;
 use crate::memory::MemoryLimits;
 use crate::scope::LogScope;
 use crate::transaction::RunSlot;
@@ -28,6 +30,8 @@ pub struct GuestState {
     clock: Arc<HostClock>,
     scope: Arc<LogScope>,
     sessions: Vec<Box<dyn Session>>,
+    /// In the place of a session of requests, where none is granted.
+    no_requests: HttpSession,
 }
 
 impl GuestState {
@@ -40,16 +44,19 @@ impl GuestState {
         let mut table = ResourceTable::new();
         table.set_max_capacity(handles_max);
         let wasi = crate::wasi::context(&scope);
-        Self { table, wasi, memory, clock: HostClock::new(), scope, sessions }
+        let no_requests = HttpSession::closed();
+        Self { table, wasi, memory, clock: HostClock::new(), scope, sessions, no_requests }
     }
 
-    /// An event begins, in the run's transaction if its handler writes to a database. Handles stay: the
-    /// language's runtime keeps those of its output, and a database's holds nothing but a name.
-    pub fn begin(&mut self, event: &Arc<Event>, run: Option<&Arc<RunSlot>>) {
+    /// An event of the topic with this id begins, in the run's transaction if its handler writes to a
+    /// database. Handles stay: the language's runtime keeps those of its output, and a database's holds
+    /// nothing but a name.
+    pub fn begin(&mut self, event: &Arc<Event>, topic_id: TopicId, run: Option<&Arc<RunSlot>>) {
         self.memory.forget();
         self.scope.begin(event);
+        let at = AtWork::new(event, topic_id, run);
         for session in &mut self.sessions {
-            session.begin(event, run);
+            session.begin(&at);
         }
     }
 
@@ -68,7 +75,16 @@ impl GuestState {
         Ok(rows)
     }
 
-    /// The event's end without one: its records are handed over. The answer is to be awaited: it is ready
+    /// The event's end for a handler in cuts: its records, to be committed with its progress. Nothing has left.
+    ///
+    /// # Errors
+    /// As [`Self::outbox`].
+    pub fn records(&mut self) -> Result<Vec<OutgoingRecord>, EffectsError> {
+        self.close()?;
+        Ok(self.sessions.iter_mut().flat_map(|session| session.records()).collect())
+    }
+
+    /// The event's end for every other: its records are handed over. The answer is to be awaited: it is ready
     /// when all of them are acknowledged. The event is done only then.
     ///
     /// # Errors
@@ -137,6 +153,19 @@ impl GuestState {
         &mut self.memory
     }
 
+    /// The requests of this instance, and the table that their handles stand in.
+    pub(crate) fn http_session(&mut self) -> (&mut HttpSession, &mut ResourceTable) {
+        let session = find(&mut self.sessions).unwrap_or(&mut self.no_requests);
+        (session, &mut self.table)
+    }
+
+    /// The table of handles, to wait for some of them. What waits for an answer to a request is a host call.
+    pub(crate) fn waiting(&mut self) -> (&mut ResourceTable, Option<HostCall>) {
+        let under_way = find::<HttpSession>(&mut self.sessions).is_some_and(|session| session.is_under_way());
+        let call = under_way.then(|| self.clock.enter());
+        (&mut self.table, call)
+    }
+
     /// A host call begins; it ends when the answer is dropped.
     pub(crate) fn host_call(&self) -> HostCall {
         self.clock.enter()
@@ -145,16 +174,17 @@ impl GuestState {
     /// The session of a capability. Only granted interfaces are linked, so it is there; if it is not,
     /// the guest traps.
     pub(crate) fn session<S: Session>(&mut self) -> wasmtime::Result<&mut S> {
-        self.sessions
-            .iter_mut()
-            .find_map(|session| {
-                let session: &mut dyn Any = &mut **session;
-                session.downcast_mut::<S>()
-            })
-            .ok_or_else(|| {
-                wasmtime::Error::msg("an interface is linked that was not prepared for this handler")
-            })
+        find(&mut self.sessions).ok_or_else(|| {
+            wasmtime::Error::msg("an interface is linked that was not prepared for this handler")
+        })
     }
+}
+
+fn find<S: Session>(sessions: &mut [Box<dyn Session>]) -> Option<&mut S> {
+    sessions.iter_mut().find_map(|session| {
+        let session: &mut dyn Any = &mut **session;
+        session.downcast_mut::<S>()
+    })
 }
 
 impl WasiView for GuestState {

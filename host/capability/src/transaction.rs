@@ -10,7 +10,6 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use keylane_effects::RunTransaction;
-use keylane_engine::TopicId;
 
 /// Why a run cannot go on, though none of its events is at fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +22,6 @@ pub enum RunFault {
 
 /// The place of a run's transaction.
 pub struct RunSlot {
-    topic_id: TopicId,
     state: Mutex<State>,
 }
 
@@ -33,17 +31,11 @@ struct State {
 }
 
 impl RunSlot {
-    /// The place of this transaction, in which events of the topic with this id are handled.
+    /// The place of this transaction.
     #[must_use]
-    pub fn new(transaction: Box<dyn RunTransaction>, topic_id: TopicId) -> Arc<Self> {
+    pub fn new(transaction: Box<dyn RunTransaction>) -> Arc<Self> {
         let state = State { transaction: Some(transaction), fault: None };
-        Arc::new(Self { topic_id, state: Mutex::new(state) })
-    }
-
-    /// The id of the topic that the run's events come from.
-    #[must_use]
-    pub fn topic_id(&self) -> TopicId {
-        self.topic_id
+        Arc::new(Self { state: Mutex::new(state) })
     }
 
     /// Takes the transaction out. None: it has ended, or was dropped with a statement.

@@ -88,6 +88,15 @@ pub(crate) const ROWS: Bounds<Count> = count(1, 10_000, 1_000_000);
 pub(crate) const RECORDS: Bounds<Count> = count(1, 2_000, 100_000);
 /// Mails that one event may send.
 pub(crate) const MAILS: Bounds<Count> = count(1, 10, 1_000);
+/// Requests that one event may make.
+pub(crate) const REQUESTS: Bounds<Count> = count(1, 10, 1_000);
+/// The body of a request or of its answer, which is held in memory.
+pub(crate) const HTTP_BODY: Bounds<Size> =
+    Bounds { least: Size(1), default: Size(1 << 20), most: Size(64 << 20) };
+/// Values of the configuration that one component may ask for.
+pub(crate) const CONFIG_VALUES_MAX: usize = 100;
+/// One of them, in bytes.
+pub(crate) const CONFIG_VALUE_BYTES_MAX: usize = 64 * 1024;
 /// Linear memory of an instance. A component in any language needs about one mebibyte to begin with.
 pub(crate) const MEMORY: Bounds<Size> = mebibytes(1, 64, 1_024);
 /// Elements of an instance's tables: the functions that it may call indirectly.

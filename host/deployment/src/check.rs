@@ -5,9 +5,13 @@ mod dead_letters;
 mod delivery;
 mod grants;
 mod guarantee;
+mod http;
 mod limits;
 mod subscribe;
+mod values;
 mod words;
+
+use toml::Spanned;
 
 use crate::document::Document;
 use crate::error::DeploymentError;
@@ -27,8 +31,10 @@ pub(crate) fn manifest(document: &Document, raw: RawManifest) -> Checked<Manifes
     }
     let name = raw.name.into_inner();
     let subscribe = subscribe::subscribe(document, raw.subscribe, &name)?;
+    let http_at = raw.grants.http.as_ref().map(Spanned::span);
     let grants = grants::grants(document, raw.grants)?;
     let delivery = delivery::delivery(document, raw.delivery, &grants)?;
+    http::may_repeat(document, http_at, &grants, delivery.guarantee)?;
     Ok(Manifest {
         dead_letters: dead_letters::dead_letters(
             document,

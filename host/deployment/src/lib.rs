@@ -7,6 +7,7 @@ mod check;
 mod document;
 mod error;
 mod explain;
+mod hosts;
 mod manifest;
 mod names;
 mod quantity;
@@ -16,11 +17,12 @@ mod start;
 pub use bounds::{Bounds, Quantity};
 pub use document::Document;
 pub use error::{DeploymentError, Place};
+pub use hosts::HttpHost;
 pub use manifest::{
-    Access, Caps, DeadLetters, Delivery, Flood, Grants, Guarantee, HeaderProfile, Isolation, Limits,
-    LoggingGrant, Lost, MailGrant, Manifest, NullKeys, Order, ProducerGrant, SqlGrant, Start, Subscribe,
-    Then, Untyped,
+    Access, Caps, ConfigGrant, DeadLetters, Delivery, Flood, Grants, Guarantee, HeaderProfile, HttpGrant,
+    Isolation, KeyValueGrant, Limits, LoggingGrant, Lost, MailGrant, Manifest, NullKeys, Order,
+    ProducerGrant, SqlGrant, Start, Subscribe, Then, Untyped,
 };
-pub use names::{NAME_CHARACTERS_MAX, name_problem, topic_problem};
+pub use names::{NAME_CHARACTERS_MAX, config_value_problem, name_problem, topic_problem};
 pub use quantity::{Count, Size, Time};
 pub use start::moment_ms;

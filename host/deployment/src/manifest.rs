@@ -15,7 +15,10 @@ use crate::raw::RawManifest;
 
 pub use dead_letters::{DeadLetters, HeaderProfile};
 pub use delivery::{Caps, Delivery, Flood, Guarantee, NullKeys, Order, Then};
-pub use grants::{Access, Grants, Isolation, LoggingGrant, MailGrant, ProducerGrant, SqlGrant};
+pub use grants::{
+    Access, ConfigGrant, Grants, HttpGrant, Isolation, KeyValueGrant, LoggingGrant, MailGrant, ProducerGrant,
+    SqlGrant,
+};
 pub use limits::Limits;
 pub use subscribe::{Lost, Start, Subscribe, Untyped};
 
@@ -81,6 +84,12 @@ impl Manifest {
     #[must_use]
     pub fn has_dead_letters(&self) -> bool {
         has_dead_letters(self.delivery.then, self.subscribe.untyped)
+    }
+
+    /// Whether the handler is in cuts: exactly once without a database, by Kafka's transactions.
+    #[must_use]
+    pub fn is_in_cuts(&self) -> bool {
+        self.delivery.guarantee == Guarantee::ExactlyOnce && self.grants.write_database().is_none()
     }
 
     /// The consumer group of this handler in a fleet.

@@ -1,6 +1,8 @@
 //! What may be a name. Names become parts of consumer groups, topics, file names and metrics,
 //! so the rule is the narrowest of theirs: that of a DNS label.
 
+use crate::bounds;
+
 /// The longest name of a handler, a fleet or a grant.
 pub const NAME_CHARACTERS_MAX: usize = 63;
 
@@ -41,6 +43,25 @@ pub fn topic_problem(topic: &str) -> Option<String> {
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     (!topic.chars().all(legal))
         .then(|| format!("{topic:?} is not a topic: letters, digits, dots, underscores and hyphens"))
+}
+
+/// What is wrong with the name of a value of the configuration, if anything is.
+pub(crate) fn config_name_problem(name: &str) -> Option<String> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if name.is_empty() || name.len() > NAME_CHARACTERS_MAX || !name.chars().all(legal) {
+        return Some(format!(
+            "{name:?} is not a name of a value: letters, digits, dots, underscores and hyphens, \
+             {NAME_CHARACTERS_MAX} at most"
+        ));
+    }
+    None
+}
+
+/// What is wrong with a value of the configuration, if anything is.
+#[must_use]
+pub fn config_value_problem(value: &str) -> Option<String> {
+    let (bytes, most) = (value.len(), bounds::CONFIG_VALUE_BYTES_MAX);
+    (bytes > most).then(|| format!("the value has {bytes} bytes, {most} are allowed"))
 }
 
 #[cfg(test)]

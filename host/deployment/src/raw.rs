@@ -91,6 +91,9 @@ pub(crate) struct RawGrants {
     pub(crate) sql: BTreeMap<Spanned<String>, RawSqlGrant>,
     pub(crate) producer: Option<RawProducerGrant>,
     pub(crate) mail: Option<Spanned<RawMailGrant>>,
+    pub(crate) keyvalue: Option<Spanned<RawKeyValueGrant>>,
+    pub(crate) http: Option<Spanned<RawHttpGrant>>,
+    pub(crate) config: Option<BTreeMap<Spanned<String>, Spanned<String>>>,
     pub(crate) logging: Option<RawLoggingGrant>,
 }
 
@@ -118,6 +121,25 @@ pub(crate) struct RawProducerGrant {
 pub(crate) struct RawMailGrant {
     pub(crate) from: Spanned<String>,
     pub(crate) mails_max: Option<Spanned<Count>>,
+}
+
+/// `[grants.keyvalue]`
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct RawKeyValueGrant {
+    pub(crate) buckets: Spanned<Vec<Spanned<String>>>,
+}
+
+/// `[grants.http]`
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct RawHttpGrant {
+    pub(crate) hosts: Spanned<Vec<Spanned<String>>>,
+    #[serde(default)]
+    pub(crate) idempotency_key: bool,
+    pub(crate) requests_max: Option<Spanned<Count>>,
+    pub(crate) request_max: Option<Spanned<Size>>,
+    pub(crate) response_max: Option<Spanned<Size>>,
 }
 
 /// `[grants.logging]`

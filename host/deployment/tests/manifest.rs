@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use keylane_deployment::{
-    Access, Caps, DeadLetters, Delivery, DeploymentError, Document, Flood, Grants, Guarantee, HeaderProfile,
-    Isolation, Limits, Lost, Manifest, NullKeys, Order, ProducerGrant, SqlGrant, Start, Subscribe, Then,
-    Untyped,
+    Access, Caps, ConfigGrant, DeadLetters, Delivery, DeploymentError, Document, Flood, Grants, Guarantee,
+    HeaderProfile, HttpGrant, Isolation, KeyValueGrant, Limits, Lost, Manifest, NullKeys, Order,
+    ProducerGrant, SqlGrant, Start, Subscribe, Then, Untyped,
 };
 
 const SMALLEST: &str = r#"
@@ -103,6 +103,21 @@ fn every_key_is_read() {
     assert_eq!(manifest.grants.producer, Some(producer));
     let mail = manifest.grants.mail.unwrap();
     assert_eq!((mail.from.as_str(), mail.mails_max), ("Payroll <payroll@example.org>", 9));
+    let buckets = ["balances", "seen"].map(str::to_owned).to_vec();
+    assert_eq!(manifest.grants.keyvalue, Some(KeyValueGrant { buckets }));
+    let http = HttpGrant {
+        hosts: ["https://api.example.org:443", "http://10.0.0.7:8080"]
+            .map(|host| host.parse().unwrap())
+            .to_vec(),
+        idempotency_key: true,
+        requests_max: 3,
+        request_bytes_max: 2048,
+        response_bytes_max: 3072,
+    };
+    assert_eq!(manifest.grants.http, Some(http));
+    let values =
+        [("currency", "EUR"), ("api.url", "")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!(manifest.grants.config, Some(ConfigGrant { values: values.into() }));
     assert!(manifest.grants.logging.is_some());
     assert_eq!(
         manifest.limits,
@@ -117,6 +132,18 @@ fn every_key_is_read() {
             stuck_after: Duration::from_secs(90),
         }
     );
+}
+
+#[test]
+fn what_is_produced_without_a_database_is_exactly_once_where_that_is_asked_for() {
+    let producer = "[grants.producer]\ntopics = [\"payouts\"]";
+    for grants in [producer.to_owned(), format!("[grants.sql.reports]\naccess = \"read\"\n{producer}")] {
+        let silent = read_manifest(&grants);
+        assert_eq!((silent.delivery.guarantee, silent.is_in_cuts()), (Guarantee::AtLeastOnce, false));
+        let asked = read_manifest(&format!("[delivery]\nguarantee = \"exactly-once\"\n{grants}"));
+        assert_eq!((asked.delivery.guarantee, asked.is_in_cuts()), (Guarantee::ExactlyOnce, true));
+    }
+    assert!(!read_manifest("[grants.sql.ledger]\naccess = \"write\"").is_in_cuts());
 }
 
 #[test]

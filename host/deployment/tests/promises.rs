@@ -10,8 +10,8 @@ const WRITE: &str = "[grants.sql.ledger]\naccess = \"write\"\n";
 const READ: &str = "[grants.sql.ledger]\naccess = \"read\"\n";
 const PRODUCER: &str = "[grants.producer]\ntopics = [\"payouts\"]\n";
 const MAIL: &str = "[grants.mail]\nfrom = \"audit@example.org\"\n";
-const GRANT_A_DATABASE: &str =
-    "add [grants.sql.NAME] with access = \"write\", or write guarantee = \"at-least-once\"";
+const GRANT_SOMETHING: &str = "add [grants.sql.NAME] with access = \"write\", or [grants.producer], or write \
+                               guarantee = \"at-least-once\"";
 
 /// The lines are appended to four lines that are right, within `[subscribe]`.
 fn check(lines: &str, message: &str, hint: &str) {
@@ -22,25 +22,13 @@ fn check(lines: &str, message: &str, hint: &str) {
 }
 
 #[test]
-fn exactly_once_without_a_database_for_what_is_produced() {
-    for grants in [PRODUCER.to_owned(), format!("{READ}{PRODUCER}")] {
-        check(
-            &format!("[delivery]\nguarantee = \"exactly-once\"\n{grants}"),
-            "6, `delivery.guarantee`: this version of keylane keeps exactly-once with a database only: what a \
-             handler without one produces may be produced again after a crash",
-            GRANT_A_DATABASE,
-        );
-    }
-}
-
-#[test]
 fn exactly_once_with_nothing_that_can_be_committed() {
     for grants in ["", READ, "[grants.logging]"] {
         check(
             &format!("[delivery]\nguarantee = \"exactly-once\"\n{grants}"),
             "6, `delivery.guarantee`: nothing can be committed together with the end of an event: the handler \
-             writes to no database",
-            GRANT_A_DATABASE,
+             writes to no database and produces nothing",
+            GRANT_SOMETHING,
         );
     }
 }
@@ -91,4 +79,26 @@ fn changes_to_a_database_that_is_only_read() {
          written to",
         "leave `isolation` out, or write access = \"write\"",
     );
+}
+
+#[test]
+fn values_without_a_database() {
+    check(
+        "[grants.keyvalue]\nbuckets = [\"seen\"]",
+        "5, `grants.keyvalue`: values are kept in the handler's database, so that they change once with their \
+         event, but this handler writes to none",
+        "add [grants.sql.NAME] with access = \"write\"",
+    );
+}
+
+#[test]
+fn requests_that_cannot_be_told_from_their_repeats() {
+    for key in ["", "idempotency-key = false\n"] {
+        check(
+            &format!("[grants.http]\nhosts = [\"api.example.org\"]\n{key}{WRITE}"),
+            "5, `grants.http`: a request cannot be taken back when its event is undone and handled again, so the \
+             effects of this handler would not happen exactly once",
+            "write idempotency-key = true, if the hosts take a request that carries a key they know as done",
+        );
+    }
 }

@@ -180,7 +180,10 @@ fn grants(manifest: &Manifest) -> Result<(), TestCaseError> {
     let written: Vec<_> = grants.sql.values().filter(|grant| grant.access == Access::Write).collect();
     prop_assert!(written.len() < 2 && written.is_empty() == grants.write_database().is_none());
     let once = manifest.delivery.guarantee == Guarantee::ExactlyOnce;
-    prop_assert!(once != written.is_empty() && (once || grants.mail.is_none()));
+    prop_assert!(once || written.is_empty());
+    prop_assert!(!once || !written.is_empty() || grants.producer.is_some());
+    prop_assert!(grants.mail.is_none() || !written.is_empty());
+    prop_assert_eq!(manifest.is_in_cuts(), once && written.is_empty());
     for (name, grant) in &grants.sql {
         prop_assert!(grant.access == Access::Write || grant.migrations.is_none());
         prop_assert_eq!(name_problem(name), None);
@@ -193,6 +196,17 @@ fn grants(manifest: &Manifest) -> Result<(), TestCaseError> {
     if let Some(mail) = &grants.mail {
         prop_assert!(mail.from.contains('@') && !mail.from.contains(char::is_control));
         prop_assert!((1..=1_000).contains(&mail.mails_max));
+    }
+    if let Some(keyvalue) = &grants.keyvalue {
+        prop_assert!(!written.is_empty() && !keyvalue.buckets.is_empty());
+        distinct(&keyvalue.buckets, |bucket| name_problem(bucket).is_none())?;
+    }
+    if let Some(http) = &grants.http {
+        prop_assert!(!http.hosts.is_empty() && (!once || http.idempotency_key));
+        prop_assert!((1..=1_000).contains(&http.requests_max));
+        for bytes in [http.request_bytes_max, http.response_bytes_max] {
+            prop_assert!((1..=64 << 20).contains(&bytes));
+        }
     }
     Ok(())
 }

@@ -39,9 +39,9 @@ fn unknown_keys_are_refused_with_the_nearest() {
     );
     check("[limit]\ntime = \"1s\"", "handler.toml, line 5: unknown key `limit`", "did you mean `limits`?");
     check(
-        "[grants]\nhttp = {}",
-        "handler.toml, line 6, `grants`: unknown key `http`",
-        "known here: `sql`, `producer`, `mail`, `logging`",
+        "[grants]\nsockets = {}",
+        "handler.toml, line 6, `grants`: unknown key `sockets`",
+        "known here: `sql`, `producer`, `mail`, `keyvalue`, `http`, `config`, `logging`",
     );
 }
 
@@ -158,4 +158,45 @@ fn a_start_that_is_none_is_refused() {
 fn a_file_that_is_not_there_is_named() {
     let error = Manifest::load(Path::new("no/such/handler.toml")).unwrap_err();
     assert_eq!(error.to_string(), "cannot read no/such/handler.toml");
+}
+
+#[test]
+fn where_requests_may_go_is_written_out() {
+    check(
+        "[grants.http]\nhosts = []",
+        "handler.toml, line 6, `grants.http.hosts`: name at least one host",
+        "",
+    );
+    check(
+        "[grants.http]\nhosts = [\"*.example.org\"]",
+        "handler.toml, line 6, `grants.http.hosts`: \"*.example.org\" is not a host: write a name in lower case \
+         or an address, with a port if it needs one",
+        "",
+    );
+    check(
+        "[grants.http]\nhosts = [\"ftp://example.org\"]",
+        "handler.toml, line 6, `grants.http.hosts`: \"ftp\" is not a scheme of requests: write https or http",
+        "",
+    );
+    check(
+        "[grants.http]\nhosts = [\"a.example\"]\nresponse-max = \"1GiB\"",
+        "handler.toml, line 7, `grants.http.response-max`: 1GiB is out of bounds: from 1B to 64MiB",
+        "",
+    );
+}
+
+#[test]
+fn what_is_asked_for_by_name_has_one() {
+    check(
+        "[grants.sql.ledger]\naccess = \"write\"\n[grants.keyvalue]\nbuckets = [\"Seen\"]",
+        "handler.toml, line 8, `grants.keyvalue.buckets`: \"Seen\" is not a name: lower-case letters, digits, and \
+         hyphens between them",
+        "",
+    );
+    check(
+        "[grants.config]\n\"a b\" = \"c\"",
+        "handler.toml, line 6, `grants.config.a b`: \"a b\" is not a name of a value: letters, digits, dots, \
+         underscores and hyphens, 63 at most",
+        "",
+    );
 }

@@ -85,17 +85,20 @@ fn what_is_commented_out_is_right_alone_and_together() {
     let database = groups.iter().find(|group| begins(group, "# [grants.sql.")).unwrap();
     for group in &groups {
         // What is promised of a database needs one.
-        let needs_it = begins(group, "# guarantee") || begins(group, "# [grants.mail]");
+        let of_it = ["# guarantee", "# [grants.mail]", "# [grants.keyvalue]"];
+        let needs_it = of_it.iter().any(|opening| begins(group, opening));
         let passes = |at| group.contains(&at) || (needs_it && database.contains(&at));
         assert_ne!(read(&with(passes)), read(SMALLEST), "lines {group:?} change nothing");
     }
     let everything = read(&with(|_| true));
     let grants = &everything.grants;
     assert!(grants.mail.is_some() && grants.producer.is_some() && grants.logging.is_some());
+    assert!(grants.keyvalue.is_some() && grants.http.is_some() && grants.config.is_some());
     assert!(grants.sql.len() == 2 && everything.delivery.max_age.is_some());
     assert!(everything.dead_letters.topic.is_some() && !everything.subscribe.events.is_empty());
     // What the grants bound is the default as well, and so is the promise.
-    for limit in ["rows-max", "records-max", "mails-max", "isolation", "guarantee"] {
+    let bounds = ["rows-max", "records-max", "mails-max", "requests-max", "request-max", "response-max"];
+    for limit in bounds.into_iter().chain(["isolation", "guarantee"]) {
         let text = with(|_| true);
         assert!(text.contains(&format!("\n{limit} = ")), "{limit}");
         assert_eq!(read(&without(&text, &[limit])), everything, "{limit}");

@@ -11,6 +11,7 @@ use keylane_engine::{Boxed, Fence, TopicId};
 
 use crate::config::DatabaseConfig;
 use crate::error::{BeginError, DatabaseError, FinishError, StatementError, StatementFailed};
+use crate::keyvalue::{KeyRequest, KeyRow};
 use crate::relay::Outbox;
 use crate::statement::{Statement, StatementLimits};
 use crate::value::{ResultLimits, Rows, Value};
@@ -193,6 +194,9 @@ pub trait RunTransaction: Send {
         parameters: Vec<Value>,
         deadline: Duration,
     ) -> Step<u64>;
+
+    /// Reads or changes values by key, in the host's own table of them.
+    fn keyvalue(self: Box<Self>, request: KeyRequest, deadline: Duration) -> Step<Vec<KeyRow>>;
 
     /// Sets the savepoint, instead of the former one. From now on a failed statement leaves a transaction
     /// that can be rolled back to it.

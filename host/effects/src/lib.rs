@@ -9,6 +9,7 @@
 //! - `database.rs`: the seam. `error.rs`: what goes wrong, told by origin. `value.rs`, `statement.rs`: what
 //!   is said to a database and what it answers. `config.rs`: one database of the host's configuration.
 //! - `claims.rs`: the engine's port to progress over a database. `times.rs`: which time-outs fit each other.
+//! - `keyvalue.rs`: values by key, in a table of the host's own.
 //! - `outbox.rs`: how outputs are written into rows and read back. `relay/`: what empties the outbox.
 //! - `migrations.rs`: the files of a handler's folder, compared with what has run.
 //! - `sqlite/`, `postgres/`: the drivers.
@@ -17,6 +18,7 @@ mod claims;
 mod config;
 mod database;
 mod error;
+mod keyvalue;
 mod migrations;
 mod outbox;
 mod postgres;
@@ -34,12 +36,13 @@ pub use database::{
     StreamKey, Taken, adopt, open,
 };
 pub use error::{BeginError, DatabaseError, FinishError, StatementError, StatementFailed, StepError};
+pub use keyvalue::{KeyAsk, KeyRequest, KeyRow};
 pub use outbox::{Letter, UnreadableRow, letter_of, mail_row, record_of, record_row};
 pub use reading::{ReadDatabase, open_reading};
 pub use relay::{
-    Advance, Applicant, Batch, Dropped, Leased, ListedRow, MailError, MailSender, Mismatch, Numbering,
-    OpenedSender, Outbox, OutboxCounts, OutboxError, Parked, Position, Refused, Relay, RelayConfig,
-    RelaySender, RelaySenders, RelayStatus, Selection, SendError, Standing, StoredRow, UnderWay,
+    Advance, Applicant, Batch, Dropped, Handed, Leased, ListedRow, MailError, MailSender, Mismatch,
+    Numbering, OpenedSender, Outbox, OutboxCounts, OutboxError, Parked, Position, Refused, Relay,
+    RelayConfig, RelaySender, RelaySenders, RelayStatus, Selection, SendError, Standing, StoredRow, UnderWay,
 };
 pub use statement::{Statement, StatementLimits};
 pub use times::{TimesError, check_times};

@@ -9,10 +9,8 @@
 //! [["ce_type", "payout.due"], ["trace", null], ["raw", {"base64": "/wA="}]]
 //! ```
 //!
-//! So other tools can read the table. Debezium's outbox router takes it with `table.field.event.id=id`,
-//! `table.field.event.key=key`, `table.field.event.payload=value`, `route.by.field=topic`,
-//! `route.topic.replacement=${routedByValue}` and, for the list of headers as one header,
-//! `table.fields.additional.placement=headers:header:headers`, on rows where `kind` is 1.
+//! So other tools can read the table: `OUTBOX.md`, beside this crate's sources, says how Debezium's outbox
+//! router does.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

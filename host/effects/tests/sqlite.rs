@@ -6,6 +6,10 @@ mod borders;
 #[path = "sqlite/restores.rs"]
 mod restores;
 mod suite;
+#[path = "sqlite/troubles.rs"]
+mod troubles;
+#[path = "sqlite/turns.rs"]
+mod turns;
 
 use std::time::Duration;
 
@@ -19,7 +23,13 @@ const WORDS: Words = Words {
     timestamp: "TIMESTAMP",
     decimal: "TEXT",
     counting_key: "INTEGER PRIMARY KEY AUTOINCREMENT",
-    host_tables: &["keylane_claim", "keylane_fence", "main.keylane_meta", "\"keylane_outbox\""],
+    host_tables: &[
+        "keylane_claim",
+        "keylane_fence",
+        "keylane_keyvalue",
+        "main.keylane_meta",
+        "\"keylane_outbox\"",
+    ],
     refused: &[
         "PRAGMA journal_mode = DELETE",
         "ATTACH DATABASE '/tmp/other.db' AS other",
@@ -30,6 +40,7 @@ const WORDS: Words = Words {
         "SELECT fts3_tokenizer('simple')",
         "INSERT OR ROLLBACK INTO t VALUES (1)",
         "SELECT sqlite_version()",
+        "SELECT rtreecheck('t')",
         "SELECT * FROM dbstat",
         "VACUUM INTO '/tmp/copy.db'",
     ],
@@ -43,6 +54,16 @@ async fn ground(folder: &TempDir) -> Ground {
     let config = config(folder);
     let (here, there) = tokio::join!(open(&config), open(&config));
     Ground { here: here.unwrap(), there: there.unwrap(), words: WORDS }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_that_is_frozen_anywhere_does_no_harm() {
+    let folder = tempfile::tempdir().unwrap();
+    let hasty = DatabaseConfig { lock_wait: Duration::from_millis(100), ..config(&folder) };
+    let (here, there) = (open(&hasty).await.unwrap(), open(&hasty).await.unwrap());
+    let onlooker = open(&config(&folder)).await.unwrap();
+    let ground = Ground { here, there, words: WORDS };
+    suite::frozen::one_that_is_frozen_anywhere_does_no_harm(&ground, &onlooker).await;
 }
 
 /// Runs functions of the suite, each on a file of its own.
@@ -65,6 +86,8 @@ conform! {
         the_read_address_cannot_write, a_run_reads_its_own_writes;
     savepoints: only_the_failed_event_is_undone, a_savepoint_serves_more_than_once,
         a_swallowed_error_cannot_be_committed, a_deferred_key_is_the_fault_of_its_event;
+    keyvalue: values_are_part_of_the_run, pages_and_batches_are_bounded, guests_statements_do_not_reach_them,
+        values_of_any_bytes_come_back, a_failed_event_leaves_no_value;
     ownership: a_former_epoch_is_refused, a_count_without_its_random_number_is_refused,
         a_take_waits_for_the_open_run_and_reads_its_claims, a_start_is_settled_once,
         a_topic_made_again_starts_at_0, the_identity_is_the_databases_own, another_cluster_is_refused;
@@ -80,7 +103,9 @@ conform! {
         one_relays_and_the_other_stands_by;
     refusals: a_refused_record_holds_up_its_key_alone, a_dropped_row_lets_its_key_go_on,
         a_missing_topic_holds_up_its_records_alone, a_refused_mail_waits_alone, one_bad_record_among_many_is_found;
-    setbacks: what_was_set_back_stops_the_relay, a_running_relay_heeds_a_reset,
+    mails: a_planned_stop_waits_for_a_slow_mail, each_mail_is_noted_when_it_is_taken,
+        a_mail_is_noted_as_soon_as_the_database_is_back;
+    setbacks: what_was_set_back_stops_the_relay, a_running_relay_heeds_a_reset, a_reset_repeats_no_batch,
         an_outbox_is_one_fleets_and_one_hosts;
 }
 

@@ -1,5 +1,6 @@
 //! An assignment: one ownership of one partition, from Kafka's yes to its revocation or loss.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -94,6 +95,9 @@ pub struct Assignment {
     pub restored: GapSet,
     /// The ownership in the handler's write database, where it has one.
     pub fence: Option<Fence>,
+    /// For a handler in cuts, and for no other: events whose records the broker refused for good, by offset, with the
+    /// reason. They have failed.
+    pub refused: Option<BTreeMap<i64, String>>,
     /// The topic's id; part of every commit.
     pub topic_id: TopicId,
     /// The membership's proof of life; checked before each run.

@@ -10,6 +10,7 @@ use crate::admission::{Filter, LaneRule};
 use crate::assignment::Assignment;
 use crate::budget::HostBudget;
 use crate::claims::Claims;
+use crate::cuts::{Basket, LetterForm};
 use crate::ending::Ownership;
 use crate::inbox::{Inbox, InboxLimits, Owners, inbox};
 use crate::meters;
@@ -48,6 +49,8 @@ pub(crate) struct Shared<R, D> {
     pub(crate) dead_letters: Arc<D>,
     /// Where its progress is the truth, for a handler with a write database.
     pub(crate) claims: Option<Arc<dyn Claims>>,
+    /// For a handler in cuts.
+    pub(crate) letters: Option<LetterForm>,
     /// Bounds the runs of this handler and shares them out among its partitions.
     pub(crate) slots: Arc<Slots>,
     pub(crate) tally: Arc<Tally>,
@@ -61,6 +64,18 @@ impl<R, D> Shared<R, D> {
             Some(claims) => ProgressMaker::beside(claims.database(), assignment.token),
             None => ProgressMaker::of_group(assignment.token, assignment.topic_id),
         }
+    }
+
+    /// Where a handler in cuts holds its records.
+    pub(crate) fn basket(&self, assignment: &mut Assignment) -> Option<Basket> {
+        let refused = assignment.refused.take();
+        assert_eq!(
+            self.letters.is_some(),
+            refused.is_some(),
+            "an intake cuts for whom is in cuts, and no other"
+        );
+        let letters = self.letters.clone()?;
+        Some(Basket::new(letters, refused.unwrap_or_default()))
     }
 }
 
@@ -80,10 +95,32 @@ impl<R: Runner, D: DeadLetters> HandlerEngine<R, D> {
         claims: Option<Arc<dyn Claims>>,
         runtime: Handle,
     ) -> Self {
+        Self::make(options, (runner, dead_letters), claims, None, runtime)
+    }
+
+    /// A handler without a database whose records are committed together with the progress ([`crate::Snapshot`]),
+    /// its dead letters among them: `letters` makes their records, and nothing goes to `dead_letters`.
+    pub fn in_cuts(
+        options: HandlerOptions,
+        runner: Arc<R>,
+        dead_letters: Arc<D>,
+        letters: LetterForm,
+        runtime: Handle,
+    ) -> Self {
+        Self::make(options, (runner, dead_letters), None, Some(letters), runtime)
+    }
+
+    fn make(
+        options: HandlerOptions,
+        (runner, dead_letters): (Arc<R>, Arc<D>),
+        claims: Option<Arc<dyn Claims>>,
+        letters: Option<LetterForm>,
+        runtime: Handle,
+    ) -> Self {
         meters::tell_limits(&options);
         let slots = Slots::new(&options.name, options.slots);
-        let shared =
-            Shared { options, runner, dead_letters, claims, slots, tally: Arc::new(Tally::default()) };
+        let tally = Arc::new(Tally::default());
+        let shared = Shared { options, runner, dead_letters, claims, letters, slots, tally };
         Self { shared: Arc::new(shared), runtime }
     }
 
@@ -95,12 +132,12 @@ impl<R: Runner, D: DeadLetters> HandlerEngine<R, D> {
 }
 
 impl<R: Runner, D: DeadLetters> Owners for HandlerEngine<R, D> {
-    fn assign(&self, assignment: Assignment) -> Inbox {
+    fn assign(&self, mut assignment: Assignment) -> Inbox {
         let shared = self.shared.clone();
-        let maker = shared.maker(&assignment);
+        let (maker, basket) = (shared.maker(&assignment), shared.basket(&mut assignment));
         let (poller, intake) = inbox(&assignment, &maker, &shared.options);
         let (source, ownership) = (assignment.partition.clone(), intake.ownership.clone());
-        let owner = self.runtime.spawn(Owner::new(shared.clone(), assignment, intake, maker).run());
+        let owner = self.runtime.spawn(Owner::new(shared.clone(), assignment, intake, (maker, basket)).run());
         // A panic of an owner is a broken promise of the host itself: it is never swallowed. The
         // partition stops, says so, and its progress stays where it was.
         self.runtime.spawn(async move {

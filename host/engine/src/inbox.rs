@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, watch};
 use crate::assignment::Assignment;
 use crate::budget::{Room, Seat};
 use crate::control::{Control, Request, control};
+use crate::cuts::{CutAsked, CutAsker, CutQuestion, cuts};
 use crate::ending::{Out, Ownership, Parting, Stop};
 use crate::event::{Event, TopicPartition};
 use crate::handler::HandlerOptions;
@@ -71,6 +72,7 @@ pub struct Inbox {
     progress: watch::Receiver<Progress>,
     ownership: watch::Receiver<Ownership>,
     control: Control,
+    cut: CutAsker,
     lag: LagMeter,
 }
 
@@ -83,6 +85,7 @@ pub(crate) struct Intake {
     pub(crate) stop: Arc<AtomicBool>,
     pub(crate) progress: watch::Sender<Progress>,
     pub(crate) ownership: watch::Sender<Ownership>,
+    pub(crate) cut: CutAsked,
     room: Arc<Room>,
     limits: InboxLimits,
     wake: Wake,
@@ -100,6 +103,7 @@ pub(crate) fn inbox(
     let (progress_sender, progress) = watch::channel(maker.of(&assignment.restored));
     let (ownership_sender, ownership) = watch::channel(Ownership::Running);
     let (control, requests) = control();
+    let (asker, asked) = cuts();
     let meters = RoomMeters::new(&options.name, &assignment.partition);
     let room = Arc::new(Room::new(budget.clone(), meters));
     let stop = Arc::new(AtomicBool::new(false));
@@ -114,6 +118,7 @@ pub(crate) fn inbox(
         progress,
         ownership,
         control,
+        cut: asker,
         lag: LagMeter::new(&options.name, &assignment.partition),
     };
     let owner = Intake {
@@ -123,6 +128,7 @@ pub(crate) fn inbox(
         stop,
         progress: progress_sender,
         ownership: ownership_sender,
+        cut: asked,
         room,
         limits: *limits,
         wake: assignment.wake.clone(),
@@ -187,6 +193,25 @@ impl Inbox {
         self.control.clone()
     }
 
+    /// Whether anything may have ended or moved since the last snapshot, for a handler in cuts.
+    #[must_use]
+    pub fn is_stirred(&self) -> bool {
+        self.cut.is_stirred()
+    }
+
+    /// Asks the owner how far the partition is and what belongs to that, for a handler in cuts. None where an
+    /// earlier question is not answered yet, or the owner has ended.
+    #[must_use]
+    pub fn ask_cut(&self) -> Option<CutQuestion> {
+        self.cut.ask()
+    }
+
+    /// Tells the owner that the snapshot with this number is committed. One that is not need not be told: what
+    /// was in it is in the next one as well.
+    pub fn cut_committed(&self, number: u64) {
+        self.cut.committed(number);
+    }
+
     /// Asks the owner to start nothing new and finish what runs; runs stop between two events.
     pub fn drain(&self) {
         self.stop.tell();
@@ -227,6 +252,16 @@ impl Intake {
         if was_full || sank_below_floor {
             (self.wake)();
         }
+    }
+
+    /// There may be something to cut.
+    pub(crate) fn stir(&self) {
+        self.cut.stir(&self.wake);
+    }
+
+    /// Wakes the poller.
+    pub(crate) fn wake(&self) {
+        (self.wake)();
     }
 
     /// What a run or a dead letter holds while it is out.

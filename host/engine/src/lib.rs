@@ -8,7 +8,8 @@
 //! [`DeadLetters`] port, and publishes its [`Progress`] for the committer. Where the handler has a write
 //! database, progress is kept there, through the [`Claims`] port: what ends outside of a run is claimed,
 //! the floor is raised, and an owner that was overtaken or does not know how the database stands forgets
-//! the partition, so that it is taken anew.
+//! the partition, so that it is taken anew. Where a handler has none and its effects are records alone, the
+//! owner holds them, and the intake commits them together with the progress, by a [`Snapshot`].
 //!
 //! Under a paused single-threaded runtime everything here is deterministic but the wall clock time that a
 //! dead letter carries: a simulation with virtual time replays exactly.
@@ -22,6 +23,7 @@ mod claiming;
 mod claims;
 mod control;
 mod counted;
+mod cuts;
 mod ending;
 mod event;
 mod handler;
@@ -47,6 +49,7 @@ pub use budget::{Floor, HostBudget};
 pub use claims::{Boxed, Claims, ClaimsError, Epoch, Fence, Hold};
 pub use control::{Control, ControlError};
 pub use counted::Counted;
+pub use cuts::{CutAnswer, CutQuestion, Ending, LetterForm, Snapshot};
 pub use ending::{Ownership, Parting};
 pub use event::{Event, Header, Timestamp, TimestampKind, TopicPartition};
 pub use handler::{HandlerEngine, HandlerOptions};

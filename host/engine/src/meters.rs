@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
+use crate::cuts::{CUT_BYTES_MAX, CUT_RECORDS_MAX};
 use crate::event::TopicPartition;
 use crate::handler::HandlerOptions;
 use crate::inbox::{DELIVERIES_WAITING, InboxLimits};
@@ -26,6 +27,8 @@ pub(crate) fn tell_limits(options: &HandlerOptions) {
         ("keylane_gap_units_max", PAYLOAD_UNITS_MAX),
         ("keylane_run_events_max", policy.run_events_max),
         ("keylane_claims_above_floor_max", CLAIMS_ABOVE_FLOOR_MAX),
+        ("keylane_cut_records_held_max", CUT_RECORDS_MAX),
+        ("keylane_cut_bytes_held_max", CUT_BYTES_MAX),
     ] {
         gauge!(limit, "handler" => name.clone()).set(most as f64);
     }
@@ -110,7 +113,15 @@ pub(crate) struct Meters {
     pub(crate) lease_expired: Counter,
     /// For a handler with a write database.
     pub(crate) claims: Option<ClaimsMeters>,
+    /// For a handler in cuts.
+    pub(crate) cuts: Option<CutsMeters>,
     left: bool,
+}
+
+/// What of a partition waits for its cut.
+pub(crate) struct CutsMeters {
+    pub(crate) records: Gauge,
+    pub(crate) bytes: Gauge,
 }
 
 /// What a handler's database keeps of a partition, and how the owner fares with it.
@@ -163,17 +174,22 @@ impl Meters {
             &self.halted,
         ];
         let of_claims = self.claims.iter().flat_map(|claims| [&claims.floor, &claims.above_floor]);
-        for gauge in gauges.into_iter().chain(of_claims) {
+        let of_cuts = self.cuts.iter().flat_map(|cuts| [&cuts.records, &cuts.bytes]);
+        for gauge in gauges.into_iter().chain(of_claims).chain(of_cuts) {
             gauge.set(0.0);
         }
     }
 
-    /// `has_claims` for a handler with a write database.
-    pub(crate) fn new(handler: &str, source: &TopicPartition, has_claims: bool) -> Self {
+    /// `has_claims` for a handler with a write database, `has_cuts` for one in cuts.
+    pub(crate) fn new(handler: &str, source: &TopicPartition, has_claims: bool, has_cuts: bool) -> Self {
         let labels = labels(handler, source);
         Self {
             left: false,
             claims: has_claims.then(|| ClaimsMeters::new(&labels)),
+            cuts: has_cuts.then(|| CutsMeters {
+                records: gauge!("keylane_cut_records_held", &labels),
+                bytes: gauge!("keylane_cut_bytes_held", &labels),
+            }),
             watermark: gauge!("keylane_watermark_offset", &labels),
             gap_records: gauge!("keylane_gap_records", &labels),
             gap_units: gauge!("keylane_gap_units", &labels),

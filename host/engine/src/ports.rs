@@ -64,11 +64,14 @@ pub struct RunReport {
     pub stand: RunStand,
     /// How often the run's transaction was undone because another one was in its way.
     pub conflicts: u32,
+    /// For a handler in cuts: what each attempt gave out, in the order of the attempts; nothing of those that
+    /// are not done. Empty where nothing is held back.
+    pub outputs: Vec<Vec<OutgoingRecord>>,
 }
 
 impl From<Vec<Outcome>> for RunReport {
     fn from(outcomes: Vec<Outcome>) -> Self {
-        Self { outcomes, stand: RunStand::Kept, conflicts: 0 }
+        Self { outcomes, stand: RunStand::Kept, conflicts: 0, outputs: Vec::new() }
     }
 }
 
@@ -95,8 +98,8 @@ pub struct DeadLetter {
     pub first_failure_ms: i64,
 }
 
-/// Takes dead letters of handlers that have no write database; those of the others go to
-/// [`crate::Claims::bury`].
+/// Takes dead letters of handlers that have neither a write database nor cuts; those of the others go to
+/// [`crate::Claims::bury`], or are committed with the next cut.
 pub trait DeadLetters: Send + Sync + 'static {
     /// Answers when the letter is acknowledged by the broker. On an error the engine tries again,
     /// with backoff, for as long as it owns the partition: a dead letter is never given up.

@@ -69,7 +69,7 @@ impl AttemptFailure {
     /// handler's own; that it went on regardless makes its ok a retry.
     pub(crate) fn effects(error: &EffectsError) -> Self {
         let class = match error {
-            EffectsError::Doomed { .. } => FailureClass::Retry,
+            EffectsError::Doomed { .. } | EffectsError::Unanswered { .. } => FailureClass::Retry,
             EffectsError::Publish(error) if error.can_retry => FailureClass::Effects,
             EffectsError::Publish(_) => FailureClass::Undeliverable,
         };

@@ -12,7 +12,8 @@
 //! - a backstop around the whole call ends what neither of them sees, such as a sleeping guest.
 //!
 //! A run of a handler that writes to a database is one transaction there; `transaction/` says how it is
-//! redone when an event of it fails or another transaction is in the way.
+//! redone when an event of it fails or another transaction is in the way. What the events of a handler in cuts
+//! give out is answered with the run, and has not left (`held`).
 
 mod attempt;
 mod census;
@@ -21,6 +22,7 @@ mod convert;
 mod engine;
 mod error;
 mod failure;
+mod held;
 mod instance;
 mod meter;
 mod pool;

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use keylane_capability::Delivery;
-use keylane_engine::{Attempt, Outcome, RunControl, RunReport, Runner};
+use keylane_engine::{Attempt, Outcome, RunControl, RunReport, Runner, TopicId};
 
 use crate::attempt::carry_out;
 use crate::failure::AttemptFailure;
+use crate::held;
 use crate::pool::{Lease, Pool};
 use crate::progress::Progress;
 use crate::revision::Revision;
@@ -34,6 +35,9 @@ impl Runner for GuestRunner {
     async fn run(&self, attempts: Vec<Attempt>, control: RunControl) -> RunReport {
         match self.pool.blueprint.prepared.write_database() {
             Some(database) => transaction::run(&self.pool, &**database, &attempts, control).await,
+            None if self.pool.blueprint.prepared.is_in_cuts() => {
+                held::run(&self.pool, &attempts, &control).await
+            }
             None => self.run_each(&attempts, &control).await.into(),
         }
     }
@@ -52,7 +56,7 @@ impl GuestRunner {
             if index > 0 && !control.may_begin_next() {
                 break;
             }
-            match self.carry_out(&mut lease, attempt).await {
+            match self.carry_out(&mut lease, attempt, control.topic_id()).await {
                 Ok(delivery) => progress.hold(index, attempt.lane, delivery).await,
                 Err(failure) => progress.fail(index, attempt.lane, failure),
             }
@@ -62,10 +66,15 @@ impl GuestRunner {
         progress.end().await
     }
 
-    async fn carry_out(&self, lease: &mut Lease, attempt: &Attempt) -> Result<Delivery, AttemptFailure> {
+    async fn carry_out(
+        &self,
+        lease: &mut Lease,
+        attempt: &Attempt,
+        topic_id: TopicId,
+    ) -> Result<Delivery, AttemptFailure> {
         lease.begin();
         let answer = match lease.instance().await {
-            Ok(instance) => carry_out(instance, attempt, &self.pool.blueprint.limits).await,
+            Ok(instance) => carry_out(instance, attempt, &self.pool.blueprint.limits, topic_id).await,
             Err(failure) => Err(failure),
         };
         if answer.is_err() {

@@ -86,6 +86,9 @@ pub struct ConsumerConfig {
     pub session_timeout: Duration,
     /// Time between two commits. A crash repeats what ended since the last one.
     pub commit_interval: Duration,
+    /// For a handler without a database whose records are committed together with its progress: the time
+    /// between two of the transactions that do so. None for every other handler.
+    pub cut_interval: Option<Duration>,
     /// How long a revoked partition may take to finish what runs, before it is given up.
     pub drain_limit: Duration,
     /// Prefetched records of one partition, in KiB. Counted per partition: 100 partitions may hold
@@ -112,6 +115,7 @@ impl ConsumerConfig {
             heartbeat: Duration::from_secs(3),
             session_timeout: Duration::from_secs(45),
             commit_interval: Duration::from_millis(500),
+            cut_interval: None,
             drain_limit: Duration::from_secs(3),
             prefetch_kib: 4 * 1024,
             prefetch_records: 10_000,

@@ -42,6 +42,8 @@ pub enum Health {
         waiting: usize,
         /// What is the matter with the handler's database, where partitions wait for it.
         database: Option<String>,
+        /// Why what was produced is not committed, for a handler in cuts: it is tried again.
+        cuts: Option<String>,
         /// Those that do not go on, be it by a fault or by their policy.
         faulted: Vec<PartitionFault>,
     },
@@ -61,13 +63,16 @@ impl std::fmt::Display for Health {
             Self::Connecting { last_error: None, .. } => f.write_str("connecting"),
             Self::Unassigned { reason: Some(reason), .. } => write!(f, "no partition assigned: {reason}"),
             Self::Unassigned { reason: None, .. } => f.write_str("no partition assigned"),
-            Self::Assigned { partitions, waiting, database, faulted } => {
+            Self::Assigned { partitions, waiting, database, cuts, faulted } => {
                 write!(f, "{partitions} partitions")?;
                 if *waiting > 0 {
                     write!(f, ", {waiting} waiting for their start")?;
                 }
                 if let Some(reason) = database {
                     write!(f, "; the handler's database: {reason}")?;
+                }
+                if let Some(reason) = cuts {
+                    write!(f, "; records are not committed: {reason}")?;
                 }
                 for fault in faulted {
                     write!(f, "; {} stopped: {}", fault.partition, fault.reason)?;

@@ -11,6 +11,7 @@ mod loss;
 mod parting;
 mod poller;
 mod reasons;
+mod set_back;
 mod shared;
 mod start;
 mod takes;

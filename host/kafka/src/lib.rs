@@ -17,6 +17,7 @@ mod admin;
 mod boot_clock;
 mod config;
 mod context;
+mod cuts;
 mod dead_letters;
 mod dlq;
 mod error;

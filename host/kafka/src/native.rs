@@ -25,6 +25,7 @@ pub(crate) use commit::{CommitAnswer, CommitQueue, Committed, Handed, PartitionA
 pub(crate) use inquiry::{Answer, Extreme, Inquiries, SessionTimes, TopicFacts};
 pub(crate) use member::is_member;
 pub(crate) use partition_queue::{Fetched, PartitionQueue, known_high_watermark};
+pub(crate) use queue::Ring;
 pub(crate) use record::event_of;
 
 use rdkafka::bindings as raw;

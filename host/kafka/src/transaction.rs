@@ -1,4 +1,5 @@
-//! A transactional producer with a fixed id: records and a note that they were sent, all or nothing.
+//! A transactional producer: records and a note that they were sent, or the progress of a group that they
+//! belong to, all or nothing.
 //!
 //! Whoever opens it takes the place of the one before: the broker ends that one's open transaction and
 //! refuses whatever it still sends. All calls block; whoever makes them has a thread for it.
@@ -10,9 +11,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use keylane_engine::OutgoingRecord;
-use rdkafka::Message;
+use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext, PurgeConfig};
+use rdkafka::{Message, TopicPartitionList};
 
 pub(crate) use self::error::{Fault, OpenError, RefusedRecord, TransactionError, fault};
 
@@ -42,13 +44,34 @@ pub(crate) struct Outgoing {
 pub(crate) struct Purpose {
     /// Its transactional id.
     pub(crate) id: String,
-    /// Where it notes what it sent; of one partition.
+    /// Where it notes what it sent; of one partition. Of no use to one whose transactions end with offsets.
     pub(crate) note_topic: &'static str,
     /// The largest batch, in bytes: brokers take or refuse a batch as a whole.
     pub(crate) batch_bytes: usize,
     /// The broker ends a transaction of which it has heard nothing for so long; others wait for it that long.
     /// The beginning, and each transaction, may take half as long again.
     pub(crate) limit: Duration,
+}
+
+/// What a group commits by a transaction, and as whom: a membership that has changed since is refused.
+pub(crate) struct Offsets<'a> {
+    pub(crate) list: &'a TopicPartitionList,
+    pub(crate) metadata: &'a ConsumerGroupMetadata,
+}
+
+/// What belongs to the records of a transaction.
+enum Note<'a> {
+    Record(&'a (Bytes, Bytes)),
+    Offsets(&'a Offsets<'a>),
+}
+
+/// A transaction that came to nothing, as far as is known.
+struct Undone {
+    error: TransactionError,
+    /// It is only that the client has to count anew, which it does next time.
+    miscounted: bool,
+    /// Its commit was asked for, and nobody said that it did not happen.
+    in_doubt: bool,
 }
 
 #[derive(Default)]
@@ -133,49 +156,69 @@ impl Transactions {
         records: &[Outgoing],
         note: &(Bytes, Bytes),
     ) -> Result<i64, TransactionError> {
-        let (error, miscounted) = match self.commit_once(records, note) {
-            Ok(noted_at) => return Ok(noted_at),
-            Err(failed) => failed,
-        };
-        if !miscounted {
-            return Err(error);
-        }
-        self.commit_once(records, note).map_err(|(error, _)| error)
+        let records = records.iter().map(|outgoing| (&outgoing.record, outgoing.partition));
+        let committed = self.commit_twice(records, &Note::Record(note));
+        committed.map_err(|undone| undone.error)?.ok_or_else(|| TransactionError::Failed {
+            reason: "the broker did not say where it keeps the progress".to_owned(),
+            can_retry: true,
+        })
     }
 
-    /// With an error: whether it is only that the client has to count anew, which it does next time.
-    fn commit_once(
+    /// Sends all of it and commits the offsets, in one transaction. With an error: whether it is in doubt, so
+    /// that only the group's offsets tell whether it was committed.
+    pub(crate) fn commit_offsets<'a>(
         &self,
-        records: &[Outgoing],
-        note: &(Bytes, Bytes),
-    ) -> Result<i64, (TransactionError, bool)> {
+        records: impl Iterator<Item = &'a OutgoingRecord> + Clone,
+        offsets: &Offsets<'_>,
+    ) -> Result<(), (TransactionError, bool)> {
+        let committed = self.commit_twice(records.map(|record| (record, None)), &Note::Offsets(offsets));
+        committed.map(drop).map_err(|undone| (undone.error, undone.in_doubt))
+    }
+
+    /// Once more where the client only has to count anew.
+    fn commit_twice<'a>(
+        &self,
+        records: impl Iterator<Item = (&'a OutgoingRecord, Option<i32>)> + Clone,
+        note: &Note<'_>,
+    ) -> Result<Option<i64>, Undone> {
+        match self.commit_once(records.clone(), note) {
+            Err(Undone { miscounted: true, .. }) => self.commit_once(records, note),
+            ended => ended,
+        }
+    }
+
+    /// Answers where the note lies, if it is a record.
+    fn commit_once<'a>(
+        &self,
+        records: impl Iterator<Item = (&'a OutgoingRecord, Option<i32>)>,
+        note: &Note<'_>,
+    ) -> Result<Option<i64>, Undone> {
         self.take_heard();
-        self.producer.begin_transaction().map_err(|error| (self.failed(&error), false))?;
-        let error = match self.send(records, note).and_then(|()| self.finish()) {
-            Ok(()) => {
-                let untold = || TransactionError::Failed {
-                    reason: "the broker did not say where it keeps the progress".to_owned(),
-                    can_retry: true,
-                };
-                return self.take_heard().noted.ok_or_else(|| (untold(), false));
-            }
-            Err(error) => error,
+        let certain = |error| Undone { error, miscounted: false, in_doubt: false };
+        self.producer.begin_transaction().map_err(|error| certain(self.failed(&error)))?;
+        let (error, asked) = match self.send(records, note).and_then(|()| self.drain()) {
+            Err(error) => (error, false),
+            Ok(()) => match self.insist(|limit| self.producer.commit_transaction(limit)) {
+                Ok(()) => return Ok(self.take_heard().noted),
+                Err(error) => (error, true),
+            },
         };
         let refused = self.take_heard().refused;
         // A transaction that is not ended here, the broker ends: nothing of it is ever seen.
         let is_over = self.give_up().is_ok();
         let failed = self.failed(&error);
         if !is_over || !matches!(failed, TransactionError::Failed { .. }) {
-            return Err((failed, false));
+            return Err(Undone { error: failed, miscounted: false, in_doubt: asked && !is_over });
         }
         let miscounted = |code| code == Some(Code::OutOfOrderSequenceNumber);
-        match refused.is_empty() {
-            true => Err((failed, miscounted(code_of(&error)))),
+        let (error, miscounted) = match refused.is_empty() {
+            true => (failed, miscounted(code_of(&error))),
             false => {
                 let all = refused.iter().all(|one| miscounted(one.code));
-                Err((TransactionError::Refused(refused), all))
+                (TransactionError::Refused(refused), all)
             }
-        }
+        };
+        Err(Undone { error, miscounted, in_doubt: false })
     }
 
     fn take_heard(&self) -> Heard {
@@ -193,18 +236,30 @@ impl Transactions {
         self.insist(|limit| self.producer.abort_transaction(limit))
     }
 
-    fn send(&self, records: &[Outgoing], note: &(Bytes, Bytes)) -> Result<(), ClientError> {
-        for (place, Outgoing { record, partition }) in records.iter().enumerate() {
+    /// Hands over the records, and the note. Offsets go while the records are on their way.
+    fn send<'a>(
+        &self,
+        records: impl Iterator<Item = (&'a OutgoingRecord, Option<i32>)>,
+        note: &Note<'_>,
+    ) -> Result<(), ClientError> {
+        for (place, (record, partition)) in records.enumerate() {
             let mut base: BaseRecord<'_, [u8], [u8], usize> =
                 BaseRecord::with_opaque_to(&record.topic, place);
-            base.partition = *partition;
+            base.partition = partition;
             base.key = record.key.as_deref();
             base.payload = record.value.as_deref();
             base.headers = client_headers(&record.headers);
             self.hand_over(base)?;
         }
-        let base = BaseRecord::with_opaque_to(self.note_topic, NOTE).partition(0);
-        self.hand_over(base.key(&*note.0).payload(&*note.1))
+        match note {
+            Note::Record((key, value)) => {
+                let base = BaseRecord::with_opaque_to(self.note_topic, NOTE).partition(0);
+                self.hand_over(base.key(&**key).payload(&**value))
+            }
+            Note::Offsets(Offsets { list, metadata }) => {
+                self.insist(|limit| self.producer.send_offsets_to_transaction(*list, metadata, limit))
+            }
+        }
     }
 
     fn hand_over(&self, record: BaseRecord<'_, [u8], [u8], usize>) -> Result<(), ClientError> {
@@ -229,9 +284,9 @@ impl Transactions {
         Ok(())
     }
 
-    /// Waits for all delivery reports, then commits. After the first refusal nothing more is sent, and so
-    /// nothing more is waited for.
-    fn finish(&self) -> Result<(), ClientError> {
+    /// Waits for all delivery reports. After the first refusal nothing more is sent, and so nothing more is
+    /// waited for.
+    fn drain(&self) -> Result<(), ClientError> {
         let until = Instant::now() + self.call_limit;
         while self.producer.in_flight_count() > 0 && Instant::now() < until {
             self.producer.poll(POLL_EVERY);
@@ -239,7 +294,7 @@ impl Transactions {
                 return Err(ClientError::MessageProduction(refused.code.unwrap_or(Code::Fail)));
             }
         }
-        self.insist(|limit| self.producer.commit_transaction(limit))
+        Ok(())
     }
 
     /// Makes a call of the transaction's again for as long as the client says that it may.

@@ -21,6 +21,7 @@ pub(crate) async fn check(manifest: &Manifest, file: &Path) -> anyhow::Result<()
         databases: BTreeMap::new(),
         publisher: Arc::new(NoPublisher),
         mailer: None,
+        config: BTreeMap::new(),
         limits: CapabilityLimits::default(),
     });
     let folder = file.parent().unwrap_or_else(|| Path::new(""));

@@ -32,21 +32,26 @@ pub(crate) struct BareArgs {
     records: u64,
 }
 
+/// A client's settings: the same fetching as the host's, so that the difference is not there.
+pub(crate) fn client(broker: &str, group: &str) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", broker)
+        .set("group.id", group)
+        .set("auto.offset.reset", "earliest")
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .set("fetch.queue.backoff.ms", "10")
+        .set("queued.max.messages.kbytes", "4096")
+        .set("queued.min.messages", "10000");
+    config
+}
+
 /// The loop itself.
 ///
 /// # Errors
 /// When it does not get all records.
 pub(crate) fn run(args: &BareArgs) -> Result<()> {
-    // The same fetching as the host's, so that the difference is not in the client's settings.
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", &args.broker)
-        .set("group.id", &args.group)
-        .set("auto.offset.reset", "earliest")
-        .set("partition.assignment.strategy", "cooperative-sticky")
-        .set("fetch.queue.backoff.ms", "10")
-        .set("queued.max.messages.kbytes", "4096")
-        .set("queued.min.messages", "10000")
-        .create()?;
+    let consumer: BaseConsumer = client(&args.broker, &args.group).create()?;
     consumer.subscribe(&[TOPIC])?;
     let (mut read, mut bytes, mut first) = (0_u64, 0_usize, None);
     let mut silent = 0_u32;

@@ -1,10 +1,18 @@
-//! What keylane costs beside a bare client: CPU seconds for a million records of 200 bytes, both read from
-//! the same topic of an Apache Kafka, in one run and in turns. It measures and never judges.
+//! What keylane costs. It measures and never judges.
+//!
+//! - Without a command: CPU seconds for a million records of 200 bytes beside a bare client, both read from the
+//!   same topic of an Apache Kafka, in one run and in turns.
+//! - `effects`: handlers that write to a database and produce records, exactly once, beside a consumer that is
+//!   written by hand.
 //!
 //! CPU seconds are what to compare; rates depend on what else the machine does. Each measured engine is a
 //! process of its own, so that its CPU time and memory are its own.
 
 mod bare;
+mod books;
+mod connection;
+mod effects;
+mod hand_written;
 mod host;
 mod records;
 mod report;
@@ -15,14 +23,14 @@ use std::process::ExitCode;
 use anyhow::{Result, ensure};
 use clap::{Args, Parser, Subcommand};
 
-/// Measures keylane with a component that does nothing beside a bare Kafka client
+/// Measures keylane: without a command, with a component that does nothing beside a bare Kafka client
 #[derive(Debug, Parser)]
 #[command(name = "keylane-bench", args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(flatten)]
     plan: Plan,
     #[command(subcommand)]
-    engine: Option<Engine>,
+    command: Option<Command>,
 }
 
 /// What is measured.
@@ -48,20 +56,26 @@ pub(crate) struct Plan {
     pub(crate) broker: Option<String>,
 }
 
-/// The engines that this program runs as processes of their own.
+/// Other measurements, and the engines that this program runs as processes of their own.
 #[derive(Debug, Subcommand)]
-enum Engine {
+enum Command {
+    Effects(effects::EffectsPlan),
     /// The bare loop, started by the benchmark itself
     #[command(hide = true)]
     Bare(bare::BareArgs),
+    /// The consumer written by hand, started by the benchmark itself
+    #[command(hide = true)]
+    HandWritten(hand_written::HandWrittenArgs),
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let done = match &cli.engine {
-        Some(Engine::Bare(args)) => bare::run(args),
+    let done = linux().and_then(|()| match &cli.command {
+        Some(Command::Effects(plan)) => effects::run(plan),
+        Some(Command::Bare(args)) => bare::run(args),
+        Some(Command::HandWritten(args)) => hand_written::run(args),
         None => measure(&cli.plan),
-    };
+    });
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -71,8 +85,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn measure(plan: &Plan) -> Result<()> {
+fn linux() -> Result<()> {
     ensure!(cfg!(target_os = "linux"), "CPU time and memory are read from /proc, which only Linux has");
+    Ok(())
+}
+
+fn measure(plan: &Plan) -> Result<()> {
     match &plan.broker {
         Some(broker) => rounds::run(plan, broker),
         None => {

@@ -35,7 +35,7 @@ impl Measurement {
 }
 
 /// The profile that this program, and so the host beside it, was built with.
-fn profile() -> &'static str {
+pub(crate) fn profile() -> &'static str {
     if cfg!(debug_assertions) { "dev" } else { "release" }
 }
 
@@ -120,7 +120,7 @@ fn table(measured: &[Measurement]) -> Table {
 }
 
 /// The middle one, or the mean of the two in the middle.
-fn median(mut figures: Vec<f64>) -> Option<f64> {
+pub(crate) fn median(mut figures: Vec<f64>) -> Option<f64> {
     figures.sort_by(f64::total_cmp);
     let upper = figures.get(figures.len() / 2)?;
     let lower = figures.get((figures.len() - 1) / 2)?;

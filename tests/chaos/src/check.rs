@@ -22,6 +22,8 @@ use crate::evidence::Evidence;
 use case::Case;
 use excuses::Excuses;
 
+/// So many of the rules of what happens once look at Kafka alone.
+const OF_KAFKA_ALONE: usize = 3;
 /// How many findings of one rule are written out.
 const SHOWN: usize = 20;
 
@@ -105,7 +107,11 @@ pub fn judge(evidence: &Evidence) -> Verdict {
         ("sums", once::sums::check),
         ("mails", once::mails::check),
     ];
-    let of_this = if evidence.once.is_some() { exactly_once.as_slice() } else { &at_least_once };
+    let of_this = match (&evidence.once, evidence.in_cuts) {
+        (Some(_), _) => exactly_once.as_slice(),
+        (None, true) => exactly_once.get(..OF_KAFKA_ALONE).unwrap_or_default(),
+        (None, false) => &at_least_once,
+    };
     let always: [(&str, Rule); 4] = [
         ("input", input::check),
         ("endings", endings::check),

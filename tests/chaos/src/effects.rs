@@ -1,5 +1,6 @@
 //! `EFFECTS`: what the handlers do beside telling, so that each effect can be counted: rows in a database, and
-//! records and mails that are committed with them.
+//! records and mails that are committed with them; or, by Kafka alone, records that are committed with the
+//! progress.
 
 use std::path::Path;
 
@@ -29,17 +30,6 @@ pub enum Effects {
     Kafka,
 }
 
-impl Effects {
-    /// Why there are no such rounds, if there are none.
-    #[must_use]
-    pub fn refusal(self) -> Option<&'static str> {
-        (self == Self::Kafka).then_some(
-            "EFFECTS=kafka cannot be played yet: its witness, which writes to no database and still asks for \
-             \"exactly-once\", is not there. Use EFFECTS=sqlite or EFFECTS=postgres",
-        )
-    }
-}
-
 /// What stands beside the hosts. Dropping it ends the servers.
 pub struct Outside {
     /// The database.
@@ -49,13 +39,17 @@ pub struct Outside {
 }
 
 impl Outside {
-    /// Starts it; a file lies in this folder.
+    /// Starts it, where these effects have anything outside of Kafka; a file lies in this folder.
     ///
     /// # Errors
     /// When a server does not start.
-    pub fn start(effects: Effects, folder: &Path) -> Result<Self> {
-        let ledger = if effects == Effects::Postgres { Ledger::postgres()? } else { Ledger::sqlite(folder)? };
-        Ok(Self { ledger, mails: SmtpServer::start_that_puts_off(PUT_OFF_EACH)? })
+    pub fn start(effects: Effects, folder: &Path) -> Result<Option<Self>> {
+        let ledger = match effects {
+            Effects::Sqlite => Ledger::sqlite(folder)?,
+            Effects::Postgres => Ledger::postgres()?,
+            Effects::Kafka => return Ok(None),
+        };
+        Ok(Some(Self { ledger, mails: SmtpServer::start_that_puts_off(PUT_OFF_EACH)? }))
     }
 }
 
@@ -86,15 +80,17 @@ pub struct Equipment {
 }
 
 impl Equipment {
-    /// For handlers that only tell, or for those with effects outside.
+    /// For handlers that only tell, be it by Kafka's transactions, or for those with effects outside.
     ///
     /// # Errors
     /// When the component is not built.
-    pub fn new(outside: Option<&Outside>) -> Result<Self> {
+    pub fn new(effects: Option<Effects>, outside: Option<&Outside>) -> Result<Self> {
         let Some(Outside { ledger, mails }) = outside else {
+            let in_cuts = effects == Some(Effects::Kafka);
+            let guarantee = if in_cuts { "exactly-once" } else { "at-least-once" };
             return Ok(Self {
                 component: place::component("witness").context("the witness")?,
-                manifest: manifest(""),
+                manifest: manifest(guarantee, ""),
                 migration: None,
                 host_file: String::new(),
             });
@@ -111,17 +107,17 @@ impl Equipment {
         );
         Ok(Self {
             component: place::component("ledger_witness").context("the witness with a ledger")?,
-            manifest: manifest(&grants),
+            manifest: manifest("exactly-once", &grants),
             migration: Some(ledger.migration()),
             host_file,
         })
     }
 }
 
-fn manifest(grants: &str) -> String {
+fn manifest(guarantee: &str, grants: &str) -> String {
     format!(
         "name = \"{HANDLER}\"\ncomponent = \"witness.wasm\"\n\n[subscribe]\ntopics = [\"{INPUT}\"]\n\n\
-         [delivery]\nattempts = {ATTEMPTS}\nbackoff = \"50ms\"\nbackoff-max = \"400ms\"\n\n\
+         [delivery]\nguarantee = \"{guarantee}\"\nattempts = {ATTEMPTS}\nbackoff = \"50ms\"\nbackoff-max = \"400ms\"\n\n\
          {grants}[grants.producer]\ntopics = [\"{SEEN}\"]\n\n\
          [limits]\nmemory = \"16MiB\"\ntime = \"500ms\"\nconcurrency = 32\n"
     )
@@ -130,12 +126,6 @@ fn manifest(grants: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_cannot_be_played_is_refused_in_words() {
-        assert!(Effects::Kafka.refusal().is_some_and(|said| said.contains("EFFECTS=sqlite")));
-        assert_eq!([Effects::Sqlite, Effects::Postgres].map(Effects::refusal), [None, None]);
-    }
 
     #[test]
     fn a_message_id_is_made_of_the_events_place() {

@@ -79,6 +79,8 @@ pub struct Evidence {
     pub faults: FaultLog,
     /// What lies outside of Kafka, where the handlers' effects must happen once.
     pub once: Option<Once>,
+    /// Whether the handlers' records are committed with their progress by Kafka alone, once.
+    pub in_cuts: bool,
 }
 
 /// What the handlers left in their database and with the mail server.
@@ -99,6 +101,12 @@ pub struct Once {
 }
 
 impl Evidence {
+    /// Whether all that the handlers do must happen once.
+    #[must_use]
+    pub fn is_once(&self) -> bool {
+        self.once.is_some() || self.in_cuts
+    }
+
     /// Writes it down for people.
     ///
     /// # Errors

@@ -29,9 +29,6 @@ struct Cli {
 
 /// Why these rounds cannot be played here.
 fn missing(effects: Option<Effects>) -> Option<String> {
-    if let Some(reason) = effects.and_then(Effects::refusal) {
-        return Some(reason.to_owned());
-    }
     if let Some(reason) = kafka_missing_reason() {
         return Some(format!("it needs Apache Kafka, and {reason}"));
     }

@@ -42,6 +42,7 @@ pub struct Stage {
     pub fleet: Fleet,
     /// Where the handlers' effects go beside Kafka, if they do.
     outside: Option<Outside>,
+    effects: Option<Effects>,
     /// Asks the brokers.
     pub onlooker: Onlooker,
     /// The brokers.
@@ -71,8 +72,8 @@ impl Stage {
     /// When something does not start.
     pub fn start(protocol: Protocol, effects: Option<Effects>) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("keylane-chaos-").tempdir()?;
-        let outside = effects.map(|effects| Outside::start(effects, folder.path())).transpose()?;
-        let equipment = Equipment::new(outside.as_ref())?;
+        let outside = effects.map(|effects| Outside::start(effects, folder.path())).transpose()?.flatten();
+        let equipment = Equipment::new(effects, outside.as_ref())?;
         let cluster = Cluster::start(folder.path())?;
         let onlooker = Onlooker::new(&cluster.bootstrap())?;
         onlooker.make_topic(INPUT, PARTITIONS, &[])?;
@@ -85,7 +86,8 @@ impl Stage {
         let fleet = Fleet::new(folder.path().to_owned(), cluster.bootstrap(), ports, protocol, equipment)?;
         let log = FaultLog::default();
         let partitions = PARTITIONS;
-        let mut stage = Self { fleet, outside, onlooker, cluster, log, partitions, next_id: 0, folder };
+        let mut stage =
+            Self { fleet, outside, effects, onlooker, cluster, log, partitions, next_id: 0, folder };
         let started = (0..HOSTS).try_for_each(|slot| stage.start_host(slot));
         let ready = started.and_then(|()| stage.fleet.until_ready(HEAL_LIMIT));
         match ready {
@@ -180,7 +182,7 @@ impl Stage {
         let drain_ms = clock::now_ms().saturating_sub(written_at);
         let bootstrap = self.cluster.bootstrap();
         let samples = sampler.finish()?;
-        let (seen, letters) = if once.is_some() {
+        let (seen, letters) = if self.effects.is_some() {
             let read = |topic, from| evidence::read_committed(&bootstrap, topic, from);
             (read(SEEN, &seen_at)?, read(LETTERS, &letters_at)?)
         } else {
@@ -204,6 +206,7 @@ impl Stage {
             losses: self.fleet.losses()?,
             faults: self.log.clone(),
             once,
+            in_cuts: self.effects == Some(Effects::Kafka),
         };
         Ok(Outcome { evidence, findings, drain_ms })
     }

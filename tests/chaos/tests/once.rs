@@ -98,6 +98,24 @@ fn clean_evidence_is_right() {
     assert_eq!(found(|_| {}), Vec::<String>::new());
 }
 
+/// Without a database, and without a mail server, what lies in Kafka must still be there once.
+#[test]
+fn by_kafka_alone_the_same_is_found() {
+    let alone = || Evidence { once: None, in_cuts: true, ..clean() };
+    assert_eq!(judge(&alone()).findings, Vec::<String>::new());
+    let mut evidence = alone();
+    evidence.seen.push(telling(4, OTHER, 60, ended_ms(12)));
+    for deed in [Deed::KilledBroker(1), Deed::StoppedHost(HOST), Deed::KilledHost(HOST)] {
+        fault(&mut evidence, deed, 0, u64::MAX);
+    }
+    let verdict = judge(&evidence);
+    assert!(verdict.findings.iter().any(|finding| finding.contains("(3, 4) ended twice")), "{verdict:?}");
+    assert_eq!(verdict.tally.twice, 1);
+    let mut evidence = alone();
+    evidence.seen.retain(|record| record.offset != 44);
+    assert!(judge(&evidence).findings.iter().any(|finding| finding.contains("(3, 4) is lost")));
+}
+
 #[test]
 fn what_is_lost_is_found() {
     bites("(3, 4) is lost", |evidence| evidence.seen.retain(|record| record.offset != 44));

@@ -1,4 +1,4 @@
-//! One round of chaos for each database that keeps the handlers' effects: nothing is lost, twice or out of
+//! One round of chaos for each way to keep the handlers' effects: nothing is lost, twice or out of
 //! order.
 
 use std::collections::BTreeSet;
@@ -12,7 +12,13 @@ use keylane_chaos::rounds;
 use keylane_test_support::{Checks, kafka_is_required, kafka_missing_reason, postgres_missing_reason};
 
 /// Each with a seed whose round has the faults that are meant for it.
-const ROUNDS: [(&str, Effects, u64, &[&str]); 2] = [
+const ROUNDS: [(&str, Effects, u64, &[&str]); 3] = [
+    (
+        "a_round_of_chaos_on_kafka_alone_has_each_record_once",
+        Effects::Kafka,
+        KAFKA_SEED,
+        &["kill host", "stop host", "kill broker"],
+    ),
     (
         "a_round_of_chaos_on_sqlite_has_each_effect_once",
         Effects::Sqlite,
@@ -27,6 +33,8 @@ const ROUNDS: [(&str, Effects, u64, &[&str]); 2] = [
     ),
 ];
 /// Draws the faults above.
+const KAFKA_SEED: u64 = 1;
+/// The same.
 const SQLITE_SEED: u64 = 92;
 /// The same.
 const POSTGRES_SEED: u64 = 25;

@@ -39,7 +39,11 @@ pub fn usage(id: u32) -> Result<Usage> {
     })
 }
 
-fn ticks_per_second() -> Result<f64> {
+/// The unit of times in /proc.
+///
+/// # Errors
+/// When the system does not say.
+pub fn ticks_per_second() -> Result<f64> {
     let output = Command::new("getconf").arg("CLK_TCK").output().context("getconf cannot be started")?;
     ensure!(output.status.success(), "getconf CLK_TCK ended with {}", output.status);
     Ok(String::from_utf8(output.stdout)?.trim().parse()?)

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use keylane_effects::{Letter, MailError, MailSender};
+use keylane_effects::{Handed, Letter, MailError, MailSender};
 use keylane_engine::{Boxed, Counted};
 use lettre::address::Envelope;
 use lettre::transport::smtp::authentication::Credentials;
@@ -16,6 +16,9 @@ use crate::error::CapabilityError;
 
 /// Mails that are under way at once in one host. Others wait for their turn, in order of arrival.
 const UNDER_WAY_MAX: usize = 8;
+
+/// How long writing a file should take at most; nothing ends it, and a repeat writes the same file.
+const FOLDER_TIME: Duration = Duration::from_secs(5);
 
 /// How the connection to the server is protected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,11 +124,18 @@ impl Mailer {
         }
     }
 
-    async fn deliver(&self, letter: &Letter) -> Result<(), MailError> {
+    async fn deliver(
+        &self,
+        letter: &Letter,
+        may_begin: &(dyn Fn() -> bool + Send + Sync),
+    ) -> Result<Handed, MailError> {
         // The semaphore is never closed; if it were, the bound would be missing, not the mail.
         let waiting = Counted::new(&self.waiting);
         let _turn = self.turns.acquire().await;
         drop(waiting);
+        if !may_begin() {
+            return Ok(Handed::NotBegun);
+        }
         let _under_way = Counted::new(&self.under_way);
         let sent = match &self.way {
             Way::Smtp { transport, timeout } => send_smtp(transport, *timeout, letter).await,
@@ -136,13 +146,24 @@ impl Mailer {
         };
         sent.map_err(|(said, is_final)| MailError { reason: format!("{}: {said}", self.place), is_final })?;
         self.sent.increment(1);
-        Ok(())
+        Ok(Handed::Taken)
     }
 }
 
 impl MailSender for Mailer {
-    fn send(&self, letter: Letter) -> Boxed<'_, Result<(), MailError>> {
-        Box::pin(async move { self.deliver(&letter).await })
+    fn limit(&self) -> Duration {
+        match &self.way {
+            Way::Smtp { timeout, .. } => *timeout,
+            Way::Folder { .. } => FOLDER_TIME,
+        }
+    }
+
+    fn send<'a>(
+        &'a self,
+        letter: Letter,
+        may_begin: &'a (dyn Fn() -> bool + Send + Sync),
+    ) -> Boxed<'a, Result<Handed, MailError>> {
+        Box::pin(async move { self.deliver(&letter, may_begin).await })
     }
 }
 

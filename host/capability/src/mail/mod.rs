@@ -12,13 +12,13 @@ use keylane_engine::{Event, TopicId};
 use lettre::message::Mailbox;
 use wasmtime::component::{HasSelf, Linker};
 
+use crate::at_work::AtWork;
 use crate::bindings::keylane::handler::mail::{self, Error, Message};
 use crate::capability::{Boxed, Capability, Part, Preparation, Session};
 use crate::error::CapabilityError;
 use crate::limits;
 use crate::scope::LogScope;
 use crate::state::GuestState;
-use crate::transaction::RunSlot;
 
 pub use mailer::{Mailer, SmtpConfig, SmtpSecurity};
 
@@ -26,8 +26,8 @@ pub use mailer::{Mailer, SmtpConfig, SmtpSecurity};
 pub(crate) struct Mail;
 
 impl Capability for Mail {
-    fn interface(&self) -> &'static str {
-        "keylane:handler/mail"
+    fn interfaces(&self) -> &'static [&'static str] {
+        &["keylane:handler/mail"]
     }
 
     fn version(&self) -> &'static str {
@@ -162,10 +162,10 @@ impl MailSession {
 }
 
 impl Session for MailSession {
-    fn begin(&mut self, event: &Arc<Event>, run: Option<&Arc<RunSlot>>) {
+    fn begin(&mut self, at: &Arc<AtWork>) {
         self.drop_held();
-        self.topic_id = run.map_or(TopicId::UNKNOWN, |run| run.topic_id());
-        self.event = Some(event.clone());
+        self.topic_id = at.topic_id;
+        self.event = Some(at.event.clone());
     }
 
     fn rows(&mut self, ordinal: i32) -> Vec<OutboxRow> {

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use keylane_deployment::{Access, Grants, Manifest, SqlGrant};
-use keylane_effects::{Database, StatementLimits};
+use keylane_effects::{Database, DatabaseError, StatementLimits};
 use wasmtime::component::{HasSelf, Linker};
 
 use crate::bindings::keylane::handler::sql;
@@ -16,12 +17,15 @@ use crate::scope::LogScope;
 use crate::sql::session::{Granted, GrantedDatabase, SqlSession};
 use crate::state::GuestState;
 
+/// The wait after a database did not answer.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
 /// The capability.
 pub(crate) struct Sql;
 
 impl Capability for Sql {
-    fn interface(&self) -> &'static str {
-        "keylane:handler/sql"
+    fn interfaces(&self) -> &'static [&'static str] {
+        &["keylane:handler/sql"]
     }
 
     fn version(&self) -> &'static str {
@@ -89,7 +93,8 @@ async fn prepare(preparation: &Preparation<'_>) -> Result<Arc<Granted>, Capabili
         if let OpenDatabase::Write(database) = &database {
             check_own(preparation, name, &**database)?;
             if let Some(folder) = &grant.migrations {
-                database.migrate(&handler, &preparation.manifest_dir.join(folder)).await?;
+                let folder = preparation.manifest_dir.join(folder);
+                until_it_answers(&handler, || database.migrate(&handler, &folder)).await?;
             }
         }
         let granted = GrantedDatabase { database, rows_max: grant.rows_max };
@@ -109,6 +114,22 @@ async fn prepare(preparation: &Preparation<'_>) -> Result<Arc<Granted>, Capabili
         doomed: metrics::counter!("keylane_sql_doomed_events_total", "handler" => handler.clone()),
         limits_reached: limits::reached(&handler, "sql"),
     }))
+}
+
+/// Asks again for as long as the database is away: a host and its databases may come up, and go, in any order.
+async fn until_it_answers<'a>(
+    handler: &str,
+    ask: impl Fn() -> Boxed<'a, Result<(), DatabaseError>> + Send,
+) -> Result<(), DatabaseError> {
+    loop {
+        match ask().await {
+            Err(error) if error.can_retry() => {
+                tracing::warn!(handler, %error, "the handler's migrations wait for its database");
+                tokio::time::sleep(ASK_AGAIN_AFTER).await;
+            }
+            answer => return answer,
+        }
+    }
 }
 
 /// The database that the host has opened for a grant, for what the grant allows.
@@ -158,5 +179,35 @@ struct SqlPart {
 impl Part for SqlPart {
     fn session(&self, _scope: &Arc<LogScope>) -> Box<dyn Session> {
         Box::new(SqlSession::new(self.granted.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    fn gone() -> DatabaseError {
+        DatabaseError::Unavailable { url: "postgres://host@db/ledger".into(), reason: "it went down".into() }
+    }
+
+    fn wrong() -> DatabaseError {
+        DatabaseError::Tables { url: "postgres://host@db/ledger".into(), reason: "of another version".into() }
+    }
+
+    async fn asked(answers: &[Result<(), DatabaseError>]) -> (Result<(), DatabaseError>, usize) {
+        let times = AtomicUsize::new(0);
+        let ask = || -> Boxed<'_, Result<(), DatabaseError>> {
+            let answer = answers[times.fetch_add(1, Ordering::Relaxed)].clone();
+            Box::pin(async move { answer })
+        };
+        (until_it_answers("ledger", ask).await, times.load(Ordering::Relaxed))
+    }
+
+    #[tokio::test]
+    async fn migrations_wait_for_a_database_that_is_away() {
+        assert_eq!(asked(&[Err(gone()), Err(gone()), Ok(())]).await, (Ok(()), 3));
+        assert_eq!(asked(&[Err(gone()), Err(wrong()), Ok(())]).await, (Err(wrong()), 2));
     }
 }

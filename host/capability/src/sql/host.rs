@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use wasmtime::component::Resource;
 
+use crate::at_work::told;
 use crate::bindings::keylane::handler::sql::{self, Error, Rows, Value};
-use crate::sql::session::{Failed, SqlSession};
+use crate::sql::session::SqlSession;
 use crate::sql::value;
 use crate::state::GuestState;
 
@@ -37,7 +38,7 @@ impl sql::HostDatabase for GuestState {
         let name = self.table.get(&database)?.name.clone();
         let parameters = parameters.into_iter().map(value::from_guest).collect();
         let answer = self.session::<SqlSession>()?.query(&name, &statement, parameters).await;
-        told(answer.map(value::rows))
+        told(answer.map(value::rows), value::error)
     }
 
     async fn execute(
@@ -49,20 +50,12 @@ impl sql::HostDatabase for GuestState {
         let _call = self.host_call();
         let name = self.table.get(&database)?.name.clone();
         let parameters = parameters.into_iter().map(value::from_guest).collect();
-        told(self.session::<SqlSession>()?.execute(&name, &statement, parameters).await)
+        let answer = self.session::<SqlSession>()?.execute(&name, &statement, parameters).await;
+        told(answer, value::error)
     }
 
     async fn drop(&mut self, database: Resource<DatabaseHandle>) -> wasmtime::Result<()> {
         self.table.delete(database)?;
         Ok(())
-    }
-}
-
-/// The guest's answer; where the run is undone there is none, and its call ends.
-fn told<T>(answer: Result<T, Failed>) -> wasmtime::Result<Result<T, Error>> {
-    match answer {
-        Ok(answer) => Ok(Ok(answer)),
-        Err(Failed::Told(error)) => Ok(Err(value::error(error))),
-        Err(Failed::RunUndone) => Err(wasmtime::Error::msg("the run that this event belongs to is undone")),
     }
 }

@@ -5,16 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use keylane_effects::{
-    ResultLimits, Rows, RunTransaction, Statement, StatementError, StatementFailed, StatementLimits, Step,
-    StepError, Value,
-};
-use keylane_engine::Event;
+use keylane_effects::{ResultLimits, Rows, Statement, StatementError, StatementLimits, Value};
 
+use crate::at_work::{AtWork, Failed};
 use crate::capability::Session;
 use crate::error::EffectsError;
 use crate::prepared::OpenDatabase;
-use crate::transaction::{RunFault, RunSlot};
 
 /// What all instances of a revision share.
 pub(crate) struct Granted {
@@ -42,38 +38,22 @@ pub(crate) struct GrantedDatabase {
     pub rows_max: usize,
 }
 
-/// Why a statement has no answer.
-pub(crate) enum Failed {
-    /// The guest is told.
-    Told(StatementError),
-    /// The run is undone, for a reason that is none of the guest's business: its call ends here.
-    RunUndone,
-}
-
-/// The first statement that failed.
-struct Doom {
-    database: String,
-    reason: String,
-}
-
 /// The session of one instance.
 pub(crate) struct SqlSession {
     granted: Arc<Granted>,
-    run: Option<Arc<RunSlot>>,
-    doom: Option<Doom>,
-    /// What the event has spent on reading elsewhere, while the run's transaction lay idle.
-    elsewhere: Duration,
+    at: Option<Arc<AtWork>>,
 }
 
 /// A statement that may run now.
 struct Ready<'a> {
+    at: Arc<AtWork>,
     database: &'a GrantedDatabase,
     statement: Statement,
 }
 
 impl SqlSession {
     pub(crate) fn new(granted: Arc<Granted>) -> Self {
-        Self { granted, run: None, doom: None, elsewhere: Duration::ZERO }
+        Self { granted, at: None }
     }
 
     /// Whether the manifest grants a database of this name.
@@ -96,17 +76,18 @@ impl SqlSession {
         parameters: Vec<Value>,
     ) -> Result<Rows, Failed> {
         let granted = self.granted.clone();
-        let Ready { database, statement } = self.ready(&granted, name, text, &parameters)?;
+        let Ready { at, database, statement } = self.ready(&granted, name, text, &parameters)?;
         let limits = ResultLimits { rows: database.rows_max, bytes: granted.result_bytes };
         let deadline = granted.host_call;
         if let OpenDatabase::Read(elsewhere) = &database.database {
-            let deadline = self.left_elsewhere(name, deadline)?;
+            let deadline = self.left_elsewhere(&at, name, deadline)?;
             let asked = Instant::now();
             let answer = elsewhere.query(statement, parameters, limits, deadline).await;
-            self.elsewhere = self.elsewhere.saturating_add(asked.elapsed());
-            return answer.map_err(|error| self.doomed(name, error));
+            at.waited_elsewhere(asked.elapsed());
+            return answer.map_err(|error| self.doomed(&at, name, error));
         }
-        self.in_run(name, |run| run.query(statement, parameters, limits, deadline)).await
+        let answer = at.in_run(|run| run.query(statement, parameters, limits, deadline)).await;
+        answer.map_err(|failed| self.failed(&at, name, failed))
     }
 
     /// Runs a statement and answers how many rows it changed.
@@ -117,118 +98,85 @@ impl SqlSession {
         parameters: Vec<Value>,
     ) -> Result<u64, Failed> {
         let granted = self.granted.clone();
-        let Ready { database, statement } = self.ready(&granted, name, text, &parameters)?;
+        let Ready { at, database, statement } = self.ready(&granted, name, text, &parameters)?;
         if let OpenDatabase::Read(_) = &database.database {
             let said = format!(
                 "the manifest grants the database {name:?} for reading only: use query, or write \
                  access = \"write\" under [grants.sql.{name}]"
             );
-            return Err(self.doomed(name, StatementError::Refused(said)));
+            return Err(self.doomed(&at, name, StatementError::Refused(said)));
         }
         let deadline = granted.host_call;
-        self.in_run(name, |run| run.execute(statement, parameters, deadline)).await
+        let answer = at.in_run(|run| run.execute(statement, parameters, deadline)).await;
+        answer.map_err(|failed| self.failed(&at, name, failed))
     }
 
-    /// How long a query elsewhere may take. All of one event's together have the time of one call, so that the
-    /// database does not end the run's transaction as an idle one.
-    fn left_elsewhere(&mut self, name: &str, deadline: Duration) -> Result<Duration, Failed> {
-        if self.run.is_none() {
-            return Ok(deadline);
-        }
-        let left = deadline.saturating_sub(self.elsewhere);
+    /// How long a query elsewhere may take.
+    fn left_elsewhere(&self, at: &AtWork, name: &str, call: Duration) -> Result<Duration, Failed> {
+        let left = at.left_elsewhere(call);
         if left.is_zero() {
-            let said = format!("the event's queries elsewhere together took {deadline:?} (host-call)");
-            return Err(self.doomed(name, StatementError::Limit(said)));
+            let said = format!("the event has waited {call:?} elsewhere (host-call)");
+            return Err(self.doomed(at, name, StatementError::Limit(said)));
         }
         Ok(left)
     }
 
     /// Checks a statement.
     fn ready<'a>(
-        &mut self,
+        &self,
         granted: &'a Granted,
         name: &str,
         text: &str,
         parameters: &[Value],
     ) -> Result<Ready<'a>, Failed> {
-        if self.doom.is_some() {
+        let Some(at) = self.at.clone() else {
+            let said = "no event is at work, so there is nothing to read or write for".to_owned();
+            return Err(Failed::Told(StatementError::Refused(said)));
+        };
+        if at.is_doomed() {
             return Err(Failed::Told(StatementError::Aborted));
         }
         granted.statements.increment(1);
         let Some(database) = granted.databases.get(name) else {
             let said = format!("the manifest grants no database {name:?}");
-            return Err(self.doomed(name, StatementError::NotGranted(said)));
+            return Err(self.doomed(&at, name, StatementError::NotGranted(said)));
         };
         let checked = match &database.database {
             OpenDatabase::Write(written) => written.check(text, parameters, &granted.statement),
             OpenDatabase::Read(elsewhere) => elsewhere.check(text, parameters, &granted.statement),
         };
-        let statement = checked.map_err(|error| self.doomed(name, error))?;
-        Ok(Ready { database, statement })
+        let statement = checked.map_err(|error| self.doomed(&at, name, error))?;
+        Ok(Ready { at, database, statement })
     }
 
-    /// One statement in the run's transaction.
-    async fn in_run<T>(
-        &mut self,
-        name: &str,
-        statement: impl FnOnce(Box<dyn RunTransaction>) -> Step<T>,
-    ) -> Result<T, Failed> {
-        let Some(run) = self.run.clone() else {
-            let said = "no event is at work, so there is no transaction".to_owned();
-            return Err(self.doomed(name, StatementError::Refused(said)));
-        };
-        let transaction = run.take().ok_or(Failed::RunUndone)?;
-        match statement(transaction).await {
-            Ok((answer, transaction)) => {
-                run.give_back(transaction);
-                Ok(answer)
-            }
-            Err(StatementFailed { error, transaction }) => {
-                if let Some(transaction) = transaction {
-                    run.give_back(transaction);
-                }
-                Err(match error {
-                    StepError::Statement(error) => self.doomed(name, error),
-                    StepError::Conflict(said) => undone(&run, RunFault::Conflict(said)),
-                    StepError::Database(error) => undone(&run, RunFault::Lost(error.to_string())),
-                })
-            }
+    fn failed(&self, at: &AtWork, database: &str, failed: Failed) -> Failed {
+        match failed {
+            Failed::Told(error) => self.doomed(at, database, error),
+            Failed::RunUndone => Failed::RunUndone,
         }
     }
 
     /// A statement failed, and its event with it.
-    fn doomed(&mut self, database: &str, error: StatementError) -> Failed {
+    fn doomed(&self, at: &AtWork, database: &str, error: StatementError) -> Failed {
         if matches!(error, StatementError::Limit(_)) {
             self.granted.limits_reached.increment(1);
         }
         self.granted.doomed.increment(1);
-        self.doom = Some(Doom { database: database.to_owned(), reason: error.to_string() });
+        at.doom(database, &error);
         Failed::Told(error)
     }
 }
 
-fn undone(run: &RunSlot, fault: RunFault) -> Failed {
-    run.fail(fault);
-    Failed::RunUndone
-}
-
 impl Session for SqlSession {
-    fn begin(&mut self, _event: &Arc<Event>, run: Option<&Arc<RunSlot>>) {
-        self.run = run.cloned();
-        self.doom = None;
-        self.elsewhere = Duration::ZERO;
+    fn begin(&mut self, at: &Arc<AtWork>) {
+        self.at = Some(at.clone());
     }
 
     fn close(&mut self) -> Result<(), EffectsError> {
-        self.run = None;
-        match self.doom.take() {
-            None => Ok(()),
-            Some(Doom { database, reason }) => Err(EffectsError::Doomed { database, reason }),
-        }
+        self.at.take().map_or(Ok(()), |at| at.close())
     }
 
     fn forget(&mut self) {
-        self.run = None;
-        self.doom = None;
+        self.at = None;
     }
 }

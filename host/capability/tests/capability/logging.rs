@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use keylane_capability::bindings::wasi::logging::logging::{Host, Level};
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::support::{Surroundings, event};
+use crate::support::{Surroundings, TOPIC_ID, event};
 
 /// Keeps what is logged.
 #[derive(Clone, Default)]
@@ -46,7 +46,7 @@ async fn lines_name_handler_and_event_and_are_capped() {
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(kept.clone()).finish();
     let _guard = tracing::subscriber::set_default(subscriber);
     for offset in [42, 43] {
-        state.begin(&event(offset), None);
+        state.begin(&event(offset), TOPIC_ID, None);
         for message in ["höchst wichtig", "two", "three"] {
             Host::log(&mut state, Level::Warn, "books".to_owned(), message.to_owned()).await.unwrap();
         }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use keylane_capability::bindings::keylane::handler::mail::{Error, Host, Message};
 use keylane_capability::{GuestState, Mailer, SmtpConfig, SmtpSecurity};
-use keylane_effects::{Letter, MailError, MailSender as _, letter_of};
+use keylane_effects::{Handed, Letter, MailError, MailSender as _, letter_of};
+use tokio::sync::watch;
 
 use crate::smtp_server::SmtpServer;
 use crate::support::{Surroundings, at_event};
@@ -37,7 +38,7 @@ async fn a_mail_becomes_one_file_however_often_it_is_sent() {
         send(&mut state, message(Some("payout-ann-31"), "ann@example.org")).await.unwrap();
         send(&mut state, message(None, "bob@example.org")).await.unwrap();
         for letter in letters(&mut state) {
-            mailer.send(letter).await.unwrap();
+            assert_eq!(mailer.send(letter, &|| true).await, Ok(Handed::Taken));
         }
     }
     assert_eq!(
@@ -60,7 +61,7 @@ async fn a_message_id_of_whatever_shape_names_a_file_in_the_folder() {
         to: vec!["b@example.org".to_owned()],
         message: b"Subject: x\r\n\r\n".to_vec(),
     };
-    surroundings.mailer.clone().unwrap().send(letter).await.unwrap();
+    surroundings.mailer.clone().unwrap().send(letter, &|| true).await.unwrap();
     assert_eq!(surroundings.mails(), [".._.._etc_passwd.eml"]);
 }
 
@@ -81,7 +82,7 @@ async fn addresses_and_sizes_are_checked_when_the_guest_calls() {
 }
 
 /// Sends one mail through a server at this port.
-async fn send_by_smtp(port: u16) -> Result<(), MailError> {
+async fn send_by_smtp(port: u16) -> Result<Handed, MailError> {
     let surroundings = Surroundings::new("CREATE TABLE t (a);");
     let config = SmtpConfig {
         host: "127.0.0.1".to_owned(),
@@ -92,7 +93,7 @@ async fn send_by_smtp(port: u16) -> Result<(), MailError> {
     };
     let (mut state, _run) = at_event(&surroundings.prepared().await, 9).await;
     send(&mut state, message(None, "ann@example.org")).await.unwrap();
-    Mailer::smtp(&config).unwrap().send(letters(&mut state).remove(0)).await
+    Mailer::smtp(&config).unwrap().send(letters(&mut state).remove(0), &|| true).await
 }
 
 #[tokio::test]
@@ -117,6 +118,48 @@ async fn a_server_that_refuses_tells_whether_it_would_say_the_same_again() {
         assert_eq!(error.is_final, is_final, "{error}");
         assert!(error.reason.starts_with("127.0.0.1:"), "{error}");
         assert_eq!(server.mails().len(), 1);
+    }
+}
+
+/// Mails may wait long for their turn: whether one may go is asked when it comes, not before.
+#[tokio::test]
+async fn a_mail_is_begun_only_if_it_may_when_its_turn_comes() {
+    // Takes connections and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = SmtpConfig {
+        host: "127.0.0.1".to_owned(),
+        port: silent.local_addr().unwrap().port(),
+        security: SmtpSecurity::None,
+        credentials: None,
+        timeout: Duration::from_secs(600),
+    };
+    let mailer = std::sync::Arc::new(Mailer::smtp(&config).unwrap());
+    assert_eq!(mailer.limit(), Duration::from_secs(600));
+    let (asked, free) = (watch::Sender::new(0), watch::Sender::new(true));
+    let send = || {
+        let (mailer, asked, free) = (mailer.clone(), asked.clone(), free.clone());
+        let to = vec!["b@example.org".to_owned()];
+        let (message_id, from) = ("1@x".to_owned(), "a@example.org".to_owned());
+        let letter = Letter { message_id, from, to, message: b"Subject: x\r\n\r\n".to_vec() };
+        tokio::spawn(async move {
+            let may_begin = || {
+                asked.send_modify(|asked| *asked += 1);
+                *free.borrow()
+            };
+            mailer.send(letter, &may_begin).await
+        })
+    };
+    let under_way: Vec<_> = (0..8).map(|_| send()).collect();
+    asked.subscribe().wait_for(|asked| *asked == 8).await.unwrap();
+    let last = send();
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    free.send_replace(false);
+    under_way[0].abort();
+    assert_eq!(last.await.unwrap(), Ok(Handed::NotBegun));
+    for mail in under_way {
+        mail.abort();
     }
 }
 
@@ -145,7 +188,7 @@ async fn a_letter_to_nobody_never_leaves() {
         to: vec!["nobody".to_owned()],
         message: Vec::new(),
     };
-    let error = Mailer::smtp(&config).unwrap().send(letter).await.unwrap_err();
+    let error = Mailer::smtp(&config).unwrap().send(letter, &|| true).await.unwrap_err();
     assert!(error.is_final && error.reason.contains("nobody"), "{error}");
 }
 

@@ -9,6 +9,8 @@
     reason = "helpers of tests may fail loudly"
 )]
 
+mod config;
+mod keyvalue;
 mod logging;
 mod mail;
 mod meters;

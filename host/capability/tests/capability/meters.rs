@@ -6,7 +6,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 use keylane_effects::{MailSender as _, letter_of};
 
-use crate::support::{Surroundings, at_event, event, execute, hand_over};
+use crate::support::{Surroundings, TOPIC_ID, at_event, event, execute, hand_over};
 
 /// Every metric of this room that shows a bound, with its labels.
 const METERS: [&str; 13] = [
@@ -81,12 +81,12 @@ fn every_bound_is_measured() {
         assert!(mail::Host::send(&mut state, letter()).await.unwrap().is_err());
         let rows = state.outbox().unwrap();
         let mailer = surroundings.mailer.clone().unwrap();
-        mailer.send(letter_of(rows.last().unwrap()).unwrap()).await.unwrap();
-        state.begin(&event(2), Some(&run));
+        mailer.send(letter_of(rows.last().unwrap()).unwrap(), &|| true).await.unwrap();
+        state.begin(&event(2), TOPIC_ID, Some(&run));
         let long = format!("SELECT '{}'", "x".repeat(surroundings.limits.statement_bytes));
         assert!(execute(&mut state, &long, &[]).await.is_err());
         assert!(state.outbox().is_err());
-        state.begin(&event(3), None);
+        state.begin(&event(3), TOPIC_ID, None);
         producer::Host::send(&mut state, record()).await.unwrap().unwrap();
         hand_over(&mut state).await.unwrap();
         assert_eq!((value(&shown, METERS[10]), value(&shown, METERS[5])), (Some(1.0), Some(1.0)));

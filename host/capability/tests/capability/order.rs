@@ -4,7 +4,7 @@ use keylane_capability::GuestState;
 use keylane_capability::bindings::keylane::handler::{mail, producer};
 use keylane_effects::{OutboxKind, letter_of, record_of};
 
-use crate::support::{Surroundings, at_event, commit, event, execute, kept};
+use crate::support::{Surroundings, TOPIC_ID, at_event, commit, event, execute, kept};
 
 const TABLE: &str = "CREATE TABLE t (a UNIQUE);";
 
@@ -60,11 +60,11 @@ async fn what_an_event_gave_out_is_not_the_next_ones() {
     send(&mut state, "forgotten").await;
     mail(&mut state).await;
     state.forget();
-    state.begin(&event(2), Some(&run));
+    state.begin(&event(2), TOPIC_ID, Some(&run));
     assert_eq!(state.outbox().unwrap(), []);
     send(&mut state, "dropped").await;
     mail(&mut state).await;
-    state.begin(&event(3), Some(&run));
+    state.begin(&event(3), TOPIC_ID, Some(&run));
     send(&mut state, "kept").await;
     assert_eq!(state.outbox().unwrap().len(), 1);
     assert_eq!(state.outbox().unwrap(), [], "once");

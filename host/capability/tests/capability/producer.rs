@@ -5,7 +5,7 @@ use keylane_capability::GuestState;
 use keylane_capability::bindings::keylane::handler::producer::{Error, Host, Message};
 use keylane_capability::bindings::keylane::handler::types::Header;
 
-use crate::support::{Gate, Surroundings, TRACE_PARENT, event, hand_over};
+use crate::support::{Gate, Surroundings, TOPIC_ID, TRACE_PARENT, event, hand_over};
 
 fn message(value: &str) -> Message {
     Message {
@@ -24,7 +24,7 @@ async fn send(state: &mut GuestState, message: Message) -> Result<(), Error> {
 async fn records_are_held_and_leave_in_order_with_their_origin() {
     let surroundings = Surroundings::new("CREATE TABLE t (a);");
     let mut state = surroundings.prepared().await.state();
-    state.begin(&event(42), None);
+    state.begin(&event(42), TOPIC_ID, None);
     send(&mut state, message("one")).await.unwrap();
     send(&mut state, message("two")).await.unwrap();
     assert!(surroundings.published.records().is_empty());
@@ -53,7 +53,7 @@ async fn records_are_held_and_leave_in_order_with_their_origin() {
 async fn a_handler_cannot_forge_the_origin_and_may_set_its_own_trace() {
     let surroundings = Surroundings::new("CREATE TABLE t (a);");
     let mut state = surroundings.prepared().await.state();
-    state.begin(&event(42), None);
+    state.begin(&event(42), TOPIC_ID, None);
     let header = |name: &str| Header { name: name.to_owned(), value: Some(b"own".to_vec()) };
     let headers = vec![header("keylane-origin"), header("traceparent"), header("a"), header("a")];
     send(&mut state, Message { headers, ..message("one") }).await.unwrap();
@@ -68,12 +68,12 @@ async fn a_handler_cannot_forge_the_origin_and_may_set_its_own_trace() {
 async fn what_is_taken_back_never_leaves() {
     let surroundings = Surroundings::new("CREATE TABLE t (a);");
     let mut state = surroundings.prepared().await.state();
-    state.begin(&event(1), None);
+    state.begin(&event(1), TOPIC_ID, None);
     send(&mut state, message("rolled back")).await.unwrap();
     state.forget();
-    state.begin(&event(2), None);
+    state.begin(&event(2), TOPIC_ID, None);
     send(&mut state, message("forgotten")).await.unwrap();
-    state.begin(&event(3), None);
+    state.begin(&event(3), TOPIC_ID, None);
     send(&mut state, message("kept")).await.unwrap();
     hand_over(&mut state).await.unwrap();
     let records = surroundings.published.records();
@@ -88,7 +88,7 @@ async fn topics_and_sizes_are_checked_when_the_guest_calls() {
     surroundings.limits.held_bytes = 150;
     surroundings.limits.headers = 1;
     let mut state = surroundings.prepared().await.state();
-    state.begin(&event(1), None);
+    state.begin(&event(1), TOPIC_ID, None);
     let other = send(&mut state, Message { topic: "tasks".to_owned(), ..message("x") }).await;
     let said = "the manifest does not grant the topic \"tasks\"; add it to topics under [grants.producer]";
     assert_eq!(other, Err(Error::NotGranted(said.to_owned())));
@@ -110,7 +110,7 @@ async fn topics_and_sizes_are_checked_when_the_guest_calls() {
 async fn the_number_of_records_is_granted() {
     let surroundings = Surroundings::new("CREATE TABLE t (a);");
     let mut state = surroundings.prepared().await.state();
-    state.begin(&event(1), None);
+    state.begin(&event(1), TOPIC_ID, None);
     for _ in 0..3 {
         send(&mut state, message("x")).await.unwrap();
     }
@@ -122,7 +122,7 @@ async fn the_number_of_records_is_granted() {
 async fn an_event_is_done_only_when_its_records_are_acknowledged() {
     let surroundings = Surroundings::new("CREATE TABLE t (a);");
     let mut state = surroundings.prepared().await.state();
-    state.begin(&event(1), None);
+    state.begin(&event(1), TOPIC_ID, None);
     send(&mut state, message("x")).await.unwrap();
     surroundings.published.set(Gate::Closed);
     let mut delivery = state.commit().await.unwrap();
@@ -137,7 +137,7 @@ async fn a_record_that_is_not_delivered_fails_the_event() {
     for gate in [Gate::Failing, Gate::Refusing] {
         let surroundings = Surroundings::new("CREATE TABLE t (a);");
         let mut state = surroundings.prepared().await.state();
-        state.begin(&event(1), None);
+        state.begin(&event(1), TOPIC_ID, None);
         send(&mut state, message("x")).await.unwrap();
         surroundings.published.set(gate);
         let error = hand_over(&mut state).await.unwrap_err();

@@ -63,7 +63,7 @@ fn an_import_that_the_host_does_not_have_is_refused_by_name() {
     for import in [
         "wasi:sockets/tcp@0.2.6",
         "wasi:sockets/instance-network@0.2.6",
-        "wasi:http/outgoing-handler@0.2.6",
+        "wasi:http/incoming-handler@0.2.6",
         "wasi:cli/environment@0.3.0",
         "wasi:cli/environment",
         "keylane:handler/schedule@0.1.0",

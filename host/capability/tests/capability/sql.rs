@@ -5,7 +5,8 @@ use keylane_capability::bindings::keylane::handler::sql::{Error, HostDatabase, V
 use keylane_capability::{EffectsError, GuestState};
 
 use crate::support::{
-    REPORTS, Surroundings, at_event, commit, event, execute, execute_on, kept, query, query_on, text,
+    REPORTS, Surroundings, TOPIC_ID, at_event, commit, event, execute, execute_on, kept, query, query_on,
+    text,
 };
 
 const TABLE: &str = "CREATE TABLE entries (id INTEGER PRIMARY KEY, worker TEXT UNIQUE, amount INTEGER);";
@@ -22,7 +23,7 @@ async fn statements_of_a_run_become_real_together_at_its_commit() {
     let (mut state, run) = at_event(&prepared, 1).await;
     assert_eq!(insert(&mut state, "ann").await, Ok(1));
     assert_eq!(state.outbox().unwrap(), []);
-    state.begin(&event(2), Some(&run));
+    state.begin(&event(2), TOPIC_ID, Some(&run));
     assert_eq!(insert(&mut state, "bob").await, Ok(1));
     let seen = query(&mut state, "SELECT count(*) AS n FROM entries", &[]).await.unwrap();
     assert_eq!((seen.columns, seen.rows), (vec!["n".to_owned()], vec![vec![Value::Integer(2)]]));
@@ -154,18 +155,18 @@ async fn a_database_granted_for_reading_shows_what_is_committed_and_takes_nothin
     let seen = query_on(&mut state, REPORTS, "SELECT worker FROM entries", &[]).await.unwrap();
     assert!(seen.rows.is_empty(), "the run is not committed yet");
     commit(&run, 1, &state.outbox().unwrap()).await.unwrap();
-    state.begin(&event(2), None);
+    state.begin(&event(2), TOPIC_ID, None);
     let seen = query_on(&mut state, REPORTS, "SELECT worker FROM entries", &[]).await.unwrap();
     assert_eq!(seen.rows, [[text("ann")]]);
     state.commit().await.unwrap().await.unwrap();
 
     for statement in ["DELETE FROM entries", "SELECT 1"] {
-        state.begin(&event(3), None);
+        state.begin(&event(3), TOPIC_ID, None);
         let refused = execute_on(&mut state, REPORTS, statement, &[]).await;
         let Err(Error::Refused(said)) = refused else { panic!("{statement} ran") };
         assert!(said.contains("for reading only: use query"), "{said}");
     }
-    state.begin(&event(4), None);
+    state.begin(&event(4), TOPIC_ID, None);
     let written = query_on(&mut state, REPORTS, "DELETE FROM entries RETURNING worker", &[]).await;
     assert!(matches!(written, Err(Error::Refused(_))), "{written:?}");
     let ended = state.commit().await.map(|_| ()).unwrap_err();

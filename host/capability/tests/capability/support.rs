@@ -31,6 +31,8 @@ pub const REPORTS: &str = "reports";
 /// Longer than anything should take on a busy machine.
 pub const LONG: Duration = Duration::from_secs(60);
 
+/// The id of the topic that the events come from.
+pub const TOPIC_ID: TopicId = TopicId::new([7; 16]);
 /// The trace that the events of the tests belong to.
 pub const TRACE_PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
@@ -121,6 +123,7 @@ impl Surroundings {
             databases: BTreeMap::from([(HANDLER.to_owned(), own)]),
             publisher: self.published.clone(),
             mailer: self.mailer.clone(),
+            config: BTreeMap::new(),
             limits: self.limits,
         }
     }
@@ -131,6 +134,7 @@ impl Surroundings {
             databases: BTreeMap::new(),
             publisher: self.published.clone(),
             mailer: self.mailer.clone(),
+            config: BTreeMap::new(),
             limits: self.limits,
         })
     }
@@ -170,18 +174,18 @@ pub async fn run_of(prepared: &Prepared) -> Arc<RunSlot> {
         handler: HANDLER.to_owned(),
         replay: 0,
         topic: "tasks".to_owned(),
-        topic_id: TopicId::new([7; 16]),
+        topic_id: TOPIC_ID,
         partition: 7,
     };
     let fence = database.take(&stream, LONG).await.unwrap().fence;
-    RunSlot::new(database.begin(&fence).await.unwrap(), stream.topic_id)
+    RunSlot::new(database.begin(&fence).await.unwrap())
 }
 
 /// An instance at the event of this offset, in a run of its own.
 pub async fn at_event(prepared: &Prepared, offset: i64) -> (GuestState, Arc<RunSlot>) {
     let run = run_of(prepared).await;
     let mut state = prepared.state();
-    state.begin(&event(offset), Some(&run));
+    state.begin(&event(offset), TOPIC_ID, Some(&run));
     (state, run)
 }
 

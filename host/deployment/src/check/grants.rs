@@ -1,11 +1,12 @@
 //! Checks `[grants]`.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use toml::Spanned;
 
-use super::Checked;
 use super::words::topics;
+use super::{Checked, http, values};
 use crate::bounds;
 use crate::document::Document;
 use crate::manifest::{Access, Grants, Isolation, LoggingGrant, MailGrant, ProducerGrant, SqlGrant};
@@ -16,17 +17,29 @@ pub(super) fn grants(document: &Document, raw: RawGrants) -> Checked<Grants> {
     let mut grants = Grants { sql: sql(document, raw.sql)?, ..Grants::default() };
     grants.producer = raw.producer.map(|grant| producer_grant(document, grant)).transpose()?;
     if let Some(mail) = raw.mail {
-        if grants.write_database().is_none() {
-            let problem = "a mail waits in the handler's database until its event is done, so that it leaves \
-                           once, but this handler writes to none";
-            return Err(document
-                .refuse(mail.span(), problem)
-                .with_hint("add [grants.sql.NAME] with access = \"write\""));
-        }
+        let why = "a mail waits in the handler's database until its event is done, so that it leaves once";
+        needs_database(document, &grants, mail.span(), why)?;
         grants.mail = Some(mail_grant(document, mail.into_inner())?);
     }
+    if let Some(keyvalue) = raw.keyvalue {
+        let why = "values are kept in the handler's database, so that they change once with their event";
+        needs_database(document, &grants, keyvalue.span(), why)?;
+        grants.keyvalue = Some(values::keyvalue_grant(document, keyvalue.into_inner())?);
+    }
+    grants.http = raw.http.map(|grant| http::http_grant(document, grant.into_inner())).transpose()?;
+    grants.config = raw.config.map(|values| values::config_grant(document, values)).transpose()?;
     grants.logging = raw.logging.map(|_| LoggingGrant {});
     Ok(grants)
+}
+
+/// Refuses a grant that can only be kept beside a database that is written to.
+fn needs_database(document: &Document, grants: &Grants, span: Range<usize>, why: &str) -> Checked<()> {
+    if grants.write_database().is_some() {
+        return Ok(());
+    }
+    Err(document
+        .refuse(span, format!("{why}, but this handler writes to none"))
+        .with_hint("add [grants.sql.NAME] with access = \"write\""))
 }
 
 /// Any number of databases to read, and at most one to write.

@@ -39,8 +39,9 @@ pub enum Guarantee {
 /// How events are delivered.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Delivery {
-    /// How often an event's effects may happen; told by the grants: exactly once with a database that the
-    /// handler writes to, at least once without.
+    /// How often an event's effects may happen. With a database that the handler writes to always exactly once;
+    /// without one at least once by default, and exactly once if that is asked for and all it does is to
+    /// produce records.
     pub guarantee: Guarantee,
     /// What must run one after another; the records of a key by default.
     pub order: Order,

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use crate::hosts::HttpHost;
+
 /// What a component may reach. The default is nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Grants {
@@ -14,6 +16,12 @@ pub struct Grants {
     pub producer: Option<ProducerGrant>,
     /// Sending mail.
     pub mail: Option<MailGrant>,
+    /// Keeping values by key, in the database that the component writes to.
+    pub keyvalue: Option<KeyValueGrant>,
+    /// Calling other services by HTTP.
+    pub http: Option<HttpGrant>,
+    /// Asking for values of the configuration.
+    pub config: Option<ConfigGrant>,
     /// Writing to the host's log.
     pub logging: Option<LoggingGrant>,
 }
@@ -77,6 +85,36 @@ pub struct MailGrant {
     pub from: String,
     /// The most mails one event may send; 10 by default.
     pub mails_max: usize,
+}
+
+/// Buckets of values that a component may keep.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyValueGrant {
+    /// Their names: at least one.
+    pub buckets: Vec<String>,
+}
+
+/// Requests that a component may make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpGrant {
+    /// Where to: at least one.
+    pub hosts: Vec<HttpHost>,
+    /// Whether each request carries a key that is the same whenever its event is handled again; false by
+    /// default.
+    pub idempotency_key: bool,
+    /// The most requests one event may make; 10 by default.
+    pub requests_max: usize,
+    /// The body of a request, in bytes; 1 MiB by default.
+    pub request_bytes_max: usize,
+    /// The body of an answer, in bytes; 1 MiB by default.
+    pub response_bytes_max: usize,
+}
+
+/// Values of the configuration that a component may ask for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ConfigGrant {
+    /// The values by their names. The host's own file may say otherwise for each.
+    pub values: BTreeMap<String, String>,
 }
 
 /// Writing to the host's log.

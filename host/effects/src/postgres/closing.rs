@@ -1,9 +1,30 @@
-//! What a run writes at its end: outbox rows and claims, sorted, one statement each. Two runs that inserted
-//! the same claims in different orders would deadlock; sorted, the second one waits for the first.
+//! The end of a run: what is asked and set before it, and what is written, outbox rows and claims, sorted, one
+//! statement each. Two runs that inserted the same claims in different orders would deadlock; sorted, the second
+//! one waits for the first.
 
 use sqlx::PgConnection;
 
 use crate::database::{EndedAs, OutboxRow};
+use crate::postgres::place::NOW;
+
+/// What is said of a handler whose function or view took another role, or kept the host from writing.
+pub(crate) const SETTINGS_CHANGED: &str =
+    "a function or view of the handler's changed the session's role, or had the transaction read only";
+
+/// Before the closing statements: what the handler's constraints put off, still as guest. The settings that a
+/// function of its own could have changed, and that the host cannot set back, are asked for; the others are set.
+pub(crate) fn text() -> String {
+    format!(
+        "SET CONSTRAINTS ALL IMMEDIATE; SET LOCAL search_path = pg_catalog, pg_temp; \
+         SELECT {NOW}, current_setting('role'), current_setting('transaction_read_only'); \
+         SET LOCAL ROLE NONE; SET LOCAL synchronous_commit = on; SET LOCAL statement_timeout = 0"
+    )
+}
+
+/// What a trigger has put off to this moment fires as the guest. One that weakens the commit from there loses
+/// nothing that anybody was told: what leaves by the relay leaves after a later commit of the host's own, which
+/// presses all before it to the disk, and whoever finds the server started again takes its partitions anew.
+pub(crate) const COMMIT: &str = "SET LOCAL ROLE keylane_guest; SET LOCAL synchronous_commit = on; COMMIT";
 
 /// Outbox rows, by column.
 #[derive(Default)]

@@ -1,5 +1,7 @@
 //! What an error of the driver means, told by whose it is.
 
+use sqlx::postgres::{PgDatabaseError, PgSeverity};
+
 use crate::error::{DatabaseError, StatementError, StepError};
 
 /// `serialization_failure`.
@@ -12,6 +14,9 @@ const LOCK_TIMEOUT: &str = "55P03";
 const CANCELED: &str = "57014";
 /// `feature_not_supported`, with which a prepared statement says that its table was changed since.
 const UNSUPPORTED: &str = "0A000";
+/// `invalid_sql_statement_name` and `duplicate_prepared_statement`: a function of the handler's has changed what
+/// the session keeps prepared.
+const PREPARED: [&str; 2] = ["26000", "42P05"];
 /// `in_failed_sql_transaction`.
 pub(crate) const ABORTED: &str = "25P02";
 /// `unique_violation`.
@@ -21,14 +26,45 @@ const TROUBLE: [&str; 5] = ["08", "53", "57", "58", "XX"];
 /// `idle_in_transaction_session_timeout` and `transaction_timeout`.
 const SESSION_ENDED: [&str; 2] = ["25P03", "25P04"];
 
-/// The SQLSTATE, if the server answered.
-pub(crate) fn code(error: &sqlx::Error) -> Option<String> {
-    error.as_database_error().and_then(|answer| answer.code()).map(std::borrow::Cow::into_owned)
+/// `raise_exception`.
+const RAISED: &str = "P0001";
+/// Where in the server RAISE is carried out: its errors say so, whatever else they say.
+const RAISE: &str = "exec_stmt_raise";
+/// `undefined_table`.
+const NO_TABLE: &str = "42P01";
+/// `invalid_catalog_name`: there is no such database.
+const NO_DATABASE: &str = "3D000";
+
+fn answer(error: &sqlx::Error) -> Option<&PgDatabaseError> {
+    error.as_database_error()?.try_downcast_ref()
+}
+
+/// The SQLSTATE, if the server answered. A function of a handler's may raise any of them, which says nothing of
+/// the server or of other transactions, so what is raised is all one.
+pub(crate) fn code(error: &sqlx::Error) -> Option<&str> {
+    let answer = answer(error)?;
+    Some(if answer.routine() == Some(RAISE) { RAISED } else { answer.code() })
 }
 
 /// Whether the server has answered that the statement failed, and the session goes on.
 pub(crate) fn is_answer(error: &sqlx::Error) -> bool {
-    code(error).is_some_and(|code| !is_trouble(&code))
+    answer(error).is_some_and(|answer| answer.severity() == PgSeverity::Error)
+}
+
+/// Whether what failed is to blame for it, and not the server, another transaction or an earlier statement.
+pub(crate) fn is_own(error: &sqlx::Error) -> bool {
+    let own = |code| !is_trouble(code) && code != ABORTED;
+    is_answer(error) && !is_conflict(error) && code(error).is_some_and(own)
+}
+
+/// Whether the database at the address is none of the host's.
+pub(crate) fn is_foreign(error: &sqlx::Error) -> bool {
+    code(error) == Some(NO_TABLE)
+}
+
+/// What the host found out by itself, on its way through what reports the driver's errors.
+pub(crate) fn found(error: DatabaseError) -> sqlx::Error {
+    sqlx::Error::Configuration(Box::new(error))
 }
 
 fn is_trouble(code: &str) -> bool {
@@ -36,19 +72,20 @@ fn is_trouble(code: &str) -> bool {
     code != CANCELED && (TROUBLE.contains(&class) || SESSION_ENDED.contains(&code))
 }
 
-/// Whether another transaction was in the way.
+/// Whether another transaction was in the way, or the session was: the same may succeed when it is done again.
 pub(crate) fn is_conflict(error: &sqlx::Error) -> bool {
     let stale = || error.to_string().contains("cached plan");
-    match code(error).as_deref() {
+    match code(error) {
         Some(SERIALIZATION | DEADLOCK | LOCK_TIMEOUT) => true,
         Some(UNSUPPORTED) => stale(),
-        _ => false,
+        Some(code) => PREPARED.contains(&code),
+        None => false,
     }
 }
 
-/// Whether the statements that the session keeps prepared are out of date.
+/// Whether the statements that the session keeps prepared are not what they were. Another session has its own.
 pub(crate) fn is_stale(error: &sqlx::Error) -> bool {
-    code(error).as_deref() == Some(UNSUPPORTED) && is_conflict(error)
+    is_conflict(error) && code(error).is_some_and(|code| code == UNSUPPORTED || PREPARED.contains(&code))
 }
 
 /// A guest's statement failed.
@@ -60,7 +97,7 @@ pub(crate) fn of_guest(error: &sqlx::Error, url: &str) -> StepError {
     match code(error) {
         Some(code) if code == CANCELED => StatementError::Unavailable(said).into(),
         Some(code) if code.starts_with("54") => StatementError::Limit(said).into(),
-        Some(code) if !is_trouble(&code) => StatementError::Refused(said).into(),
+        Some(code) if !is_trouble(code) => StatementError::Refused(said).into(),
         None if is_value(error) => StatementError::Refused(said).into(),
         _ => unavailable(said, url).into(),
     }
@@ -68,8 +105,14 @@ pub(crate) fn of_guest(error: &sqlx::Error, url: &str) -> StepError {
 
 /// A statement of the host's own failed.
 pub(crate) fn of_host(error: &sqlx::Error, url: &str) -> DatabaseError {
+    if let sqlx::Error::Configuration(source) = error
+        && let Some(found) = source.downcast_ref::<DatabaseError>()
+    {
+        return found.clone();
+    }
     let said = words(error);
-    let passing = is_conflict(error) || code(error).is_none_or(|code| is_trouble(&code) || code == CANCELED);
+    let passes = |code| is_trouble(code) || code == CANCELED || code == NO_DATABASE;
+    let passing = is_conflict(error) || code(error).is_none_or(passes);
     if passing && !is_value(error) {
         return unavailable(said, url);
     }
@@ -83,17 +126,17 @@ pub(crate) fn late(said: String) -> sqlx::Error {
 
 /// Whether the statement was cancelled, by whoever.
 pub(crate) fn is_canceled(error: &sqlx::Error) -> bool {
-    code(error).as_deref() == Some(CANCELED)
+    code(error) == Some(CANCELED)
 }
 
 /// `division_by_zero`.
 pub(crate) fn is_division(error: &sqlx::Error) -> bool {
-    code(error).as_deref() == Some("22012")
+    code(error) == Some("22012")
 }
 
 /// Whether a lock was not had within `lock_timeout`.
 pub(crate) fn is_lock_timeout(error: &sqlx::Error) -> bool {
-    code(error).as_deref() == Some(LOCK_TIMEOUT)
+    code(error) == Some(LOCK_TIMEOUT)
 }
 
 /// The database does not answer.
@@ -107,7 +150,7 @@ pub(crate) fn is_value(error: &sqlx::Error) -> bool {
 }
 
 /// The error as the server says it.
-fn words(error: &sqlx::Error) -> String {
+pub(crate) fn words(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Database(answer) => answer.message().to_owned(),
         sqlx::Error::ColumnDecode { index, source } => format!("column {index}: {source}"),

@@ -77,15 +77,11 @@ async fn run(
     say(connection, RUNNER).await.map_err(fault)?;
     for file in pending {
         let ran = sqlx::query("SELECT pg_temp.keylane_migrate($1)").bind(&file.text);
-        ran.execute(&mut *connection).await.map_err(|error| match error {
-            sqlx::Error::Database(said) => folder.fault(Some(file), said.message()),
-            error => server.fault(&error),
-        })?;
+        let ran = ran.execute(&mut *connection).await;
+        ran.map_err(|error| told(&error, server, folder, Some(file)))?;
     }
-    confine(connection).await.map_err(|error| match error {
-        sqlx::Error::Database(said) => folder.fault(pending.last().copied(), said.message()),
-        error => server.fault(&error),
-    })?;
+    let confined = confine(connection).await;
+    confined.map_err(|error| told(&error, server, folder, pending.last().copied()))?;
     say(connection, "SET LOCAL ROLE NONE").await.map_err(fault)?;
     for file in pending {
         let text = "INSERT INTO keylane.migration (handler, version, checksum) VALUES ($1, $2, $3)";
@@ -97,11 +93,16 @@ async fn run(
         .map_err(fault)
 }
 
+/// What the file is to blame for, told from a server that goes down in the middle of it.
+fn told(error: &sqlx::Error, server: &Server, folder: &Folder, file: Option<&File>) -> DatabaseError {
+    if faults::is_own(error) { folder.fault(file, &faults::words(error)) } else { server.fault(error) }
+}
+
 /// Still as the role of guests: what the files have put off happens now and not at the commit, as the host;
 /// and every function and procedure of that role becomes SECURITY DEFINER. It runs as the same role as
 /// before, but PostgreSQL refuses there to take another one.
 async fn confine(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    say(connection, "SET CONSTRAINTS ALL IMMEDIATE; SET LOCAL search_path = pg_catalog").await?;
+    say(connection, "SET CONSTRAINTS ALL IMMEDIATE; SET LOCAL search_path = pg_catalog, pg_temp").await?;
     let text = format!(
         "SELECT format('ALTER ROUTINE %s SECURITY DEFINER', oid::regprocedure) FROM pg_proc \
          WHERE proowner = '{GUEST}'::regrole AND NOT prosecdef AND prokind IN ('f', 'p')"

@@ -3,8 +3,9 @@
 //! Who owns: a run holds one connection of the pool of runs, from begin to end; takes, pruning and look-ups
 //! use a small pool of their own, so that runs cannot starve them; a third one ends other sessions, so that
 //! it can be reached when all else waits. Who waits: for a connection at most `writer_wait`; for a lock at
-//! most `lock_wait`. Who wakes: the database. What bounds: the pools, and for each wait the host's own clock,
-//! since a time-out of the database's counts from anew for each lock.
+//! most `lock_wait`, and a statement for all of its locks at most a few times that. Who wakes: the database.
+//! What bounds: the pools, and for each wait the host's own clock, since a time-out of the database's counts from
+//! anew for each lock.
 //!
 //! The host's tables lie in the schema `keylane`, where the role of guests has no rights; a run's statements
 //! are said as that role (`SET LOCAL ROLE`), and functions that a handler's migration makes become SECURITY
@@ -13,13 +14,15 @@
 //! connects as. It reaches this database and no other, so it may not be a superuser, and a database is
 //! shared by handlers that trust each other.
 //!
-//! The host's own statements never resolve a name in a schema in which a handler could make something:
-//! their `search_path` is `pg_catalog` alone, and deferred triggers fire as the role of guests.
+//! The host's own statements never resolve a name in a schema in which a handler could make something: their
+//! `search_path` is `pg_catalog`, with temporary tables named last (unnamed they come first, as tables and as
+//! types, and stay in a session), and deferred triggers fire as the role of guests.
 
 mod closing;
 mod faults;
 mod foreign;
 mod functions;
+mod keyvalue;
 mod migrate;
 mod numeric;
 mod outbox;
@@ -67,6 +70,8 @@ pub(crate) struct Postgres {
 pub(crate) async fn open(config: &DatabaseConfig) -> Result<Arc<dyn Database>, DatabaseError> {
     let server = Arc::new(Server::new(config)?);
     let identity = tables::prepare(&server).await?;
+    // Set before by nobody: the server is this call's own.
+    let _ = server.database.set(identity.database.clone());
     let rules = Rules::new(foreign::functions(&server).await?);
     Ok(Arc::new(Postgres { identity, rules, server }))
 }

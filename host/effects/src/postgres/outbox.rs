@@ -1,6 +1,16 @@
-//! The outbox in PostgreSQL. Each transaction of the relay's locks the relay's row first, so that there is
+//! The outbox in PostgreSQL, by connections of its own. Each transaction of the relay's locks the relay's row first, so that there is
 //! one at a time, and whoever was overtaken finds the epoch changed. It sees what is committed when each of
 //! its statements begins, which is all that it needs: rows are chosen because they are visible.
+
+/// Begins a query of the topics that have records to send: one step through the index for each.
+macro_rules! topics {
+    () => {
+        "WITH RECURSIVE topics (topic) AS \
+        (SELECT min(topic) FROM keylane.outbox WHERE kind = 1 AND parked <= 0 UNION ALL \
+        SELECT (SELECT min(topic) FROM keylane.outbox WHERE kind = 1 AND parked <= 0 \
+        AND outbox.topic > topics.topic) FROM topics WHERE topics.topic IS NOT NULL)"
+    };
+}
 
 mod rows;
 mod view;
@@ -12,7 +22,7 @@ use keylane_engine::{Boxed, Epoch};
 use sqlx::Row;
 
 use crate::postgres::Postgres;
-use crate::postgres::ownership::begin;
+use crate::postgres::ownership::{END_MAX, begin_in, granted};
 use crate::postgres::server::Server;
 use crate::postgres::session::Session;
 use crate::relay::{
@@ -43,7 +53,10 @@ impl PostgresOutbox {
         let server = &self.database.server;
         let leasing = async {
             let mut session = begin(server).await?;
-            let row = RelayRow::lock(&mut session).await?;
+            let pid = session.known()?.pid;
+            // Who keeps the row for longer than a lease lasts has lost it: a host that was stopped in the middle.
+            let locking = RelayRow::lock(&mut session);
+            let row = granted(server, pid, applicant.time, "the relay's row", locking).await?;
             if let Some(stands) = row.fleet.filter(|fleet| *fleet != applicant.fleet) {
                 session.rollback().await;
                 let asked = applicant.fleet.clone();
@@ -62,7 +75,7 @@ impl PostgresOutbox {
             session.commit().await?;
             Ok(Ok(Leased::Ours(epoch)))
         };
-        server.within(server.lock_wait, leasing).await?
+        server.within(applicant.time.saturating_add(END_MAX), leasing).await?
     }
 
     async fn renew(&self, epoch: Epoch, time: Duration) -> Result<Standing, OutboxError> {
@@ -95,26 +108,27 @@ impl PostgresOutbox {
             let Some((mut session, row)) = owned(&self.database.server, epoch).await? else {
                 return Ok(None);
             };
-            let Standing { sent, mut highest, .. } = row.standing;
-            let ended = match step.under_way {
-                UnderWay::Sent(number) if number == highest && highest > sent => {
-                    rows::delete(&mut session, &row.batch).await?;
-                    number
-                }
-                UnderWay::Sent(_) | UnderWay::NotSent => sent,
-            };
+            let mut standing = row.standing;
+            if standing != step.expected {
+                session.rollback().await;
+                return Ok(Some(Err(OutboxError::SetBack { left: step.expected, found: standing })));
+            }
+            if step.under_way == UnderWay::Sent {
+                rows::delete(&mut session, &row.batch).await?;
+                standing.sent = standing.highest;
+            }
             rows::refuse(&mut session, &step.refused).await?;
             let ids = rows::pick(&mut session, &step).await?;
-            highest += i64::from(!ids.is_empty());
+            standing.highest += i64::from(!ids.is_empty());
             let batch = rows::read(&mut session, &ids).await?;
             let text = "UPDATE keylane.relay SET sent = $1, highest = $2, batch = $3, \
                         held_until = clock_timestamp() + $4 * interval '1 millisecond'";
-            let note = sqlx::query(text).bind(ended).bind(highest).bind(ids).bind(millis(step.lease));
-            note.execute(session.connection()?).await?;
+            let note = sqlx::query(text).bind(standing.sent).bind(standing.highest).bind(ids);
+            note.bind(millis(step.lease)).execute(session.connection()?).await?;
             session.commit().await?;
-            Ok(Some(Batch { number: highest, rows: batch }))
+            Ok(Some(Ok(Batch { standing, rows: batch })))
         };
-        self.owning(advancing).await
+        self.owning(advancing).await?
     }
 
     async fn mails(&self, epoch: Epoch, most: usize) -> Result<Vec<StoredRow>, OutboxError> {
@@ -180,7 +194,7 @@ impl PostgresOutbox {
     async fn reset(&self) -> Result<(), OutboxError> {
         let resetting = async {
             let mut session = begin(&self.database.server).await?;
-            let text = "UPDATE keylane.relay SET begun = 1, fleet = NULL, held_until = '-infinity', batch = '{}', \
+            let text = "UPDATE keylane.relay SET begun = 1, fleet = NULL, held_until = '-infinity', \
                 epoch = epoch + 1, nonce = \
                 ('x' || substr(replace(gen_random_uuid()::text, '-', ''), 1, 16))::bit(64)::bigint";
             sqlx::query(text).execute(session.connection()?).await?;
@@ -207,7 +221,7 @@ impl RelayRow {
         let row = sqlx::query(text).fetch_one(session.connection()?).await?;
         let numbering = match row.try_get::<i32, _>(5)? {
             0 => Numbering::Fresh,
-            1 => Numbering::Reset,
+            1 => Numbering::Reset(row.try_get(6)?),
             _ => Numbering::Begun(row.try_get(6)?),
         };
         Ok(Self {
@@ -219,6 +233,12 @@ impl RelayRow {
             batch: row.try_get(9)?,
         })
     }
+}
+
+/// A transaction by a connection of the outbox's own: a relay that had to wait behind takes, which wait for
+/// others' runs, would lose its lease.
+async fn begin(server: &Arc<Server>) -> Result<Session, sqlx::Error> {
+    begin_in(server, &server.outbox).await
 }
 
 /// A transaction of whoever has the lease, with the relay's row; none if that is another.

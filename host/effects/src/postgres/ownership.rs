@@ -3,6 +3,7 @@
 //! statement, so that its snapshot has the last commit of a run that was waited for. READ COMMITTED, because
 //! an older snapshot would refuse the epoch instead of waiting for it.
 
+use std::collections::HashSet;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,20 +15,25 @@ use keylane_engine::{Epoch, Fence};
 use crate::database::{StreamKey, Taken};
 use crate::error::DatabaseError;
 use crate::postgres::faults;
+use crate::postgres::place::Place;
 use crate::postgres::server::Server;
 use crate::postgres::session::Session;
+use crate::postgres::tables::{self, WHICH};
 
 /// How often the sessions that are in the way are ended: a new one may have come meanwhile.
 const END_EVERY: Duration = Duration::from_millis(100);
 /// How long sessions are ended before the take is given up.
-const END_MAX: Duration = Duration::from_secs(30);
+pub(crate) const END_MAX: Duration = Duration::from_secs(30);
+
+/// What a take waits for.
+const FENCE: &str = "the partition's fence";
 
 /// How a transaction of the host's own begins. Waits are bounded by the host's clock.
 fn begin_text(server: &Server) -> String {
     format!(
         "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL ROLE NONE; \
-         SET LOCAL search_path = pg_catalog; SET LOCAL synchronous_commit = on; SET LOCAL lock_timeout = 0; \
-         SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = {}",
+         SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL synchronous_commit = on; SET LOCAL lock_timeout = 0; \
+         SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = {}; {WHICH}",
         server.idle.as_millis()
     )
 }
@@ -59,14 +65,24 @@ pub(crate) async fn take(
     server.within(limit.saturating_add(END_MAX), taking).await
 }
 
-/// A session of the host's own with an open transaction. Connections that died in the pool are dropped.
+/// A session of the host's own with an open transaction, in the database that was opened. Connections that died
+/// in the pool are dropped.
 pub(crate) async fn begin(server: &Arc<Server>) -> Result<Session, sqlx::Error> {
+    begin_in(server, &server.own).await
+}
+
+/// The same, by a connection of this pool.
+pub(crate) async fn begin_in(server: &Server, place: &Arc<Place>) -> Result<Session, sqlx::Error> {
     let text = begin_text(server);
-    let mut left = server.own.max();
+    let mut left = place.max();
     loop {
-        let mut session = Session::acquire(&server.own).await?;
+        let mut session = Session::acquire(place).await?;
         match session.begin(&text).await {
-            Ok(()) => return Ok(session),
+            Ok(rows) => {
+                tables::hold_to(server, &mut session, rows.first()).await?;
+                return Ok(session);
+            }
+            Err(error) if faults::is_foreign(&error) => return Err(tables::another(server)),
             Err(error) if left == 0 => return Err(error),
             Err(_) => left -= 1,
         }
@@ -83,9 +99,9 @@ async fn announce(
     limit: Duration,
 ) -> Result<(i64, i64), sqlx::Error> {
     let mut session = begin(server).await?;
-    let pid = session.pid;
+    let pid = session.known()?.pid;
     let partitions = [stream.partition];
-    granted(server, pid, limit, add_streams(&mut session, stream, &partitions)).await?;
+    granted(server, pid, limit, FENCE, add_streams(&mut session, stream, &partitions)).await?;
     let text = "INSERT INTO keylane.wanted AS former (stream, epoch) \
         SELECT id, coalesce((SELECT epoch FROM keylane.fence WHERE fence.stream = id), 0) + 1 FROM keylane.stream \
         WHERE fleet = $1 AND handler = $2 AND replay = $3 AND topic_id = $4 AND partition = $5 \
@@ -94,7 +110,7 @@ async fn announce(
     let query = sqlx::query_as(text).bind(&stream.fleet).bind(&stream.handler).bind(stream.replay);
     let query = query.bind(stream.topic_id.bytes().as_slice()).bind(stream.partition);
     let noting = query.fetch_one(session.connection()?);
-    let noted = granted(server, pid, limit, noting).await?;
+    let noted = granted(server, pid, limit, FENCE, noting).await?;
     session.commit().await?;
     Ok(noted)
 }
@@ -121,7 +137,7 @@ async fn raise(
     wanted: i64,
     limit: Duration,
 ) -> Result<Epoch, sqlx::Error> {
-    let pid = session.pid;
+    let pid = session.known()?.pid;
     let text = "INSERT INTO keylane.fence AS former (stream, epoch, nonce, server_began, in_database, written_by) \
         VALUES ($1, $2, ('x' || substr(replace(gen_random_uuid()::text, '-', ''), 1, 16))::bit(64)::bigint, \
             pg_postmaster_start_time(), (SELECT oid FROM pg_database WHERE datname = current_database()), \
@@ -130,16 +146,17 @@ async fn raise(
             server_began = excluded.server_began, in_database = excluded.in_database, written_by = excluded.written_by \
         RETURNING epoch, nonce";
     let raising = sqlx::query(text).bind(stream).bind(wanted).fetch_one(session.connection()?);
-    let row = granted(server, pid, limit, raising).await?;
+    let row = granted(server, pid, limit, FENCE, raising).await?;
     Ok(Epoch { count: row.try_get(0)?, nonce: row.try_get(1)? })
 }
 
 /// Awaits a statement that other sessions may keep from its lock: after `limit` they are ended, again and
 /// again, until it is granted.
-async fn granted<T>(
+pub(crate) async fn granted<T>(
     server: &Server,
     pid: i32,
     limit: Duration,
+    what: &'static str,
     statement: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<T, sqlx::Error> {
     let mut statement = pin!(statement);
@@ -150,14 +167,15 @@ async fn granted<T>(
             return answer;
         }
         if Instant::now() > given_up {
-            let said = "the partition's fence was not had, nor by ending other sessions";
-            return Err(faults::late(format!("{said}, in {:?}", limit.saturating_add(END_MAX))));
+            let late = limit.saturating_add(END_MAX);
+            let said = format!("{what} was not had, nor by ending other sessions, in {late:?}");
+            return Err(faults::late(said));
         }
         let ended = server.own.watch.end_blockers(pid).await;
         if ended > 0 {
             metrics::counter!("keylane_sql_sessions_ended_total", "database" => server.url.clone())
                 .increment(u64::try_from(ended).unwrap_or(0));
-            tracing::warn!(ended, "ended sessions that held a partition after its owner's time");
+            tracing::warn!(ended, what, "ended sessions that held it after their time");
         }
         wait = END_EVERY;
     }
@@ -173,28 +191,30 @@ async fn progress(session: &mut Session, stream: i64) -> Result<(Option<i64>, Ve
     Ok((floor, ended.fetch_all(session.connection()?).await?))
 }
 
-/// Which of these offsets are claimed or below the floor. A commit whose answer was lost may be under way
-/// still: its session holds the fence until it is decided, so the fence is locked first, and the claims are
-/// read in a later statement. Runs of the partition that begin meanwhile wait as well; for at most `lock_wait`.
+/// Which of these offsets are claimed or below the floor. A commit whose answer was lost may be under way still,
+/// with claims that nobody sees yet: claiming the same offsets waits for just that one, for at most `lock_wait`,
+/// and for no other run of the partition. What could be claimed has not ended, and is taken back. The floor is
+/// read later: what was claimed before may have been pruned meanwhile.
 pub(crate) async fn ended(
     server: &Arc<Server>,
     fence: Fence,
-    offsets: Vec<i64>,
+    mut offsets: Vec<i64>,
 ) -> Result<Vec<i64>, DatabaseError> {
+    offsets.sort_unstable();
     let read = async {
         let mut session = begin(server).await?;
         session.say(format!("SET LOCAL lock_timeout = {}", server.lock_wait.as_millis())).await?;
-        let lock = "SELECT FROM keylane.fence WHERE stream = $1 FOR UPDATE";
-        sqlx::query(lock).bind(fence.stream).execute(session.connection()?).await?;
-        let text = "SELECT asked.event_offset FROM unnest($2::bigint[]) AS asked (event_offset) \
-            WHERE asked.event_offset < (SELECT floor FROM keylane.floor WHERE stream = $1) \
-            OR EXISTS (SELECT FROM keylane.claim AS claim \
-                       WHERE claim.stream = $1 AND claim.event_offset = asked.event_offset) \
-            ORDER BY asked.event_offset";
-        let query = sqlx::query_scalar(text).bind(fence.stream).bind(offsets);
-        let ended = query.fetch_all(session.connection()?).await?;
-        session.commit().await?;
-        Ok(ended)
+        let claim = "INSERT INTO keylane.claim (stream, event_offset, ended_as) \
+            SELECT $1, asked, 1 FROM unnest($2::bigint[]) AS asked ORDER BY asked \
+            ON CONFLICT DO NOTHING RETURNING event_offset";
+        let claim = sqlx::query_scalar(claim).bind(fence.stream).bind(&offsets);
+        let free: HashSet<i64> = claim.fetch_all(session.connection()?).await?.into_iter().collect();
+        let floor = sqlx::query_scalar("SELECT floor FROM keylane.floor WHERE stream = $1");
+        let floor: Option<i64> = floor.bind(fence.stream).fetch_optional(session.connection()?).await?;
+        session.rollback().await;
+        Ok((free, floor.unwrap_or(i64::MIN)))
     };
-    server.within(server.lock_wait, read).await
+    let (free, floor) = server.within(server.lock_wait, read).await?;
+    offsets.retain(|offset| *offset < floor || !free.contains(offset));
+    Ok(offsets)
 }

@@ -20,6 +20,20 @@ const WATCH_WAIT: Duration = Duration::from_secs(5);
 /// How long a server may take to answer a new connection.
 pub(crate) const CONNECT_WAIT: Duration = Duration::from_secs(5);
 
+/// The clock of a transaction, which stands still in it, in microseconds since 1970.
+pub(crate) const NOW: &str =
+    "(EXTRACT(epoch FROM pg_catalog.now()) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8";
+
+/// A session of the server's. Numbers are given anew: under the same one, whoever came after that moment is
+/// somebody else, another host or a program that has nothing to do with keylane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Backend {
+    /// The number of its process.
+    pub pid: i32,
+    /// When it was there, by the server's clock: when its transaction began.
+    pub at_us: i64,
+}
+
 /// A pool.
 pub(crate) struct Place {
     pool: PgPool,
@@ -118,9 +132,11 @@ impl Watch {
     }
 
     /// Whether a session waits for a lock that another one holds. An answer that does not come is a no.
-    pub(crate) async fn waits_for_lock(&self, pid: i32) -> bool {
-        let text = "SELECT pg_catalog.cardinality(pg_catalog.pg_blocking_pids($1)) > 0";
-        let asked = sqlx::query_scalar::<_, bool>(text).bind(pid);
+    /// Statements are asked about often, and `pg_blocking_pids` would stop all locking for each answer.
+    pub(crate) async fn waits_for_lock(&self, backend: Backend) -> bool {
+        let text = "SELECT pg_catalog.count(*) FILTER (WHERE wait_event_type = 'Lock') > 0 \
+                    FROM pg_catalog.pg_stat_get_activity($1)";
+        let asked = sqlx::query_scalar::<_, bool>(text).bind(backend.pid);
         matches!(tokio::time::timeout(WATCH_WAIT, asked.fetch_one(&self.pool)).await, Ok(Ok(true)))
     }
 
@@ -131,13 +147,17 @@ impl Watch {
     }
 
     /// Stops what a session does.
-    pub(crate) async fn cancel(&self, pid: i32) {
-        self.signal("SELECT pg_catalog.pg_cancel_backend($1)", pid).await;
+    pub(crate) async fn cancel(&self, backend: Backend) {
+        let text = "SELECT pg_catalog.pg_cancel_backend(pid) FROM pg_catalog.pg_stat_get_activity($1) \
+                    WHERE EXTRACT(epoch FROM backend_start) * 1000000 <= $2";
+        self.signal(text, backend).await;
     }
 
     /// Ends a session that this host has given up.
-    pub(crate) async fn end(&self, pid: i32) {
-        self.signal("SELECT pg_catalog.pg_terminate_backend($1)", pid).await;
+    pub(crate) async fn end(&self, backend: Backend) {
+        let text = "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_get_activity($1) \
+                    WHERE EXTRACT(epoch FROM backend_start) * 1000000 <= $2";
+        self.signal(text, backend).await;
     }
 
     /// Ends the sessions that hold what this one waits for. Answers how many.
@@ -155,14 +175,18 @@ impl Watch {
         }
     }
 
-    async fn signal(&self, text: &'static str, pid: i32) {
-        let asked = sqlx::query(text).bind(pid).execute(&self.pool);
+    async fn signal(&self, text: &'static str, backend: Backend) {
+        let asked = sqlx::query(text).bind(backend.pid).bind(backend.at_us).execute(&self.pool);
         if !matches!(tokio::time::timeout(WATCH_WAIT, asked).await, Ok(Ok(_))) {
             tracing::warn!(
                 url = self.url,
-                pid,
+                pid = backend.pid,
                 "a session could not be stopped; its own time-outs will end it"
             );
         }
     }
 }
+
+#[cfg(test)]
+#[path = "place_tests.rs"]
+mod tests;

@@ -2,14 +2,14 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::TryStreamExt;
 use sqlx::{AssertSqlSafe, Executor, PgConnection, SqlSafeStr, Statement as _};
 
 use crate::error::{StatementError, StepError};
 use crate::postgres::faults;
-use crate::postgres::place::{CONNECT_WAIT, Watch};
+use crate::postgres::place::{Backend, CONNECT_WAIT, Watch};
 use crate::postgres::server::Server;
 use crate::postgres::session::Session;
 use crate::postgres::tables::GUEST;
@@ -19,8 +19,12 @@ use crate::value::{Collected, ResultLimits, Rows, Value};
 
 /// How long the answer to a cancellation is awaited before the session is given up.
 const GRACE: Duration = Duration::from_secs(2);
-/// How often a late statement is asked whether it waits for a lock.
+/// How often a statement is looked at: whether it waits for a lock.
 const LOOK: Duration = Duration::from_millis(100);
+/// The same when little of its time is left.
+const LOOK_LEAST: Duration = Duration::from_millis(10);
+/// How many times the longest wait for one lock a statement may wait for all of its locks.
+const LOCK_WAITS_MAX: u32 = 6;
 
 /// Why a statement gave no answer.
 pub(crate) enum Failure {
@@ -28,10 +32,14 @@ pub(crate) enum Failure {
     Said(sqlx::Error),
     /// The answer passes a limit; there is more of it to come.
     TooMuch(String),
+    /// The answer is there, and not for the guest.
+    Unfit(StatementError),
     /// The host refuses what the server would have let pass.
     Refused(&'static str),
     /// It was cancelled at its deadline.
     Late,
+    /// It was cancelled after it had waited for locks for so long.
+    Waited(Duration),
     /// It was cancelled and goes on all the same, on a server that answers others.
     Deaf,
     /// The server answers nobody.
@@ -54,8 +62,8 @@ impl Failure {
             }
             Self::Said(error) => faults::is_answer(error),
             Self::TooMuch(_) => session.drain().await,
-            Self::Refused(_) => true,
-            Self::Late => true,
+            Self::Refused(_) | Self::Unfit(_) => true,
+            Self::Late | Self::Waited(_) => true,
             Self::Deaf | Self::Silent => false,
         }
     }
@@ -65,11 +73,15 @@ impl Failure {
         match self {
             Self::Said(error) => faults::of_guest(error, url),
             Self::TooMuch(said) => StatementError::Limit(said.clone()).into(),
+            Self::Unfit(error) => error.clone().into(),
             Self::Refused(said) => StatementError::Refused((*said).to_owned()).into(),
             Self::Late | Self::Deaf => {
                 let said = format!("the statement took longer than {deadline:?} (host-call)");
                 StatementError::Unavailable(said).into()
             }
+            Self::Waited(waited) => StepError::Conflict(format!(
+                "a statement waited for locks of other transactions for {waited:?}"
+            )),
             Self::Silent => {
                 faults::unavailable(format!("the server has not answered within {deadline:?}"), url).into()
             }
@@ -117,31 +129,50 @@ pub(crate) async fn changes(
     Ok(if statement.changes { done.rows_affected() } else { 0 })
 }
 
-/// Holds a statement to its deadline by the host's clock. While it waits for another transaction's lock its
-/// time does not pass: that is bounded by `lock_timeout`. Otherwise it is cancelled in the database.
+/// The most that a statement may wait for locks.
+pub(crate) fn lock_waits(server: &Server) -> Duration {
+    server.lock_wait.saturating_mul(LOCK_WAITS_MAX)
+}
+
+/// The database's own bound on a statement, behind the host's clock.
+pub(crate) fn statement_timeout_ms(server: &Server, deadline: Duration) -> u128 {
+    deadline.saturating_add(lock_waits(server)).as_millis().clamp(1, 2_000_000_000)
+}
+
+/// Holds a statement to its deadline by the host's clock, and cancels it in the database. What it waits for
+/// other transactions' locks is not its time; that is bounded for one lock by `lock_timeout`, and for all by
+/// `waits`.
 pub(crate) async fn within<T>(
     watch: &Watch,
-    pid: i32,
-    deadline: Duration,
+    backend: Backend,
+    (deadline, waits): (Duration, Duration),
     statement: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
     let mut statement = pin!(statement);
-    let mut wait = deadline;
-    loop {
-        match tokio::time::timeout(wait, &mut statement).await {
+    let (begun, mut waited) = (Instant::now(), Duration::ZERO);
+    let given_up = loop {
+        let left = deadline.saturating_sub(begun.elapsed().saturating_sub(waited));
+        if left.is_zero() {
+            break Failure::Late;
+        }
+        if waited >= waits {
+            break Failure::Waited(waited);
+        }
+        let looked = Instant::now();
+        match tokio::time::timeout(left.clamp(LOOK_LEAST, LOOK), &mut statement).await {
             Ok(Err(Failure::TooMuch(said))) => {
-                watch.cancel(pid).await;
+                watch.cancel(backend).await;
                 return Err(Failure::TooMuch(said));
             }
             Ok(answer) => return answer,
-            Err(_) if watch.waits_for_lock(pid).await => wait = LOOK,
-            Err(_) => break,
+            Err(_) if watch.waits_for_lock(backend).await => waited += looked.elapsed(),
+            Err(_) => {}
         }
-    }
-    watch.cancel(pid).await;
+    };
+    watch.cancel(backend).await;
     match tokio::time::timeout(GRACE, &mut statement).await {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(_)) => Err(Failure::Late),
+        Ok(Err(_)) => Err(given_up),
         Err(_) if watch.answers().await => Err(Failure::Deaf),
         Err(_) => Err(Failure::Silent),
     }
@@ -149,10 +180,11 @@ pub(crate) async fn within<T>(
 
 /// How a read begins. A hot standby refuses serializable.
 fn begin_text(server: &Server, deadline: Duration) -> String {
-    let bound = deadline.saturating_add(server.lock_wait).as_millis();
+    let bound = statement_timeout_ms(server, deadline);
     format!(
         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL ROLE NONE; SET LOCAL search_path = public; \
-         SET LOCAL timezone = 'UTC'; SET LOCAL standard_conforming_strings = on; SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = {bound}; \
+         SET LOCAL timezone = 'UTC'; SET LOCAL client_encoding = 'UTF8'; SET LOCAL standard_conforming_strings = on; \
+         SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = {bound}; \
          SET LOCAL ROLE {GUEST}",
         server.lock_wait.as_millis()
     )
@@ -169,10 +201,11 @@ pub(crate) async fn query(
     let unavailable = |error: &sqlx::Error| StatementError::Unavailable(error.to_string());
     let begin = begin_text(&server, deadline);
     let mut session = begin_reading(&server, &begin).await.map_err(|error| unavailable(&error))?;
-    let pid = session.pid;
+    let backend = session.known().map_err(|error| unavailable(&error))?;
     let connection = session.connection().map_err(|error| unavailable(&error))?;
+    let times = (deadline, lock_waits(&server));
     let answer =
-        within(&server.reads.watch, pid, deadline, rows(connection, statement, parameters, limits)).await;
+        within(&server.reads.watch, backend, times, rows(connection, statement, parameters, limits)).await;
     let lives = match &answer {
         Ok(_) => true,
         Err(failure) => failure.leaves(&mut session).await,
@@ -194,7 +227,7 @@ async fn begin_reading(server: &Arc<Server>, begin: &str) -> Result<Session, sql
         let begun = tokio::time::timeout(CONNECT_WAIT, session.begin(begin)).await;
         let late = || Err(faults::late(format!("the server has not answered within {CONNECT_WAIT:?}")));
         match begun.unwrap_or_else(|_| late()) {
-            Ok(()) => return Ok(session),
+            Ok(_) => return Ok(session),
             Err(error) if left == 0 => return Err(error),
             // Idle connections that died with the server are dropped one by one.
             Err(_) => left -= 1,

@@ -8,12 +8,14 @@ use keylane_engine::{Boxed, Fence};
 use crate::config::Isolation;
 use crate::database::{EndedAs, OutboxRow, RunTransaction, Step};
 use crate::error::{BeginError, FinishError, StatementError, StatementFailed, StepError};
+use crate::keyvalue::{KeyRequest, KeyRow};
 use crate::postgres::ownership::SAME_LIFE;
+use crate::postgres::place::{Backend, NOW};
 use crate::postgres::read::{self, Failure};
 use crate::postgres::server::Server;
 use crate::postgres::session::Session;
 use crate::postgres::tables::GUEST;
-use crate::postgres::{closing, faults};
+use crate::postgres::{closing, faults, keyvalue};
 use crate::statement::Statement;
 use crate::value::{ResultLimits, Rows, Value};
 
@@ -22,35 +24,24 @@ const STEP_LIMIT: Duration = Duration::from_secs(10);
 
 /// Ends an event and begins the next one, in one message. Deferred constraints are checked for the event, in
 /// a savepoint that is rolled back, so that they are deferred (or not) afterwards as they were before.
-/// A role that is not the guest's any more divides by zero.
+/// A role that is not the guest's any more, or a transaction that only reads, divides by zero.
 const NEXT_SAVEPOINT: &str = "SELECT 1 OPERATOR(pg_catalog./) \
-    (pg_catalog.current_setting('role') OPERATOR(pg_catalog.=) 'keylane_guest')::pg_catalog.int4; \
+    (pg_catalog.current_setting('role') OPERATOR(pg_catalog.=) 'keylane_guest' \
+     AND pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.=) 'off')::pg_catalog.int4; \
     SAVEPOINT keylane_check; SET CONSTRAINTS ALL IMMEDIATE; \
     ROLLBACK TO SAVEPOINT keylane_check; RELEASE SAVEPOINT keylane; SAVEPOINT keylane";
 
-/// What is said of a handler whose function or view took another role.
-const ROLE_CHANGED: &str = "a function or view of the handler's changed the session's role";
-
-/// Before the closing statements: what the handler's constraints put off, still as guest. The role is asked
-/// for before it is left.
-const CLOSING: &str = "SET CONSTRAINTS ALL IMMEDIATE; SET LOCAL search_path = pg_catalog; SELECT pg_catalog.current_setting('role'); \
-    SET LOCAL ROLE NONE; SET LOCAL synchronous_commit = on; SET LOCAL statement_timeout = 0; \
-    SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO'; SELECT pg_catalog.now()::pg_catalog.text";
-
-/// What a trigger has put off to this moment fires as the guest.
-const COMMIT: &str = "SET LOCAL ROLE keylane_guest; SET LOCAL synchronous_commit = on; COMMIT";
-
 /// An open transaction.
 pub(crate) struct Run {
-    session: Session,
-    server: Arc<Server>,
+    pub(super) session: Session,
+    pub(super) server: Arc<Server>,
     fence: Fence,
-    /// When the transaction began, by the server's clock: the same to its end.
-    begun: String,
+    /// The session, and when the transaction began: the same to its end.
+    pub(super) backend: Backend,
     /// A savepoint stands.
     savepoint: bool,
     /// A statement failed after the savepoint and was not undone yet.
-    failed: bool,
+    pub(super) failed: bool,
     /// The deadline that the session's `statement_timeout` was set for.
     allowed: Option<Duration>,
 }
@@ -106,10 +97,10 @@ async fn try_begin(
         session.rollback().await;
         return Ok(None);
     };
-    session.pid = sqlx::Row::try_get(row, 0)?;
-    let begun = sqlx::Row::try_get(row, 1)?;
+    let backend = Backend { pid: sqlx::Row::try_get(row, 0)?, at_us: sqlx::Row::try_get(row, 1)? };
+    session.backend = Some(backend);
     let server = server.clone();
-    Ok(Some(Run { session, server, fence, begun, savepoint: false, failed: false, allowed: None }))
+    Ok(Some(Run { session, server, fence, backend, savepoint: false, failed: false, allowed: None }))
 }
 
 /// The share-lock keeps takes out until the end; whoever holds it at an epoch that has passed writes nothing.
@@ -122,11 +113,12 @@ fn begin_text(server: &Server, fence: Fence) -> String {
     };
     format!(
         "BEGIN ISOLATION LEVEL {isolation} READ WRITE; SET LOCAL ROLE NONE; \
-         SET LOCAL search_path = pg_catalog; SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO'; \
+         SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO'; \
+         SET LOCAL client_encoding = 'UTF8'; \
          SET LOCAL standard_conforming_strings = on; SET LOCAL synchronous_commit = on; \
          SET LOCAL lock_timeout = {lock}; SET LOCAL statement_timeout = 0; \
          SET LOCAL idle_in_transaction_session_timeout = {idle}; \
-         SELECT pg_catalog.pg_backend_pid(), pg_catalog.now()::text FROM keylane.fence \
+         SELECT pg_catalog.pg_backend_pid(), {NOW} FROM keylane.fence \
          WHERE stream = {stream} AND epoch = {count} AND nonce = {nonce} AND {SAME_LIFE} AND NOT EXISTS \
             (SELECT FROM keylane.wanted WHERE wanted.stream = {stream} AND wanted.epoch > {count}) \
          FOR SHARE OF fence; \
@@ -142,9 +134,9 @@ fn begin_text(server: &Server, fence: Fence) -> String {
 impl Run {
     /// Before a guest's statement: nothing has failed, and the database's own time-out stands as the bound
     /// behind the host's clock.
-    async fn ready(&mut self, deadline: Duration) -> Result<(), Failure> {
+    pub(super) async fn ready(&mut self, deadline: Duration) -> Result<(), Failure> {
         if self.allowed != Some(deadline) {
-            let bound = deadline.saturating_add(self.server.lock_wait).as_millis().clamp(1, 2_000_000_000);
+            let bound = read::statement_timeout_ms(&self.server, deadline);
             let text = format!("SET LOCAL statement_timeout = {bound}");
             bounded(&self.server, self.session.say(text)).await?;
             self.allowed = Some(deadline);
@@ -160,10 +152,10 @@ impl Run {
         deadline: Duration,
     ) -> Result<Rows, Failure> {
         self.ready(deadline).await?;
-        let pid = self.session.pid;
+        let times = (deadline, read::lock_waits(&self.server));
         let connection = self.session.connection()?;
         let statement = read::rows(connection, statement, parameters, limits);
-        read::within(&self.server.runs.watch, pid, deadline, statement).await
+        read::within(&self.server.runs.watch, self.backend, times, statement).await
     }
 
     async fn changes(
@@ -173,15 +165,15 @@ impl Run {
         deadline: Duration,
     ) -> Result<u64, Failure> {
         self.ready(deadline).await?;
-        let pid = self.session.pid;
+        let times = (deadline, read::lock_waits(&self.server));
         let connection = self.session.connection()?;
-        read::within(&self.server.runs.watch, pid, deadline, read::changes(connection, statement, parameters))
-            .await
+        let statement = read::changes(connection, statement, parameters);
+        read::within(&self.server.runs.watch, self.backend, times, statement).await
     }
 
     /// Ends a step: what succeeded goes on; what failed is rolled back at once, so that its locks are free,
     /// unless it can be undone to the savepoint.
-    async fn settle<T>(
+    pub(super) async fn settle<T>(
         mut self: Box<Self>,
         answer: Result<T, Failure>,
         deadline: Duration,
@@ -212,13 +204,13 @@ impl Run {
     ) -> Result<((), Box<dyn RunTransaction>), StatementFailed> {
         let said = bounded(&self.server, self.session.say(text.to_owned())).await;
         let said = said.map(|_| ()).map_err(|error| match error {
-            error if faults::is_division(&error) => Failure::Refused(ROLE_CHANGED),
+            error if faults::is_division(&error) => Failure::Refused(closing::SETTINGS_CHANGED),
             error => Failure::Said(error),
         });
         self.settle(said, Duration::ZERO).await
     }
 
-    fn refused(self: Box<Self>) -> StatementFailed {
+    pub(super) fn refused(self: Box<Self>) -> StatementFailed {
         StatementFailed { error: StatementError::Aborted.into(), transaction: Some(self) }
     }
 
@@ -230,13 +222,14 @@ impl Run {
         outbox: closing::OutboxColumns,
         endings: closing::ClaimColumns,
     ) -> Result<(), FinishError> {
-        let rows = self.session.say(CLOSING.to_owned()).await.map_err(|error| self.not_kept(&error))?;
-        let said = |at: usize| rows.get(at).and_then(|row| sqlx::Row::try_get::<String, _>(row, 0).ok());
-        if said(1).as_ref() != Some(&self.begun) {
+        let rows = self.session.say(closing::text()).await.map_err(|error| self.not_kept(&error))?;
+        let said = |at: usize| rows.first().and_then(|row| sqlx::Row::try_get::<String, _>(row, at).ok());
+        let begun = rows.first().and_then(|row| sqlx::Row::try_get::<i64, _>(row, 0).ok());
+        if begun != Some(self.backend.at_us) {
             return Err(FinishError::Void("it is not the transaction that began".to_owned()));
         }
-        if said(0).as_deref() != Some(GUEST) {
-            return Err(FinishError::Refused(ROLE_CHANGED.to_owned()));
+        if said(1).as_deref() != Some(GUEST) || said(2).as_deref() != Some("off") {
+            return Err(FinishError::Refused(closing::SETTINGS_CHANGED.to_owned()));
         }
         let stream = self.fence.stream;
         let written = async {
@@ -247,14 +240,16 @@ impl Run {
         match written.await {
             Ok(true) => Ok(()),
             Ok(false) => Err(FinishError::ClaimExists),
-            Err(error) => Err(self.not_written(&error)),
+            Err(error) => {
+                self.session.stale |= faults::is_stale(&error);
+                Err(self.not_written(&error))
+            }
         }
     }
 
     /// What the handler's own constraints and deferred triggers say at the end.
     fn not_kept(&self, error: &sqlx::Error) -> FinishError {
-        let aborted = faults::code(error).as_deref() == Some(faults::ABORTED);
-        if !aborted && !faults::is_conflict(error) && faults::is_answer(error) {
+        if faults::is_own(error) {
             return FinishError::Refused(error.to_string());
         }
         self.not_written(error)
@@ -263,7 +258,7 @@ impl Run {
     fn not_written(&self, error: &sqlx::Error) -> FinishError {
         let of_claims =
             || error.as_database_error().and_then(|answer| answer.constraint()) == Some("claim_pkey");
-        match faults::code(error).as_deref() {
+        match faults::code(error) {
             Some(faults::ABORTED) => FinishError::Void("a statement had failed".to_owned()),
             Some(faults::UNIQUE) if of_claims() => FinishError::ClaimExists,
             _ if faults::is_conflict(error) => FinishError::Conflict(error.to_string()),
@@ -271,14 +266,16 @@ impl Run {
         }
     }
 
-    /// COMMIT. The server's clear no is one; anything else leaves the outcome unknown.
+    /// COMMIT. The server's clear no is one, whatever its reason; anything else leaves the outcome unknown.
     async fn commit(&mut self) -> Result<(), FinishError> {
-        match self.session.commit_with(COMMIT).await {
+        match self.session.commit_with(closing::COMMIT).await {
             Ok(()) => Ok(()),
             Err(error) if faults::is_conflict(&error) => Err(FinishError::Conflict(error.to_string())),
-            Err(error) if faults::is_canceled(&error) => Err(self.server.fault(&error).into()),
             // What a trigger has put off once more, to this moment.
-            Err(error) if faults::is_answer(&error) => Err(FinishError::Refused(error.to_string())),
+            Err(error) if faults::is_own(&error) && !faults::is_canceled(&error) => {
+                Err(FinishError::Refused(error.to_string()))
+            }
+            Err(error) if faults::is_answer(&error) => Err(self.server.fault(&error).into()),
             Err(error) => Err(FinishError::Unknown(error.to_string())),
         }
     }
@@ -312,7 +309,12 @@ impl Run {
             Ok(Ok(())) => {}
         }
         let committed = tokio::time::timeout_at(until, self.commit()).await;
-        committed.unwrap_or_else(|_| Err(FinishError::Unknown(format!("no answer within {deadline:?}"))))
+        let committed =
+            committed.unwrap_or_else(|_| Err(FinishError::Unknown(format!("no answer within {deadline:?}"))));
+        if matches!(committed, Err(FinishError::Refused(_) | FinishError::Conflict(_))) {
+            self.session.rollback().await;
+        }
+        committed
     }
 }
 
@@ -346,6 +348,10 @@ impl RunTransaction for Run {
             let answer = self.changes(statement, parameters, deadline).await;
             self.settle(answer, deadline).await
         })
+    }
+
+    fn keyvalue(self: Box<Self>, request: KeyRequest, deadline: Duration) -> Step<Vec<KeyRow>> {
+        Box::pin(keyvalue::step(self, request, deadline))
     }
 
     fn savepoint(mut self: Box<Self>) -> Step<()> {

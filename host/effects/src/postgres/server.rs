@@ -1,7 +1,7 @@
 //! The connections to one database.
 
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
@@ -16,6 +16,8 @@ use crate::postgres::place::{CONNECT_WAIT, Place, Watch};
 const PREPARED_MAX: usize = 200;
 /// Connections for takes, pruning and look-ups.
 const OWN_CONNECTIONS: u32 = 4;
+/// Connections for the relay and what is asked of the outbox: one that waits for the relay's row, and another.
+const OUTBOX_CONNECTIONS: u32 = 2;
 /// How long a transaction of the host's own may take, by the host's clock, beside what it waits for locks.
 const OWN_LIMIT: Duration = Duration::from_secs(30);
 /// What every session of the host begins with. A client that is gone is noticed within seconds, so that
@@ -37,12 +39,18 @@ const SETTINGS: [(&str, &str); 9] = [
 pub(crate) struct Server {
     /// The address without its password, for messages.
     pub url: String,
+    /// The database's identity, once it is opened: from then on no other one is taken for it.
+    pub database: OnceLock<String>,
+    /// The Kafka cluster that it serves, once that is asked for.
+    pub cluster: OnceLock<String>,
     /// How to open a connection that belongs to no pool.
     options: PgConnectOptions,
     /// Runs.
     pub runs: Arc<Place>,
     /// Takes, pruning, look-ups.
     pub own: Arc<Place>,
+    /// The relay, and looks into the outbox.
+    pub outbox: Arc<Place>,
     /// `access = "read"`.
     pub reads: Arc<Place>,
     /// Of runs.
@@ -77,8 +85,11 @@ impl Server {
         Ok(Self {
             runs: place(&options, config.write_connections, &watch, "runs"),
             own: place(&options, OWN_CONNECTIONS, &watch, "own"),
+            outbox: place(&options, OUTBOX_CONNECTIONS, &watch, "outbox"),
             reads: place(&reads, config.read_connections, &read_watch, "reads"),
             url,
+            database: OnceLock::new(),
+            cluster: OnceLock::new(),
             options,
             isolation: config.isolation,
             lock_wait: config.lock_wait,

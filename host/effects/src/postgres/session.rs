@@ -10,7 +10,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
 use crate::postgres::faults;
-use crate::postgres::place::{Permit, Place};
+use crate::postgres::place::{Backend, NOW, Permit, Place};
 
 /// How long a rollback may take before the session is given up.
 const ROLLBACK_WAIT: Duration = Duration::from_secs(5);
@@ -19,8 +19,8 @@ const ROLLBACK_WAIT: Duration = Duration::from_secs(5);
 pub(crate) struct Session {
     connection: Option<PoolConnection<sqlx::Postgres>>,
     _permit: Permit,
-    /// The server's process, 0 until it is known.
-    pub pid: i32,
+    /// The server's process, once it is known.
+    pub backend: Option<Backend>,
     /// Nothing is open on it.
     clean: bool,
     /// It must not be used again even after a clean end.
@@ -33,7 +33,14 @@ impl Session {
     pub(crate) async fn acquire(place: &Arc<Place>) -> Result<Self, sqlx::Error> {
         let (connection, permit) = place.acquire().await?;
         let connection = Some(connection);
-        Ok(Self { connection, _permit: permit, pid: 0, clean: true, stale: false, place: place.clone() })
+        Ok(Self {
+            connection,
+            _permit: permit,
+            backend: None,
+            clean: true,
+            stale: false,
+            place: place.clone(),
+        })
     }
 
     /// The connection, which counts as in use until [`Self::finish`] or [`Self::rollback`].
@@ -48,11 +55,18 @@ impl Session {
         sqlx::raw_sql(AssertSqlSafe(text)).fetch_all(self.connection()?).await
     }
 
-    /// Begins a transaction with these words and learns the session's number.
-    pub(crate) async fn begin(&mut self, begin: &str) -> Result<(), sqlx::Error> {
-        let rows = self.say(format!("{begin}; SELECT pg_catalog.pg_backend_pid()")).await?;
-        self.pid = rows.first().map_or(Ok(0), |row| row.try_get(0))?;
-        Ok(())
+    /// Begins a transaction with these words and learns which session this is. Answers the rows of the words.
+    pub(crate) async fn begin(&mut self, begin: &str) -> Result<Vec<PgRow>, sqlx::Error> {
+        let mut rows = self.say(format!("{begin}; SELECT pg_catalog.pg_backend_pid(), {NOW}")).await?;
+        if let Some(row) = rows.pop() {
+            self.backend = Some(Backend { pid: row.try_get(0)?, at_us: row.try_get(1)? });
+        }
+        Ok(rows)
+    }
+
+    /// The server's process.
+    pub(crate) fn known(&self) -> Result<Backend, sqlx::Error> {
+        self.backend.ok_or(sqlx::Error::RowNotFound)
     }
 
     /// Reads what is still to come of an answer that was cancelled. Its error would else be taken for the
@@ -97,12 +111,10 @@ impl Drop for Session {
         }
         // Detached, it is no longer the pool's: dropping it closes the socket.
         drop(connection.detach());
-        let (place, pid) = (self.place.clone(), self.pid);
-        if self.clean || pid == 0 {
-            return;
-        }
+        let Some(backend) = self.backend.filter(|_| !self.clean) else { return };
+        let place = self.place.clone();
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move { place.watch.end(pid).await });
+            runtime.spawn(async move { place.watch.end(backend).await });
         }
     }
 }

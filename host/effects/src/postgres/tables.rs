@@ -4,13 +4,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::{Connection, PgConnection};
+use sqlx::postgres::PgRow;
+use sqlx::{Connection, PgConnection, Row};
 
 use crate::database::Identity;
 use crate::error::{DatabaseError, same_cluster};
 use crate::postgres::faults;
 use crate::postgres::ownership::begin;
 use crate::postgres::server::Server;
+use crate::postgres::session::Session;
 
 /// The role of guests and migrations. Roles belong to all databases of a server; this one cannot log in, so
 /// that it reaches only the database to which the host is connected.
@@ -85,7 +87,8 @@ CREATE TABLE keylane.outbox (
     not_before timestamptz,
     made_at timestamptz NOT NULL DEFAULT now()
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
-CREATE INDEX outbox_ready ON keylane.outbox (kind, id) WHERE parked <= 0;
+CREATE INDEX outbox_records ON keylane.outbox (topic, id) WHERE kind = 1 AND parked <= 0;
+CREATE INDEX outbox_mails ON keylane.outbox (id) WHERE kind = 2 AND parked <= 0;
 CREATE INDEX outbox_parked ON keylane.outbox (topic, md5(key)) WHERE parked > 0;
 CREATE INDEX outbox_due ON keylane.outbox (not_before) WHERE parked = 1;
 CREATE TABLE keylane.relay (
@@ -102,6 +105,12 @@ CREATE TABLE keylane.relay (
     batch bigint[] NOT NULL DEFAULT '{}'
 );
 INSERT INTO keylane.relay DEFAULT VALUES;
+CREATE TABLE keylane.keyvalue (
+    bucket text,
+    key bytea,
+    value bytea NOT NULL,
+    PRIMARY KEY (bucket, key)
+);
 CREATE TABLE keylane.migration (
     handler text,
     version bigint,
@@ -165,7 +174,41 @@ pub(crate) async fn bind_cluster(server: &Arc<Server>, cluster: &str) -> Result<
         session.commit().await?;
         Ok(stands)
     };
-    same_cluster(&server.url, server.within(server.lock_wait, binding).await?, cluster)
+    same_cluster(&server.url, server.within(server.lock_wait, binding).await?, cluster)?;
+    // Set before only by an earlier call, to the same.
+    let _ = server.cluster.set(cluster.to_owned());
+    Ok(())
+}
+
+/// What a transaction of the host's own reads first, for [`hold_to`].
+pub(crate) const WHICH: &str = "SELECT database_id, cluster FROM keylane.meta";
+
+/// Holds a transaction to the database that was opened, and to its cluster: another one may have come to lie at
+/// the address while the host is up. An older copy, from before it was bound to the cluster, is bound again.
+pub(crate) async fn hold_to(
+    server: &Server,
+    session: &mut Session,
+    which: Option<&PgRow>,
+) -> Result<(), sqlx::Error> {
+    let Some(opened) = server.database.get() else { return Ok(()) };
+    let found: Option<String> = which.map(|row| row.try_get(0)).transpose()?;
+    if found.as_ref() != Some(opened) {
+        return Err(another(server));
+    }
+    let Some(asked) = server.cluster.get() else { return Ok(()) };
+    let stands: Option<String> = which.map(|row| row.try_get(1)).transpose()?.flatten();
+    if let Some(stands) = stands {
+        return same_cluster(&server.url, stands, asked).map_err(faults::found);
+    }
+    let bind = sqlx::query("UPDATE keylane.meta SET cluster = $1 WHERE cluster IS NULL").bind(asked);
+    bind.execute(session.connection()?).await?;
+    Ok(())
+}
+
+/// What is said of one that is none of this host's.
+pub(crate) fn another(server: &Server) -> sqlx::Error {
+    let reason = "another database lies in its place now; if that is meant, start the hosts again".to_owned();
+    faults::found(DatabaseError::Tables { url: server.url.clone(), reason })
 }
 
 async fn say(connection: &mut PgConnection, text: String) -> Result<(), sqlx::Error> {
@@ -196,7 +239,7 @@ async fn make_role(connection: &mut PgConnection, server: &Server) -> Result<(),
     match say(connection, format!("CREATE ROLE {GUEST} NOLOGIN; GRANT {GUEST} TO CURRENT_USER")).await {
         Ok(()) => Ok(()),
         // Roles are of all databases, this lock of one only, so that another host may have been quicker.
-        Err(error) if matches!(faults::code(&error).as_deref(), Some(DUPLICATE | faults::UNIQUE)) => Ok(()),
+        Err(error) if matches!(faults::code(&error), Some(DUPLICATE | faults::UNIQUE)) => Ok(()),
         Err(error) => Err(DatabaseError::Tables {
             url: server.url.clone(),
             reason: format!("the role {GUEST} is missing and cannot be made ({error}). {}", hint()),

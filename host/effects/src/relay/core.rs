@@ -25,8 +25,8 @@ const TOPICS_MAX: usize = 1_000;
 /// What a takeover has to do before it goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Takeover {
-    /// Begin a numbering.
-    Begin,
+    /// Begin a numbering, with this known of the batch under way, which is of the numbering before.
+    Begin(UnderWay),
     /// Go on, with this known of the batch under way.
     GoOn(UnderWay),
 }
@@ -77,7 +77,7 @@ pub enum Mismatch {
 /// nothing of a batch before Kafka's answer, and Kafka's position is in the transaction of the batch itself.
 pub(crate) fn compare(standing: &Standing, position: Option<Position>) -> Result<Takeover, Mismatch> {
     let begun = match standing.numbering {
-        Numbering::Reset => return Ok(Takeover::Begin),
+        Numbering::Reset(former) => return Ok(Takeover::Begin(compare_reset(standing, former, position))),
         Numbering::Fresh => return compare_fresh(position),
         Numbering::Begun(begun) => begun,
     };
@@ -86,9 +86,19 @@ pub(crate) fn compare(standing: &Standing, position: Option<Position>) -> Result
     match kafka {
         _ if position.numbering != begun => Err(Mismatch::OtherNumbering),
         _ if kafka == sent => Ok(Takeover::GoOn(UnderWay::NotSent)),
-        _ if kafka == highest => Ok(Takeover::GoOn(UnderWay::Sent(highest))),
+        _ if kafka == highest => Ok(Takeover::GoOn(UnderWay::Sent)),
         _ if kafka < sent => Err(Mismatch::Lost { kafka, sent }),
         _ => Err(Mismatch::Restored { kafka, highest }),
+    }
+}
+
+/// What became of the batch that was under way when an operator reset the outbox. Where Kafka's position is
+/// not the batch's own, it says nothing: then the operator has decided that records may be sent again.
+fn compare_reset(standing: &Standing, former: i64, position: Option<Position>) -> UnderWay {
+    let own = Position { numbering: former, batch: standing.highest };
+    match standing.highest > standing.sent && position == Some(own) {
+        true => UnderWay::Sent,
+        false => UnderWay::NotSent,
     }
 }
 
@@ -96,7 +106,7 @@ pub(crate) fn compare(standing: &Standing, position: Option<Position>) -> Result
 fn compare_fresh(position: Option<Position>) -> Result<Takeover, Mismatch> {
     match position {
         Some(Position { batch: kafka @ 1.., .. }) => Err(Mismatch::Restored { kafka, highest: 0 }),
-        _ => Ok(Takeover::Begin),
+        _ => Ok(Takeover::Begin(UnderWay::NotSent)),
     }
 }
 

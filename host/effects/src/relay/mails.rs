@@ -1,22 +1,26 @@
-//! Sends mails: a handful at once, each noted as soon as the handful is answered.
+//! Sends mails: a handful at once, each noted as soon as it is answered.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use futures::future::join_all;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use keylane_engine::Epoch;
 use tokio::sync::watch;
 
 use crate::outbox::letter_of;
 use crate::relay::core;
 use crate::relay::meters;
-use crate::relay::ports::{MailError, MailSender};
-use crate::relay::store::{Refused, StoredRow};
+use crate::relay::ports::{Handed, MailError, MailSender};
+use crate::relay::store::{OutboxError, Refused, StoredRow};
 use crate::relay::task::{End, Work};
 
 /// Mails under way at once. What is under way when the host dies may be sent again.
 const MAILS_AT_ONCE: usize = 8;
 /// Time between two looks into an outbox that had none.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How long a note of what became of mails is tried again, and how often.
+const NOTE_LIMIT: Duration = Duration::from_secs(10);
+const NOTE_EVERY: Duration = Duration::from_millis(200);
 /// The longest pause while the server takes nothing at all.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
@@ -28,7 +32,7 @@ pub(super) async fn relay(work: &Work, epoch: Epoch, end: &watch::Sender<bool>) 
     };
     let (mut pause, mut failures) = (Duration::ZERO, 0_u32);
     while !work.pause(end, pause).await {
-        match handful(work, epoch, sender.as_ref()).await {
+        match handful(work, epoch, end, sender.as_ref()).await {
             Ok(Handful::Empty) => pause = LOOK_EVERY,
             Ok(Handful::Answered) => (pause, failures) = (Duration::ZERO, 0),
             Ok(Handful::Unanswered) => {
@@ -50,43 +54,73 @@ enum Handful {
     Unanswered,
 }
 
-async fn handful(work: &Work, epoch: Epoch, sender: &dyn MailSender) -> Result<Handful, End> {
+async fn handful(
+    work: &Work,
+    epoch: Epoch,
+    end: &watch::Sender<bool>,
+    sender: &dyn MailSender,
+) -> Result<Handful, End> {
     if !work.outbox.has_mails().await? {
         return Ok(Handful::Empty);
     }
     let mails = work.outbox.mails(epoch, MAILS_AT_ONCE).await?;
-    let answers = join_all(mails.iter().map(|mail| send(work, sender, mail))).await;
-    let (mut sent, mut refused, mut answered) = (Vec::new(), Vec::new(), mails.is_empty());
-    for (mail, answer) in mails.iter().zip(answers) {
-        match answer {
-            None => {}
-            Some(Ok(())) => sent.push(mail.id),
-            Some(Err(error)) => {
-                answered |= error.is_final;
-                refused.push(note(work, mail, error));
+    let may_begin = || work.may_begin(end);
+    let sending = mails.iter().map(async |mail| (mail, send(sender, &may_begin, mail).await));
+    let mut answers = sending.collect::<FuturesUnordered<_>>().ready_chunks(MAILS_AT_ONCE);
+    let (mut answered, mut noted) = (mails.is_empty(), Ok(()));
+    while let Some(some) = answers.next().await {
+        let (mut sent, mut refused) = (Vec::new(), Vec::new());
+        for (mail, answer) in some {
+            match answer {
+                Ok(Handed::NotBegun) => {}
+                Ok(Handed::Taken) => sent.push(mail.id),
+                Err(error) => {
+                    answered |= error.is_final;
+                    refused.push(refusal(work, mail, error));
+                }
             }
         }
+        answered |= !sent.is_empty();
+        // The others are under way, whatever became of this note.
+        noted = noted.and(note(work, epoch, sent, refused).await);
     }
-    answered |= !sent.is_empty();
-    let count = u64::try_from(sent.len()).unwrap_or(u64::MAX);
-    metrics::counter!(meters::MAILS, "database" => work.config.name.clone()).increment(count);
-    work.outbox.mails_ended(epoch, sent, refused).await?;
+    noted?;
     Ok(if answered { Handful::Answered } else { Handful::Unanswered })
 }
 
-/// None where the lease may have run out: another host may be sending it.
-async fn send(work: &Work, sender: &dyn MailSender, mail: &StoredRow) -> Option<Result<(), MailError>> {
-    let letter = match letter_of(&mail.row) {
-        Ok(letter) => letter,
-        Err(error) => return Some(Err(MailError { reason: error.to_string(), is_final: true })),
-    };
-    if !work.has_lease() {
-        return None;
+async fn send(
+    sender: &dyn MailSender,
+    may_begin: &(dyn Fn() -> bool + Send + Sync),
+    mail: &StoredRow,
+) -> Result<Handed, MailError> {
+    match letter_of(&mail.row) {
+        Ok(letter) => sender.send(letter, may_begin).await,
+        Err(error) => Err(MailError { reason: error.to_string(), is_final: true }),
     }
-    Some(sender.send(letter).await)
 }
 
-fn note(work: &Work, mail: &StoredRow, error: MailError) -> Refused {
+/// Notes what became of mails. Where the database does not take that, it is tried again for a while: what is
+/// not noted is sent again.
+async fn note(work: &Work, epoch: Epoch, sent: Vec<i64>, refused: Vec<Refused>) -> Result<(), End> {
+    if sent.is_empty() && refused.is_empty() {
+        return Ok(());
+    }
+    let count = u64::try_from(sent.len()).unwrap_or(u64::MAX);
+    metrics::counter!(meters::MAILS, "database" => work.config.name.clone()).increment(count);
+    let begun = Instant::now();
+    loop {
+        match work.outbox.mails_ended(epoch, sent.clone(), refused.clone()).await {
+            Err(OutboxError::Database(error)) if error.can_retry() && begun.elapsed() < NOTE_LIMIT => {
+                let database = &work.config.name;
+                tracing::warn!(database, %error, mails = count, "mails were taken, which cannot be noted yet");
+                tokio::time::sleep(NOTE_EVERY).await;
+            }
+            answer => return Ok(answer?),
+        }
+    }
+}
+
+fn refusal(work: &Work, mail: &StoredRow, error: MailError) -> Refused {
     let wait = core::wait(mail.attempts, error.is_final);
     let (database, row, reason) = (&work.config.name, mail.id, error.reason);
     metrics::counter!(meters::REFUSED, "database" => database.clone(), "kind" => "mail").increment(1);

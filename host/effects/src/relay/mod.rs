@@ -12,24 +12,30 @@
 //! 2. In one transaction of Kafka its records are written and, as position, its number.
 //!
 //! So Kafka's position is either the number noted as sent or that of the batch under way, and says which.
-//! Anything else means that one of the two was set back: the relay stops and says so ([`Mismatch`]).
+//! Anything else means that one of the two was set back: the relay stops and says so ([`Mismatch`]). An older
+//! copy that comes in the database's place under a relay that runs has the same epoch; so the relay says, with
+//! each batch, where it left the outbox, and nothing is done where it is not there.
 //!
-//! Mails have no order and no transaction. Each is sent, then deleted; who dies in between leaves it to be
-//! sent again with the same Message-ID.
+//! Mails have no order and no transaction. Each is sent, then deleted, as soon as the server has taken it; one
+//! of which the server's yes did not become a deleted row is sent again with the same Message-ID.
 //!
 //! - `store.rs`: what is asked of a database. `ports.rs`: the ways out.
-//! - `core.rs`: what is decided. `task.rs`, `records.rs`, `mails.rs`: who does it. `meters.rs`: metrics.
+//! - `core.rs`: what is decided. `task.rs`, `opening.rs`, `records.rs`, `mails.rs`: who does it. `meters.rs`:
+//!   metrics.
 
 mod core;
 mod mails;
 mod meters;
+mod opening;
 mod ports;
 mod records;
 mod store;
 mod task;
 
 pub use self::core::Mismatch;
-pub use ports::{MailError, MailSender, OpenedSender, Position, RelaySender, RelaySenders, SendError};
+pub use ports::{
+    Handed, MailError, MailSender, OpenedSender, Position, RelaySender, RelaySenders, SendError,
+};
 pub use store::{
     Advance, Applicant, Batch, Dropped, Leased, ListedRow, Numbering, Outbox, OutboxCounts, OutboxError,
     Parked, Refused, Selection, Standing, StoredRow, UnderWay,
@@ -37,4 +43,4 @@ pub use store::{
 pub use task::{Relay, RelayConfig, RelayStatus};
 
 pub(crate) use self::core::fitting;
-pub(crate) use store::{DUE_ROWS_MAX, ERROR_CHARS_MAX, RELEASE_ROWS_MAX};
+pub(crate) use store::{ASIDE_MAX, DUE_ROWS_MAX, ERROR_CHARS_MAX, RELEASE_ROWS_MAX};

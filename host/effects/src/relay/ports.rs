@@ -1,5 +1,7 @@
 //! The ways out, implemented elsewhere: transactions of Kafka, and a server that takes mails.
 
+use std::time::Duration;
+
 use keylane_engine::{Boxed, OutgoingRecord};
 
 use crate::outbox::Letter;
@@ -60,8 +62,25 @@ pub struct MailError {
     pub is_final: bool,
 }
 
+/// What became of a mail that was handed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handed {
+    /// The server took it.
+    Taken,
+    /// It was not begun: when its turn came, it was no longer ours to send.
+    NotBegun,
+}
+
 /// Sends mails.
 pub trait MailSender: Send + Sync + 'static {
-    /// Sends one mail, within a time of its own; it is taken when this answers ok.
-    fn send(&self, letter: Letter) -> Boxed<'_, Result<(), MailError>>;
+    /// The longest that a mail takes once it was begun.
+    fn limit(&self) -> Duration;
+
+    /// Sends one mail, unless `may_begin` says no when its turn has come: others may be waited for first, and
+    /// meanwhile another host may have begun to send the same mail.
+    fn send<'a>(
+        &'a self,
+        letter: Letter,
+        may_begin: &'a (dyn Fn() -> bool + Send + Sync),
+    ) -> Boxed<'a, Result<Handed, MailError>>;
 }

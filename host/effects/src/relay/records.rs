@@ -8,9 +8,10 @@ use tokio::sync::watch;
 use crate::outbox::record_of;
 use crate::relay::core::{self, BATCH_BYTES, BATCH_ROWS, Pace};
 use crate::relay::meters;
+use crate::relay::opening::Opened;
 use crate::relay::ports::{Position, RelaySender, SendError};
-use crate::relay::store::{Advance, Batch, Refused, StoredRow, UnderWay};
-use crate::relay::task::{End, Opened, Work};
+use crate::relay::store::{Advance, Batch, Refused, Standing, StoredRow, UnderWay};
+use crate::relay::task::{End, Work};
 
 /// Time between two looks into an outbox that was empty.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -25,9 +26,9 @@ pub(super) async fn relay(
 ) -> End {
     let name = || work.config.name.clone();
     metrics::gauge!(meters::BATCH_MAX, "database" => name()).set(BATCH_ROWS as f64);
-    let Opened { numbering, highest, under_way } = opened;
+    let Opened { numbering, standing, under_way } = opened;
     let (pace, began) = (Pace::new(), Instant::now());
-    let mut records = Records { work, sender, numbering, highest, pace, began };
+    let mut records = Records { work, sender, numbering, standing, pace, began };
     let mut done = Done { under_way, refused: Vec::new() };
     loop {
         let over = work.pause(end, Duration::ZERO).await;
@@ -60,8 +61,8 @@ struct Records<'a> {
     work: &'a Work,
     sender: Box<dyn RelaySender>,
     numbering: i64,
-    /// The last batch that was made.
-    highest: i64,
+    /// Where the outbox was left.
+    standing: Standing,
     pace: Pace,
     began: Instant,
 }
@@ -71,6 +72,7 @@ impl Records<'_> {
     async fn step(&mut self, epoch: Epoch, done: &mut Done, over: bool) -> Result<bool, End> {
         let Done { under_way, refused } = std::mem::take(done);
         let step = Advance {
+            expected: self.standing,
             under_way,
             refused,
             paused: self.pace.paused(self.began.elapsed()),
@@ -79,17 +81,10 @@ impl Records<'_> {
             lease: self.work.config.lease,
         };
         let batch = self.work.outbox.advance(epoch, step).await?;
+        self.standing = batch.standing;
         if batch.rows.is_empty() {
             return Ok(false);
         }
-        if batch.number != self.highest + 1 {
-            // Nobody else counts under our epoch: the database was set back while we were connected to it.
-            let (next, last) = (batch.number, self.highest);
-            return Err(End::Failed(format!(
-                "the database makes batch {next} after {last}: it was set back"
-            )));
-        }
-        self.highest = batch.number;
         *done = self.send(&batch).await?;
         Ok(true)
     }
@@ -99,7 +94,7 @@ impl Records<'_> {
         if !refused.is_empty() {
             return Ok(Done { under_way: UnderWay::NotSent, refused });
         }
-        let position = Position { numbering: self.numbering, batch: batch.number };
+        let position = Position { numbering: self.numbering, batch: batch.standing.highest };
         let name = || self.work.config.name.clone();
         match self.sender.send(records, position).await {
             Ok(()) => {
@@ -107,7 +102,7 @@ impl Records<'_> {
                 let count = u64::try_from(batch.rows.len()).unwrap_or(u64::MAX);
                 metrics::counter!(meters::RECORDS, "database" => name()).increment(count);
                 metrics::counter!(meters::BATCHES, "database" => name()).increment(1);
-                Ok(Done { under_way: UnderWay::Sent(batch.number), refused: Vec::new() })
+                Ok(Done { under_way: UnderWay::Sent, refused: Vec::new() })
             }
             Err(SendError::Refused { topics, records, reason }) => {
                 metrics::counter!(meters::REFUSED, "database" => name(), "kind" => "record").increment(1);

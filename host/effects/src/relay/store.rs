@@ -20,6 +20,9 @@ use crate::error::DatabaseError;
 pub(crate) const RELEASE_ROWS_MAX: i64 = 5_000;
 /// The most rows whose time has come that are let go at once.
 pub(crate) const DUE_ROWS_MAX: i64 = 1_000;
+/// How many lots of rows are put aside behind others that wait, in search of one that may be sent, before the
+/// transaction is ended and others have their turn.
+pub(crate) const ASIDE_MAX: u32 = 16;
 /// The most characters of an error that a row keeps.
 pub(crate) const ERROR_CHARS_MAX: usize = 500;
 
@@ -77,8 +80,9 @@ pub enum Leased {
 pub enum Numbering {
     /// No relay has ever begun.
     Fresh,
-    /// An operator wants a new numbering.
-    Reset,
+    /// An operator wants a new numbering. This is the one that was counted under, so that what became of the
+    /// batch under way can still be found out.
+    Reset(i64),
     /// Begun: its random number.
     Begun(i64),
 }
@@ -99,8 +103,8 @@ pub struct Standing {
 pub enum UnderWay {
     /// Nothing is, or Kafka does not have it and never will.
     NotSent,
-    /// Kafka has the batch of this number.
-    Sent(i64),
+    /// Kafka has it.
+    Sent,
 }
 
 /// A row that was refused.
@@ -117,6 +121,9 @@ pub struct Refused {
 /// One step of the relay: what was, and what is wanted next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Advance {
+    /// Where the relay left the outbox. Where it finds it elsewhere, an older copy of the database has come in
+    /// its place: what the relay knows is of other rows then, and nothing may be done.
+    pub expected: Standing,
     /// What became of the batch under way.
     pub under_way: UnderWay,
     /// Rows of it that were refused.
@@ -145,8 +152,8 @@ pub struct StoredRow {
 /// Rows to be sent in one transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
-    /// The batch's number.
-    pub number: i64,
+    /// Where the relay stands now; the batch's number is the highest one.
+    pub standing: Standing,
     /// Its rows, in the order in which they are to be sent; none where there is nothing to send.
     pub rows: Vec<StoredRow>,
 }
@@ -226,6 +233,17 @@ pub enum OutboxError {
         /// Who asked.
         asked: String,
     },
+    /// The outbox is not where its relay left it.
+    #[error(
+        "the relay left its outbox at batch {}, {} sent, and finds it at {}, {} sent: the database was set back",
+        left.highest, left.sent, found.highest, found.sent
+    )]
+    SetBack {
+        /// Where the relay left it.
+        left: Standing,
+        /// Where it is.
+        found: Standing,
+    },
     /// The database.
     #[error(transparent)]
     Database(#[from] DatabaseError),
@@ -248,7 +266,8 @@ pub trait Outbox: Send + Sync {
     /// Begins a numbering: nothing is sent, nothing is under way.
     fn begin_numbering(&self, epoch: Epoch, numbering: i64) -> Boxed<'_, Result<(), OutboxError>>;
 
-    /// Ends the batch under way and makes the next one, all in one transaction.
+    /// Ends the batch under way and makes the next one, all in one transaction, if the outbox is where the relay
+    /// left it.
     fn advance(&self, epoch: Epoch, step: Advance) -> Boxed<'_, Result<Batch, OutboxError>>;
 
     /// Whether [`Self::advance`] would find a record to send, but for those of paused topics. Reads only.
@@ -280,6 +299,7 @@ pub trait Outbox: Send + Sync {
     /// Deletes rows for good, whether they were sent or not; what stood behind them goes on.
     fn drop_rows(&self, which: Selection) -> Boxed<'_, Result<Dropped, OutboxError>>;
 
-    /// Begins a new numbering, whatever Kafka has. Whoever relays now stops and takes over anew.
+    /// Has a new numbering begun, whatever Kafka has. Whoever relays now stops and takes over anew; the batch
+    /// under way is kept until then, since it may have been sent.
     fn reset(&self) -> Boxed<'_, Result<(), OutboxError>>;
 }

@@ -13,9 +13,8 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::relay::core::{self, Takeover};
-use crate::relay::ports::{MailSender, Position, RelaySender, RelaySenders, SendError};
-use crate::relay::store::{Applicant, Leased, Outbox, OutboxError, UnderWay};
+use crate::relay::ports::{MailSender, RelaySenders, SendError};
+use crate::relay::store::{Applicant, Leased, Outbox, OutboxError};
 use crate::relay::{mails, meters, records};
 
 /// How long a lease is good without being renewed, unless the configuration says otherwise.
@@ -31,7 +30,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// Time between two words about a relay that is stopped.
 const SAY_STOPPED_EVERY: Duration = Duration::from_secs(300);
-/// How long a stop waits for the batch under way before it is given up.
+/// How long a stop waits for the batch under way, beside what a mail may take, before that is given up.
 const STOP_LIMIT: Duration = Duration::from_secs(15);
 
 /// Whose relay this is.
@@ -46,13 +45,17 @@ pub struct RelayConfig {
     /// How long the lease is good without being renewed: so long the outbox waits when the host that
     /// relays dies. What keeps two of them apart are epochs, not this.
     pub lease: Duration,
+    /// How long a stop waits for the batch under way, beside what the mails under way may take: a mail that is
+    /// given up after the server took it is sent again.
+    pub stop: Duration,
 }
 
 impl RelayConfig {
     /// All else by default.
     #[must_use]
     pub fn new(fleet: impl Into<String>, host: impl Into<String>, name: impl Into<String>) -> Self {
-        Self { fleet: fleet.into(), host: host.into(), name: name.into(), lease: LEASE }
+        let (fleet, host, name) = (fleet.into(), host.into(), name.into());
+        Self { fleet, host, name, lease: LEASE, stop: STOP_LIMIT }
     }
 }
 
@@ -85,6 +88,7 @@ pub struct Relay {
     task: JoinHandle<()>,
     stopping: watch::Sender<bool>,
     status: watch::Receiver<RelayStatus>,
+    stop_limit: Duration,
 }
 
 impl Relay {
@@ -99,9 +103,11 @@ impl Relay {
     ) -> Self {
         let (stopping, stopped) = watch::channel(false);
         let (say, status) = watch::channel(RelayStatus::Opening);
+        let stop_limit =
+            config.stop.saturating_add(mail.as_ref().map_or(Duration::ZERO, |mail| mail.limit()));
         let work = Work { outbox, senders, mail, config, stopped, say, lease: Mutex::new(None) };
         let task = runtime.spawn(work.run());
-        Self { task, stopping, status }
+        Self { task, stopping, status, stop_limit }
     }
 
     /// What it does now.
@@ -110,10 +116,11 @@ impl Relay {
         self.status.clone()
     }
 
-    /// Ends it after the batch under way, and gives the lease back. Waits no longer than that may take.
+    /// Ends it after the batch and the mails under way, and gives the lease back. Waits no longer than that may
+    /// take.
     pub async fn stop(mut self) {
         let _ended = self.stopping.send(true);
-        let _given_up = tokio::time::timeout(STOP_LIMIT, &mut self.task).await;
+        let _given_up = tokio::time::timeout(self.stop_limit, &mut self.task).await;
     }
 }
 
@@ -142,6 +149,8 @@ impl From<OutboxError> for End {
         match error {
             OutboxError::NotOwner => Self::Lost,
             OutboxError::OtherFleet { .. } => Self::Stopped(error.to_string()),
+            // Whoever takes over, this host as well, compares the outbox with Kafka.
+            OutboxError::SetBack { .. } => Self::Failed(error.to_string()),
             OutboxError::Database(error) if error.can_retry() => Self::Failed(error.to_string()),
             OutboxError::Database(error) => Self::Stopped(error.to_string()),
         }
@@ -157,20 +166,10 @@ impl From<SendError> for End {
     }
 }
 
-/// Where the records begin.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Opened {
-    pub(super) numbering: i64,
-    /// The last batch that was made.
-    pub(super) highest: i64,
-    /// What became of it.
-    pub(super) under_way: UnderWay,
-}
-
 /// What the task has.
 pub(super) struct Work {
     pub(super) outbox: Arc<dyn Outbox>,
-    senders: Arc<dyn RelaySenders>,
+    pub(super) senders: Arc<dyn RelaySenders>,
     pub(super) mail: Option<Arc<dyn MailSender>>,
     pub(super) config: RelayConfig,
     stopped: watch::Receiver<bool>,
@@ -274,9 +273,14 @@ impl Work {
     }
 
     /// Whether the lease is surely still ours.
-    pub(super) fn has_lease(&self) -> bool {
+    fn has_lease(&self) -> bool {
         let until = *self.lease.lock().unwrap_or_else(PoisonError::into_inner);
         until.is_some_and(|until| Instant::now() < until)
+    }
+
+    /// Whether something may still be begun that only the one with the lease may do.
+    pub(super) fn may_begin(&self, end: &watch::Sender<bool>) -> bool {
+        self.has_lease() && !*end.borrow() && !*self.stopped.borrow()
     }
 
     /// Renews the lease, however long the ways out take, and shows the outbox's figures.
@@ -324,26 +328,6 @@ impl Work {
                 first_reason(records, mails)
             }
             Err(end) => end,
-        }
-    }
-
-    /// Opens the way to Kafka and finds out what became of the batch under way.
-    async fn open(&self, epoch: Epoch) -> Result<(Box<dyn RelaySender>, Opened), End> {
-        let (mut sender, position) = self.senders.open(self.outbox.database()).await?;
-        // Only now it is sure that whoever has been overtaken can send no more.
-        let standing = self.outbox.renew(epoch, self.config.lease).await?;
-        match core::compare(&standing, position) {
-            Ok(Takeover::GoOn(under_way)) => {
-                let numbering = position.map_or(0, |position| position.numbering);
-                Ok((sender, Opened { numbering, highest: standing.highest, under_way }))
-            }
-            Ok(Takeover::Begin) => {
-                let numbering = epoch.nonce;
-                sender.send(Vec::new(), Position { numbering, batch: 0 }).await?;
-                self.outbox.begin_numbering(epoch, numbering).await?;
-                Ok((sender, Opened { numbering, highest: 0, under_way: UnderWay::NotSent }))
-            }
-            Err(mismatch) => Err(End::Stopped(mismatch.to_string())),
         }
     }
 

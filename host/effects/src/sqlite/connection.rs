@@ -60,7 +60,7 @@ impl Connection {
             let mut handle = inner.lock_handle().await.map_err(|error| explain(&error))?;
             // Asked in this order, the file at the path is the one that is open.
             let file = FileId::at(&path).filter(|_| !native::has_moved(&mut handle));
-            let replaced = || Fault::Unavailable("the file was replaced while it was opened".to_owned());
+            let replaced = || Fault::Busy("the file was replaced while it was opened".to_owned());
             let file = file.ok_or_else(replaced)?;
             let watch = Watch::install(&mut handle);
             if !native::set_authorizer(&mut handle, &watch) {
@@ -247,7 +247,9 @@ async fn answered<T>(
     statement: impl Future<Output = Result<T, Fault>>,
 ) -> Result<T, Fault> {
     let answer = match tokio::time::timeout(deadline.saturating_add(GRACE), statement).await {
-        Ok(Err(Fault::Unavailable(_))) if watch.late() => Err(Fault::Statement(late(deadline))),
+        Ok(Err(Fault::Busy(_) | Fault::Unavailable(_))) if watch.late() => {
+            Err(Fault::Statement(late(deadline)))
+        }
         Ok(answer) => answer,
         Err(_) => return Err(Fault::Stuck(deadline)),
     };

@@ -11,7 +11,9 @@ pub(crate) enum Fault {
     Statement(StatementError),
     /// Another transaction was in the way.
     Conflict(String),
-    /// SQLite cannot do its work: a lock, the disk.
+    /// Another connection is in the way just now: it is worth asking again, by the same connection.
+    Busy(String),
+    /// SQLite cannot do its work: the disk, the file.
     Unavailable(String),
     /// An offset was claimed before, or another unique key of the host's tables is taken.
     Unique(String),
@@ -26,7 +28,9 @@ impl Fault {
             Self::Statement(error) => StepError::Statement(error),
             Self::Unique(said) => StepError::Statement(StatementError::Refused(said)),
             Self::Conflict(said) => StepError::Conflict(said),
-            Self::Unavailable(reason) => DatabaseError::Unavailable { url: url.to_owned(), reason }.into(),
+            Self::Busy(reason) | Self::Unavailable(reason) => {
+                DatabaseError::Unavailable { url: url.to_owned(), reason }.into()
+            }
             Self::Stuck(deadline) => StepError::Statement(late(deadline)),
         }
     }
@@ -40,7 +44,9 @@ impl Fault {
             }
             Self::Statement(error) => DatabaseError::Tables { url, reason: error.to_string() },
             Self::Unique(reason) => DatabaseError::Tables { url, reason },
-            Self::Conflict(reason) | Self::Unavailable(reason) => DatabaseError::Unavailable { url, reason },
+            Self::Conflict(reason) | Self::Busy(reason) | Self::Unavailable(reason) => {
+                DatabaseError::Unavailable { url, reason }
+            }
             Self::Stuck(deadline) => {
                 DatabaseError::Unavailable { url, reason: format!("no answer within {deadline:?}") }
             }
@@ -52,7 +58,9 @@ impl Fault {
         match self {
             Self::Statement(error) => error,
             Self::Unique(said) => StatementError::Refused(said),
-            Self::Conflict(said) | Self::Unavailable(said) => StatementError::Unavailable(said),
+            Self::Conflict(said) | Self::Busy(said) | Self::Unavailable(said) => {
+                StatementError::Unavailable(said)
+            }
             Self::Stuck(deadline) => late(deadline),
         }
     }
@@ -95,7 +103,8 @@ pub(crate) fn explain(error: &sqlx::Error) -> Fault {
     match (code, code & 0xff) {
         (BUSY_SNAPSHOT, _) => Fault::Conflict(said),
         (CONSTRAINT_PRIMARY_KEY | CONSTRAINT_UNIQUE, _) => Fault::Unique(said),
-        (_, BUSY | LOCKED | INTERRUPTED | IO_ERROR | CORRUPT | FULL | CANNOT_OPEN | NOT_A_DATABASE) => {
+        (_, BUSY | LOCKED) => Fault::Busy(said),
+        (_, INTERRUPTED | IO_ERROR | CORRUPT | FULL | CANNOT_OPEN | NOT_A_DATABASE) => {
             Fault::Unavailable(said)
         }
         (_, READ_ONLY) => Fault::Statement(StatementError::Refused(format!("only reading here: {said}"))),

@@ -2,9 +2,9 @@
 //!
 //! Who owns: the transaction that is open holds the writer's lock and with it the one connection; runs,
 //! takes, pruning and the relay share it. Who waits: the others of this host, in order of arrival, for at
-//! most the time that they name; then in the database, for what is left of `lock_wait`, when another process
-//! holds it. Who wakes: the end of a transaction, which frees the lock. What bounds: the handlers' slots
-//! bound the waiters.
+//! most the time that they name; then their process's turn (`turns.rs`), and in the database, for what is left
+//! of `lock_wait`, when another process holds it. Who wakes: the end of a transaction, which frees the lock;
+//! between processes nobody, so that they look again. What bounds: the handlers' slots bound the waiters.
 
 use std::path::Path;
 use std::str::FromStr;
@@ -18,9 +18,11 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use crate::config::{DatabaseConfig, Synchronous};
 use crate::error::DatabaseError;
 use crate::sqlite::connection::{Connection, host};
+use crate::sqlite::fault::Fault;
 use crate::sqlite::holder;
 use crate::sqlite::life::{FileId, log_of};
 use crate::sqlite::tables::get;
+use crate::sqlite::turns::Turns;
 
 /// Statements that a connection keeps prepared.
 const PREPARED_MAX: usize = 200;
@@ -28,7 +30,7 @@ const PREPARED_MAX: usize = 200;
 /// more fails; without this, one call of `hex(zeroblob(...))` could take a gigabyte.
 const HEAP_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// How long SQLite itself waits for a lock before the host looks at its own clock again.
-pub(crate) const BUSY_SLICE: Duration = Duration::from_millis(100);
+pub(crate) const BUSY_SLICE: Duration = Duration::from_millis(20);
 
 /// A database file.
 pub(crate) struct File {
@@ -42,6 +44,8 @@ pub(crate) struct File {
     /// The write-ahead log of a file that was replaced: whoever opened another one beside it would have
     /// it played into that.
     former_log: Lock<Option<FileId>>,
+    /// Among the processes that write it.
+    pub turns: Turns,
     /// How long a run waits for its turn.
     pub writer_wait: Duration,
     /// How long another process may hold the writer.
@@ -64,6 +68,7 @@ impl File {
             .busy_timeout(BUSY_SLICE);
         make_folder(&config.write, options.get_filename()).await?;
         let url: Arc<str> = config.write.as_str().into();
+        let turns = Turns::beside(options.get_filename()).await;
         Ok(Self {
             options,
             waited: metrics::histogram!("keylane_sql_writer_wait_seconds", "database" => url.to_string()),
@@ -71,6 +76,7 @@ impl File {
             writer: Arc::new(Mutex::new(None)),
             database: OnceLock::new(),
             former_log: Lock::new(None),
+            turns,
             writer_wait: config.writer_wait,
             lock_wait: config.lock_wait,
         })
@@ -102,7 +108,9 @@ impl File {
             match Connection::open(&self.connecting()).await {
                 Ok(connection) => *slot = Some(self.same_database(connection).await?),
                 // The first connections of several hosts change the file to WAL mode and find it locked.
-                Err(_) if asked.elapsed() < wait.min(self.lock_wait) => tokio::time::sleep(BUSY_SLICE).await,
+                Err(Fault::Busy(_)) if asked.elapsed() < wait.min(self.lock_wait) => {
+                    tokio::time::sleep(BUSY_SLICE).await;
+                }
                 Err(fault) => return Err(fault.host(&self.url)),
             }
         }

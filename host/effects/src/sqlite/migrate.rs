@@ -9,6 +9,7 @@ use crate::error::DatabaseError;
 use crate::migrations::Folder;
 use crate::sqlite::authorizer::Mode;
 use crate::sqlite::connection::host;
+use crate::sqlite::fault::Fault;
 use crate::sqlite::file::File;
 use crate::sqlite::tables::get;
 use crate::sqlite::writing::Writing;
@@ -25,7 +26,10 @@ pub(crate) async fn migrate(file: &File, handler: &str, path: &Path) -> Result<(
     let ours = ours(&mut writing, file).await?;
     for one in folder.pending(&ran)? {
         let done = writing.connection()?.script(Mode::Migration, &one.text, FILE).await;
-        done.map_err(|fault| folder.fault(Some(one), &fault.guest().to_string()))?;
+        done.map_err(|fault| match fault {
+            Fault::Busy(_) | Fault::Unavailable(_) | Fault::Stuck(_) => fault.host(&file.url),
+            own => folder.fault(Some(one), &own.guest().to_string()),
+        })?;
         if !writing.connection()?.in_transaction().await.map_err(|fault| fault.host(&file.url))? {
             return Err(folder.fault(Some(one), "it ended the transaction that it runs in"));
         }

@@ -2,14 +2,14 @@
 //! a few that only read. WAL mode; each commit is pressed to the disk unless the configuration says
 //! otherwise.
 //!
-//! - `file.rs`, `writing.rs`, `readers.rs`: who holds which connection, and who waits.
+//! - `file.rs`, `writing.rs`, `turns.rs`, `readers.rs`: who holds which connection, and who waits.
 //! - `connection.rs`, `watch.rs`, `authorizer.rs`, `native.rs`: one connection, its deadline and its
 //!   allow list.
 //! - `rules.rs`, `tokens.rs`: the check of a guest's text, the second guard.
 //! - `run.rs`, `closing.rs`, `ownership.rs`: runs, and the host's own transactions.
 //! - `tables.rs`, `migrate.rs`: the host's tables and the handlers'. `outbox.rs`: what the relay does.
-//! - `life.rs`: which file the path names. `fault.rs`, `holder.rs`, `row.rs`: errors, the process that holds
-//!   the writer, values.
+//! - `life.rs`, `machine.rs`: which file the path names, and where it lies.
+//! - `fault.rs`, `holder.rs`, `row.rs`: errors, the process that holds the writer, values.
 
 mod authorizer;
 mod closing;
@@ -17,7 +17,9 @@ mod connection;
 mod fault;
 mod file;
 mod holder;
+mod keyvalue;
 mod life;
+mod machine;
 mod migrate;
 mod native;
 mod outbox;
@@ -29,6 +31,7 @@ mod rules;
 mod run;
 mod tables;
 mod tokens;
+mod turns;
 mod watch;
 mod writing;
 
@@ -61,11 +64,7 @@ pub(crate) struct Sqlite {
 
 /// Opens the file, making it and the host's tables if they are missing.
 pub(crate) async fn open(config: &DatabaseConfig) -> Result<Arc<dyn Database>, DatabaseError> {
-    let file = File::new(config).await?;
-    let identity = tables::make(&file, config).await?;
-    let reading = file.reading(config.read.as_deref())?;
-    let readers = Readers::new(reading, config.read_connections, config.writer_wait, &file.url);
-    Ok(Arc::new(Sqlite { file, readers, identity }))
+    Ok(Arc::new(Sqlite::open(config).await?))
 }
 
 /// Makes this machine the one that the file belongs to.
@@ -75,6 +74,16 @@ pub(crate) async fn adopt(config: &DatabaseConfig) -> Result<(), DatabaseError> 
         return Err(DatabaseError::Address { url: config.write.clone(), reason });
     }
     tables::adopt(&File::new(config).await?, config).await
+}
+
+impl Sqlite {
+    async fn open(config: &DatabaseConfig) -> Result<Self, DatabaseError> {
+        let file = File::new(config).await?;
+        let identity = tables::make(&file, config).await?;
+        let reading = file.reading(config.read.as_deref())?;
+        let readers = Readers::new(reading, config.read_connections, config.writer_wait, &file.url);
+        Ok(Self { file, readers, identity })
+    }
 }
 
 impl Database for Sqlite {

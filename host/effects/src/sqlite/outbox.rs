@@ -1,7 +1,19 @@
 //! The outbox in a SQLite file. What the relay writes goes through the one writer; looks into an outbox that
 //! is mostly empty go through a connection of their own that only reads, so that they are in nobody's way.
 
+/// Begins a query of the topics that have records to send: one step through the index for each.
+macro_rules! topics {
+    () => {
+        "WITH RECURSIVE topics (topic) AS \
+        (SELECT min(topic) FROM keylane_outbox WHERE kind = 1 AND parked <= 0 UNION ALL \
+        SELECT (SELECT min(topic) FROM keylane_outbox WHERE kind = 1 AND parked <= 0 \
+        AND keylane_outbox.topic > topics.topic) FROM topics WHERE topics.topic IS NOT NULL)"
+    };
+}
+
 mod rows;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use std::sync::Arc;
@@ -84,23 +96,24 @@ impl SqliteOutbox {
     async fn advance(&self, epoch: Epoch, step: Advance) -> Result<Batch, OutboxError> {
         let file = &self.database.file;
         let (mut writing, row) = self.owned(epoch).await?;
-        let Standing { sent, mut highest, .. } = row.standing;
-        let ended = match step.under_way {
-            UnderWay::Sent(number) if number == highest && highest > sent => {
-                rows::delete(&mut writing, file, &row.batch).await?;
-                number
-            }
-            UnderWay::Sent(_) | UnderWay::NotSent => sent,
-        };
+        let mut standing = row.standing;
+        if standing != step.expected {
+            writing.rollback().await;
+            return Err(OutboxError::SetBack { left: step.expected, found: standing });
+        }
+        if step.under_way == UnderWay::Sent {
+            rows::delete(&mut writing, file, &row.batch).await?;
+            standing.sent = standing.highest;
+        }
         rows::refuse(&mut writing, &step.refused).await?;
         let ids = rows::pick(&mut writing, file, &step).await?;
-        highest += i64::from(!ids.is_empty());
+        standing.highest += i64::from(!ids.is_empty());
         let batch = rows::read(&mut writing, file, &ids).await?;
         let note = "UPDATE keylane_relay SET sent = $1, highest = $2, batch = $3, until_us = $4";
-        let note = host(note).bind(ended).bind(highest).bind(rows::list(&ids));
+        let note = host(note).bind(standing.sent).bind(standing.highest).bind(rows::list(&ids));
         writing.run(note.bind(later_us(step.lease))).await?;
         writing.commit().await?;
-        Ok(Batch { number: highest, rows: batch })
+        Ok(Batch { standing, rows: batch })
     }
 
     async fn mails(&self, epoch: Epoch, rows: usize) -> Result<Vec<StoredRow>, OutboxError> {
@@ -155,7 +168,7 @@ impl SqliteOutbox {
 
     async fn reset(&self) -> Result<(), OutboxError> {
         let mut writing = begin(&self.database.file).await?;
-        let text = "UPDATE keylane_relay SET begun = 1, fleet = NULL, until_us = 0, batch = '[]', \
+        let text = "UPDATE keylane_relay SET begun = 1, fleet = NULL, until_us = 0, \
                     epoch_count = epoch_count + 1, epoch_nonce = random()";
         writing.run(host(text)).await?;
         Ok(writing.commit().await?)
@@ -180,7 +193,7 @@ impl RelayRow {
         let (row, url) = (only(&rows, &file.url)?, &file.url);
         let numbering = match get::<i64>(row, 5, url)? {
             0 => Numbering::Fresh,
-            1 => Numbering::Reset,
+            1 => Numbering::Reset(get(row, 6, url)?),
             _ => Numbering::Begun(get(row, 6, url)?),
         };
         Ok(Self {

@@ -10,9 +10,10 @@ use crate::error::{DatabaseError, StatementError};
 use crate::reading::ReadDatabase;
 use crate::sqlite::connection::{Connection, host};
 use crate::sqlite::file::options;
+use crate::sqlite::machine::Machine;
 use crate::sqlite::readers::Readers;
 use crate::sqlite::rules;
-use crate::sqlite::tables::{get, machine, only};
+use crate::sqlite::tables::{get, only};
 use crate::statement::{Statement, StatementLimits};
 use crate::value::{ResultLimits, Rows, Value};
 
@@ -32,9 +33,11 @@ pub(crate) async fn open_reading(config: &DatabaseConfig) -> Result<Arc<dyn Read
     let known = "SELECT count(*) FROM sqlite_schema WHERE name = 'keylane_meta'";
     let rows = connection.fetch(host(known)).await.map_err(|fault| fault.host(url))?;
     if get::<i64>(only(&rows, url)?, 0, url)? > 0 {
-        let rows = connection.fetch(host("SELECT machine FROM keylane_meta")).await;
+        let rows = connection.fetch(host("SELECT machine, boot FROM keylane_meta")).await;
         let rows = rows.map_err(|fault| fault.host(url))?;
-        if get::<String>(only(&rows, url)?, 0, url)? != machine(config) {
+        let row = only(&rows, url)?;
+        let boot: Option<String> = get(row, 1, url)?;
+        if !Machine::of(config).is(&get::<String>(row, 0, url)?, boot.as_deref()) {
             return Err(DatabaseError::OtherMachine { url: url.to_owned() });
         }
     }

@@ -7,11 +7,12 @@ use keylane_engine::{Boxed, Fence};
 
 use crate::database::{EndedAs, OutboxRow, RunTransaction, Step};
 use crate::error::{BeginError, FinishError, StatementError, StatementFailed, StepError};
+use crate::keyvalue::{KeyRequest, KeyRow};
 use crate::sqlite::connection::{Connection, host};
 use crate::sqlite::fault::Fault;
 use crate::sqlite::file::File;
 use crate::sqlite::writing::Writing;
-use crate::sqlite::{closing, ownership};
+use crate::sqlite::{closing, keyvalue, ownership};
 use crate::statement::Statement;
 use crate::value::{ResultLimits, Rows, Value};
 
@@ -86,6 +87,14 @@ impl SqliteRun {
         let changes = changes.map_err(|fault| fault.step(&url))?;
         self.alive()?;
         Ok(changes)
+    }
+
+    async fn keys(&mut self, request: KeyRequest) -> Stepped<Vec<KeyRow>> {
+        self.ready()?;
+        let url = self.url.clone();
+        let rows = keyvalue::answer(self.connection()?, request).await.map_err(|fault| fault.step(&url))?;
+        self.alive()?;
+        Ok(rows)
     }
 
     /// Sets the savepoint anew. What is left open by a deferred foreign key is the fault of the event that
@@ -204,6 +213,10 @@ impl RunTransaction for SqliteRun {
         deadline: Duration,
     ) -> Step<u64> {
         Box::pin(step(self, move |run| Box::pin(run.changes(statement, parameters, deadline))))
+    }
+
+    fn keyvalue(self: Box<Self>, request: KeyRequest, _deadline: Duration) -> Step<Vec<KeyRow>> {
+        Box::pin(step(self, move |run| Box::pin(run.keys(request))))
     }
 
     fn savepoint(self: Box<Self>) -> Step<()> {

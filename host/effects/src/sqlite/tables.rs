@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
@@ -13,6 +12,7 @@ use crate::error::{DatabaseError, same_cluster};
 use crate::sqlite::authorizer::Mode;
 use crate::sqlite::connection::host;
 use crate::sqlite::file::File;
+use crate::sqlite::machine::Machine;
 use crate::sqlite::writing::Writing;
 
 /// The version of the tables below.
@@ -26,7 +26,8 @@ CREATE TABLE IF NOT EXISTS keylane_meta (
     version INTEGER NOT NULL,
     database_id TEXT NOT NULL,
     machine TEXT NOT NULL,
-    cluster TEXT
+    cluster TEXT,
+    boot TEXT
 ) STRICT;
 CREATE TABLE IF NOT EXISTS keylane_stream (
     id INTEGER PRIMARY KEY,
@@ -70,7 +71,8 @@ CREATE TABLE IF NOT EXISTS keylane_outbox (
     not_before_us INTEGER,
     made_us INTEGER NOT NULL DEFAULT (CAST(unixepoch('subsec') * 1000000 AS INTEGER))
 ) STRICT;
-CREATE INDEX IF NOT EXISTS keylane_outbox_ready ON keylane_outbox (kind, id) WHERE parked <= 0;
+CREATE INDEX IF NOT EXISTS keylane_outbox_records ON keylane_outbox (topic, id) WHERE kind = 1 AND parked <= 0;
+CREATE INDEX IF NOT EXISTS keylane_outbox_mails ON keylane_outbox (id) WHERE kind = 2 AND parked <= 0;
 CREATE INDEX IF NOT EXISTS keylane_outbox_parked ON keylane_outbox (topic, key) WHERE parked > 0;
 CREATE INDEX IF NOT EXISTS keylane_outbox_due ON keylane_outbox (not_before_us) WHERE parked = 1;
 CREATE TABLE IF NOT EXISTS keylane_relay (
@@ -87,6 +89,12 @@ CREATE TABLE IF NOT EXISTS keylane_relay (
     batch TEXT NOT NULL DEFAULT '[]'
 ) STRICT;
 INSERT INTO keylane_relay (one) VALUES (1) ON CONFLICT DO NOTHING;
+CREATE TABLE IF NOT EXISTS keylane_keyvalue (
+    bucket TEXT NOT NULL,
+    key BLOB NOT NULL,
+    value BLOB NOT NULL,
+    PRIMARY KEY (bucket, key)
+) STRICT;
 CREATE TABLE IF NOT EXISTS keylane_migration (
     handler TEXT NOT NULL,
     version INTEGER NOT NULL,
@@ -100,10 +108,11 @@ pub(crate) async fn make(file: &File, config: &DatabaseConfig) -> Result<Identit
     let mut writing = Writing::begin(file, file.writer_wait, file.lock_wait).await?;
     let made = writing.connection()?.script(Mode::Host, TABLES, MAKE).await;
     made.map_err(|fault| fault.host(&file.url))?;
-    let machine = machine(config);
-    let insert = "INSERT INTO keylane_meta VALUES (1, $1, lower(hex(randomblob(16))), $2, NULL) ON CONFLICT DO NOTHING";
-    writing.run(host(insert).bind(VERSION).bind(machine.clone())).await?;
-    let rows = writing.fetch(host("SELECT version, database_id, machine FROM keylane_meta")).await?;
+    let machine = Machine::of(config);
+    let insert = "INSERT INTO keylane_meta VALUES (1, $1, lower(hex(randomblob(16))), $2, NULL, $3) \
+                  ON CONFLICT DO NOTHING";
+    writing.run(host(insert).bind(VERSION).bind(machine.name.clone()).bind(machine.boot.clone())).await?;
+    let rows = writing.fetch(host("SELECT version, database_id, machine, boot FROM keylane_meta")).await?;
     let row = only(&rows, &file.url)?;
     let version: i64 = get(row, 0, &file.url)?;
     if version != VERSION {
@@ -111,11 +120,12 @@ pub(crate) async fn make(file: &File, config: &DatabaseConfig) -> Result<Identit
             format!("they are of version {version}, this host needs {VERSION}; use the same version");
         return Err(DatabaseError::Tables { url: file.url.to_string(), reason });
     }
-    if get::<String>(row, 2, &file.url)? != machine {
+    if !machine.is(&get::<String>(row, 2, &file.url)?, get::<Option<String>>(row, 3, &file.url)?.as_deref()) {
         writing.rollback().await;
         return Err(DatabaseError::OtherMachine { url: file.url.to_string() });
     }
     let identity = Identity { database: get(row, 1, &file.url)?, driver: "sqlite" };
+    here(&mut writing, machine).await?;
     writing.commit().await?;
     // Set before only by an earlier call, to the same.
     let _ = file.database.set(identity.database.clone());
@@ -125,12 +135,17 @@ pub(crate) async fn make(file: &File, config: &DatabaseConfig) -> Result<Identit
 /// Writes this machine's name over the former one's.
 pub(crate) async fn adopt(file: &File, config: &DatabaseConfig) -> Result<(), DatabaseError> {
     let mut writing = Writing::begin(file, file.writer_wait, file.lock_wait).await?;
-    let changed = writing.run(host("UPDATE keylane_meta SET machine = $1").bind(machine(config))).await?;
-    if changed == 0 {
+    if here(&mut writing, Machine::of(config)).await? == 0 {
         let reason = "there are none: no host has used this file".to_owned();
         return Err(DatabaseError::Tables { url: file.url.to_string(), reason });
     }
     writing.commit().await
+}
+
+/// Writes down where the file lies now. Answers whether there is anything to write it in.
+async fn here(writing: &mut Writing, machine: Machine) -> Result<u64, DatabaseError> {
+    let update = host("UPDATE keylane_meta SET machine = $1, boot = $2");
+    writing.run(update.bind(machine.name).bind(machine.boot)).await
 }
 
 /// Makes the file the one of this Kafka cluster, or says whose it is.
@@ -141,16 +156,6 @@ pub(crate) async fn bind_cluster(file: &File, cluster: &str) -> Result<(), Datab
     let stands: String = get(only(&rows, &file.url)?, 0, &file.url)?;
     writing.commit().await?;
     same_cluster(&file.url, stands, cluster)
-}
-
-/// What this machine is called: a digest, because systemd wants its machine id kept from strangers.
-pub(crate) fn machine(config: &DatabaseConfig) -> String {
-    const PLACES: &[&str] = &["/etc/machine-id", "/var/lib/dbus/machine-id", "/etc/hostname"];
-    let read = |place: &&str| std::fs::read_to_string(place).ok();
-    let known = |name: &String| !name.trim().is_empty();
-    let name = config.machine.clone().or_else(|| PLACES.iter().filter_map(read).find(known));
-    let digest = Sha256::digest(format!("keylane {}", name.unwrap_or_default().trim()));
-    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The one row that there must be.

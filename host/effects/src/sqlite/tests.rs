@@ -1,9 +1,11 @@
-//! The allow list alone: statements that never passed the check of their text, on a run and on a reader.
+//! The allow list alone: statements that never passed the check of their text, on a run and on a reader; and a
+//! disk that is full, as far as SQLite can be told that it is.
 
 use std::time::Duration;
 
 use super::*;
-use crate::error::{StatementError, StepError};
+use crate::error::{FinishError, StatementError, StepError};
+use crate::sqlite::authorizer::Mode;
 use crate::value::ResultLimits;
 
 const LONG: Duration = Duration::from_secs(60);
@@ -20,16 +22,19 @@ async fn owner(folder: &Path) -> (Arc<dyn Database>, Fence) {
                CREATE TABLE n (a INTEGER PRIMARY KEY AUTOINCREMENT);";
     std::fs::write(folder.join("m/1_t.sql"), sql).unwrap();
     database.migrate("h", &folder.join("m")).await.unwrap();
-    let topic_id = keylane_engine::TopicId::new([1; 16]);
-    let (fleet, handler, topic) = ("f".to_owned(), "h".to_owned(), "t".to_owned());
-    let key = StreamKey { fleet, handler, replay: 0, topic, topic_id, partition: 0 };
-    database.settle_start(&key, &[(0, 0)]).await.unwrap();
-    let fence = database.take(&key, LONG).await.unwrap().fence;
+    database.settle_start(&key(), &[(0, 0)]).await.unwrap();
+    let fence = database.take(&key(), LONG).await.unwrap().fence;
     (database, fence)
 }
 
+fn key() -> StreamKey {
+    let topic_id = keylane_engine::TopicId::new([1; 16]);
+    let (fleet, handler, topic) = ("f".to_owned(), "h".to_owned(), "t".to_owned());
+    StreamKey { fleet, handler, replay: 0, topic, topic_id, partition: 0 }
+}
+
 async fn kept(database: &dyn Database) -> usize {
-    database.query(unchecked("SELECT a FROM t"), Vec::new(), LIMITS, LONG).await.unwrap().rows.len()
+    database.query(unchecked("SELECT 1 FROM t"), Vec::new(), LIMITS, LONG).await.unwrap().rows.len()
 }
 
 /// Whatever the text is, it is the database that refuses, and the run's own rows are not committed by it.
@@ -150,4 +155,51 @@ async fn what_guests_need_is_let_through() {
     run.finish(&[], &[(0, crate::EndedAs::Done)], LONG).await.unwrap();
     let found = unchecked("SELECT word FROM words WHERE words MATCH 'two'");
     assert_eq!(database.query(found, Vec::new(), LIMITS, LONG).await.unwrap().rows.len(), 1);
+}
+
+/// From now on the file may grow by so many pages.
+async fn leave_pages(database: &Sqlite, left: i64) {
+    let mut slot = database.file.writer(LONG).await.unwrap();
+    let connection = slot.as_mut().unwrap();
+    let rows = connection.fetch(connection::host("PRAGMA page_count")).await.unwrap();
+    let pages: i64 = tables::get(&rows[0], 0, "").unwrap();
+    let text = format!("PRAGMA max_page_count = {}", pages + left);
+    connection.script(Mode::Host, &text, LONG).await.unwrap();
+}
+
+/// Nobody is charged, nothing is half done, and it goes on when there is room again.
+#[tokio::test]
+async fn a_full_disk_is_nobodys_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    let _ = owner(folder.path()).await;
+    let config = DatabaseConfig::sqlite(&folder.path().join("guard.db"));
+    let database = Sqlite::open(&config).await.unwrap();
+    let fence = database.take(&key(), LONG).await.unwrap().fence;
+    let long = || vec![Value::Bytes(vec![7; 100_000])];
+    leave_pages(&database, 40).await;
+    for savepoint in [false, true] {
+        let mut run = database.begin(&fence).await.unwrap();
+        if savepoint {
+            ((), run) = run.savepoint().await.unwrap();
+        }
+        let (_, run) = run.execute(unchecked("INSERT INTO t VALUES ($1)"), long(), LONG).await.unwrap();
+        let failed = run.execute(unchecked("INSERT INTO t VALUES ($1)"), long(), LONG).await.err().unwrap();
+        assert!(matches!(&failed.error, StepError::Database(error) if error.can_retry()), "{failed:?}");
+        assert!(failed.transaction.is_none());
+    }
+    let run = database.begin(&fence).await.unwrap();
+    let (_, run) = run.execute(unchecked("INSERT INTO t VALUES (1)"), Vec::new(), LONG).await.unwrap();
+    let (kind, topic) = (crate::OutboxKind::Record, "out".to_owned());
+    let value = Some(vec![7; 1_000_000]);
+    let row =
+        crate::OutboxRow { event_offset: 0, ordinal: 0, kind, topic, key: None, value, headers: Vec::new() };
+    let finished = run.finish(&[row], &[(0, crate::EndedAs::Done)], LONG).await;
+    assert!(matches!(&finished, Err(FinishError::Database(error)) if error.can_retry()), "{finished:?}");
+    assert_eq!(database.ended(&fence, &[0]).await.unwrap(), [0_i64; 0]);
+    assert_eq!(kept(&database).await, 0);
+    leave_pages(&database, 1_000).await;
+    let run = database.begin(&fence).await.unwrap();
+    let (_, run) = run.execute(unchecked("INSERT INTO t VALUES ($1)"), long(), LONG).await.unwrap();
+    run.finish(&[], &[(0, crate::EndedAs::Done)], LONG).await.unwrap();
+    assert_eq!(kept(&database).await, 1);
 }

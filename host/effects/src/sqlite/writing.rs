@@ -26,8 +26,8 @@ pub(crate) struct Writing {
 
 impl Writing {
     /// Waits for the writer, for at most `wait` behind others of this host and `lock_wait` behind other
-    /// processes, and begins. BEGIN IMMEDIATE, because a transaction that begins by reading cannot be raised
-    /// to writing when another process has written meanwhile.
+    /// processes, with whom it takes turns, and begins. BEGIN IMMEDIATE, because a transaction that begins by
+    /// reading cannot be raised to writing when another process has written meanwhile.
     pub(crate) async fn begin(
         file: &File,
         wait: Duration,
@@ -36,11 +36,12 @@ impl Writing {
         let slot = file.writer(wait).await?;
         let mut writing = Self { slot, url: file.url.clone(), clean: false };
         let asked = Instant::now();
+        let _turn = file.turns.take().await;
         loop {
             match writing.connection()?.begin_immediate().await {
                 Ok(()) => return Ok(writing),
-                Err(Fault::Unavailable(_)) if asked.elapsed() < lock_wait => {}
-                Err(Fault::Unavailable(said)) => {
+                Err(Fault::Busy(_)) if asked.elapsed() < lock_wait => {}
+                Err(Fault::Busy(said)) => {
                     writing.clean = true;
                     return Err(file.unavailable(said));
                 }

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use keylane_effects::{
-    Database, DatabaseConfig, DatabaseError, FinishError, ResultLimits, RunTransaction, StatementError,
-    StatementLimits, StepError, Synchronous, Value, open,
+    Database, DatabaseConfig, DatabaseError, EndedAs, FinishError, KeyAsk, KeyRequest, OutboxKind, OutboxRow,
+    ResultLimits, RunTransaction, StatementError, StatementLimits, StepError, Synchronous, Value, open,
 };
 
-use crate::ground::{Ground, begin, execute, finish, folder, migrate, query, read, run, take};
+use crate::ground::{Ground, LONG, begin, execute, finish, folder, migrate, query, read, run, take};
 
 /// What a guest hears of a call that must fail.
 async fn refused(database: &dyn Database, run: Box<dyn RunTransaction>, text: &str) -> String {
@@ -70,6 +70,21 @@ pub async fn a_view_that_takes_the_hosts_role_is_found(ground: &Ground<'_>) {
     finish(run, &[2]).await.unwrap();
     assert_eq!(read(database.as_ref(), "select a from t").await.rows, [[Value::Integer(1)]]);
     assert_eq!(database.ended(&fence, &[1, 2]).await.unwrap(), [2]);
+}
+
+/// A request for values takes the host's role and gives back the guest's: not from a session that has taken
+/// another one itself, which would hide it.
+pub async fn values_by_key_do_not_hide_a_taken_role(ground: &Ground<'_>) {
+    let database =
+        ground.database("CREATE VIEW taking AS SELECT set_config('role', 'none', true) AS role").await;
+    let fence = take(database.as_ref()).await;
+    let run = begin(database.as_ref(), &fence).await;
+    let (_, run) = query(database.as_ref(), run, "select role from taking", &[]).await.unwrap();
+    let ask = KeyAsk::Put(vec![(b"a".to_vec(), b"1".to_vec())]);
+    let failed = run.keyvalue(KeyRequest { bucket: "seen".to_owned(), ask }, LONG).await.err().unwrap();
+    let StepError::Statement(StatementError::Refused(said)) = &failed.error else { panic!("{failed:?}") };
+    assert!(said.contains("role"), "{said}");
+    assert!(failed.transaction.is_none());
 }
 
 /// A deferred trigger fires before the host writes, as the role that the guest's statements had; one that
@@ -191,6 +206,38 @@ pub async fn names_of_the_handler_are_not_taken_for_the_hosts(ground: &Ground<'_
     again.bind_cluster("cluster").await.unwrap();
     let more = folder(&[("1_u.sql", "CREATE TABLE u (a int)")]);
     again.migrate("other", more.path()).await.unwrap();
+}
+
+/// Temporary tables come before the catalogue where nobody says otherwise, as tables and as types, and they outlive
+/// their run in its session.
+pub async fn temporary_tables_are_not_taken_for_the_catalogues(ground: &Ground<'_>) {
+    let types = ["text", "bytea", "int2", "int4", "int8", "numeric", "interval", "regprocedure", "regrole"];
+    let types: String = types.map(|name| format!("CREATE TEMP TABLE \"{name}\" (a int); ")).concat();
+    let hide = format!(
+        "CREATE TABLE t (a int); CREATE FUNCTION hide() RETURNS void LANGUAGE plpgsql AS $$ BEGIN {types} \
+         CREATE TEMP TABLE pg_database (oid oid, datname name); END $$"
+    );
+    let config = DatabaseConfig { write_connections: 1, ..ground.config() };
+    let database = open(&config).await.unwrap();
+    migrate(database.as_ref(), &hide).await;
+    let fence = take(database.as_ref()).await;
+    let (_, run) =
+        query(database.as_ref(), begin(database.as_ref(), &fence).await, "select hide()", &[]).await.unwrap();
+    run.finish(&[output()], &[(1, EndedAs::Done)], LONG).await.unwrap();
+    let (_, run) = begin(database.as_ref(), &fence).await.savepoint().await.unwrap();
+    let (_, run) = execute(database.as_ref(), run, "insert into t values (1)", &[]).await.unwrap();
+    let (_, run) = run.savepoint().await.unwrap();
+    run.finish(&[output()], &[(2, EndedAs::Done)], LONG).await.unwrap();
+    let sneaks = "CREATE TEMP TABLE pg_proc AS SELECT * FROM pg_catalog.pg_proc WITH NO DATA; \
+        CREATE FUNCTION sneaks() RETURNS void LANGUAGE plpgsql AS 'BEGIN SET ROLE NONE; END'";
+    database.migrate("sneaks", folder(&[("1_sneaks.sql", sneaks)]).path()).await.unwrap();
+    let said = refused(database.as_ref(), begin(database.as_ref(), &fence).await, "select sneaks()").await;
+    assert!(said.contains("security-definer function"), "{said}");
+}
+
+fn output() -> OutboxRow {
+    let (kind, topic) = (OutboxKind::Record, "out".to_owned());
+    OutboxRow { event_offset: 1, ordinal: 0, kind, topic, key: None, value: None, headers: Vec::new() }
 }
 
 /// A superuser's rights end at no database.

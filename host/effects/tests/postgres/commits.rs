@@ -1,5 +1,7 @@
 //! What becomes real, and what does not.
 
+use std::time::Duration;
+
 use keylane_effects::{
     DatabaseConfig, EndedAs, FinishError, Isolation, OutboxKind, OutboxRow, StepError, Value, open,
 };
@@ -134,4 +136,25 @@ pub async fn migrations_run_once(ground: &Ground<'_>) {
         let failed = one.migrate("bad", bad.path()).await.err().unwrap();
         assert!(failed.to_string().contains(said), "{text}: {failed}");
     }
+}
+
+/// A server that goes down in the middle of a migration is not the migration's fault.
+pub async fn a_migration_that_is_cut_off_may_be_tried_again(ground: &Ground<'_>) {
+    let config = ground.config();
+    let database = open(&config).await.unwrap();
+    let files = folder(&[("1_t.sql", "CREATE TABLE t (a int); SELECT pg_sleep(600)")]);
+    let admin = ground.admin(&config).await;
+    let ends = async {
+        let text = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+            WHERE datname = current_database() AND wait_event = 'PgSleep'";
+        while sqlx::query(text).fetch_optional(&admin).await.unwrap().is_none() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let (cut_off, ()) = tokio::join!(database.migrate("handler", files.path()), ends);
+    let cut_off = cut_off.unwrap_err();
+    assert!(cut_off.can_retry(), "{cut_off:?}");
+    std::fs::write(files.path().join("1_t.sql"), "CREATE TABLE t (a int)").unwrap();
+    database.migrate("handler", files.path()).await.unwrap();
+    assert_eq!(read(database.as_ref(), "select count(*) from t").await.rows, [[Value::Integer(0)]]);
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use keylane_effects::{ResultLimits, StatementError, StatementLimits, StepError, Value, open};
+use keylane_effects::{
+    DatabaseConfig, ResultLimits, StatementError, StatementLimits, StepError, Value, open,
+};
 
 use crate::ground::{Ground, LONG, execute, finish, migrate, query, read, run, stream, take};
 
@@ -103,6 +105,39 @@ pub async fn waiting_for_a_lock_is_not_their_time(ground: &Ground<'_>) {
     let (waited, ()) = tokio::join!(waiting, release);
     finish(waited.unwrap().1, &[1]).await.unwrap();
     assert_eq!(read(database.as_ref(), "select a from t").await.rows, [[Value::Integer(2)]]);
+}
+
+/// One statement that waits for one lock after another, together for longer than its deadline, and works between
+/// them and afterwards.
+pub async fn waiting_for_locks_is_not_their_time(ground: &Ground<'_>) {
+    let tables = "CREATE TABLE t (a int, n int); INSERT INTO t VALUES (1, 0), (2, 0); \
+        CREATE FUNCTION works() RETURNS void LANGUAGE plpgsql AS $$ BEGIN \
+            UPDATE public.t SET n = n + 1 WHERE a = 1; PERFORM pg_sleep(0.4); \
+            UPDATE public.t SET n = n + 1 WHERE a = 2; PERFORM pg_sleep(0.4); END $$";
+    let config = DatabaseConfig { lock_wait: Duration::from_secs(60), ..ground.config() };
+    let database = open(&config).await.unwrap();
+    migrate(database.as_ref(), tables).await;
+    let fence = take(database.as_ref()).await;
+    let mut holders = Vec::new();
+    for row in [1, 2] {
+        let holder = database.begin(&fence).await.unwrap();
+        let values = [Value::Integer(row)];
+        let text = "update t set n = n where a = $1";
+        holders.push(execute(database.as_ref(), holder, text, &values).await.unwrap().1);
+    }
+    let statement = database.check("select works()", &[], &StatementLimits::default()).unwrap();
+    let limits = ResultLimits { rows: 1, bytes: 100 };
+    let working = database.begin(&fence).await.unwrap();
+    let working = working.query(statement, Vec::new(), limits, Duration::from_secs(4));
+    let release = async {
+        for holder in holders {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            holder.rollback().await;
+        }
+    };
+    let (worked, ()) = tokio::join!(working, release);
+    finish(worked.unwrap().1, &[1]).await.unwrap();
+    assert_eq!(read(database.as_ref(), "select sum(n) from t").await.rows, [[Value::Integer(2)]]);
 }
 
 /// Rights first: a function of the handler's own says what the rules would not let through.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use keylane_effects::{BeginError, DatabaseConfig, FinishError, Pruned, StepError, StreamKey, Value, open};
+use keylane_effects::{
+    BeginError, Database, DatabaseConfig, FinishError, Pruned, StepError, StreamKey, Value, open,
+};
 use keylane_engine::TopicId;
 use keylane_engine::{Epoch, Fence};
 
@@ -80,7 +82,7 @@ pub async fn a_take_is_granted_though_runs_keep_coming(ground: &Ground<'_>) {
 
 /// A host that is stopped inside a run lets go of its locks after the configured time.
 pub async fn an_idle_run_is_ended_and_nobody_is_charged(ground: &Ground<'_>) {
-    let idle_in_transaction = Duration::from_millis(200);
+    let idle_in_transaction = Duration::from_secs(2);
     let config = DatabaseConfig { idle_in_transaction, ..ground.config() };
     let (stopped, other) = (open(&config).await.unwrap(), open(&config).await.unwrap());
     crate::ground::migrate(stopped.as_ref(), "CREATE TABLE t (a int)").await;
@@ -144,4 +146,45 @@ pub async fn pruning_raises_the_floor(ground: &Ground<'_>) {
     assert_eq!(database.ended(&fence, &[99, 12_049, 12_050, 12_100]).await.unwrap(), [99, 12_049, 12_050]);
     let taken = database.take(&stream(), LONG).await.unwrap();
     assert_eq!((taken.floor, taken.ended.len()), (Some(12_050), 50));
+}
+
+/// Runs of the partition that are open, one or another all the time, and hold the fence by shared locks.
+pub async fn what_has_ended_is_told_while_runs_go_on(ground: &Ground<'_>) {
+    let config = DatabaseConfig { lock_wait: Duration::from_millis(500), ..ground.config() };
+    let database = open(&config).await.unwrap();
+    let fence = take(database.as_ref()).await;
+    finish(begin(database.as_ref(), &fence).await, &[1]).await.unwrap();
+    let other = begin(database.as_ref(), &fence).await;
+    assert_eq!(database.ended(&fence, &[3, 1, 2]).await.unwrap(), [1]);
+    finish(other, &[2, 3]).await.unwrap();
+    assert_eq!(database.ended(&fence, &[3, 1, 2, 4]).await.unwrap(), [1, 2, 3]);
+    assert_eq!(take_ended(database.as_ref()).await, [1, 2, 3], "asking has claimed nothing");
+}
+
+async fn take_ended(database: &dyn Database) -> Vec<i64> {
+    database.take(&stream(), LONG).await.unwrap().ended
+}
+
+/// A commit whose answer was lost may be under way still: the claims are there, and nobody sees them yet.
+pub async fn a_commit_under_way_is_waited_for(ground: &Ground<'_>) {
+    let config = ground.config();
+    let database = open(&config).await.unwrap();
+    let fence = take(database.as_ref()).await;
+    let admin = ground.admin(&config).await;
+    let mut under_way = admin.begin().await.unwrap();
+    let claim = "INSERT INTO keylane.claim VALUES ($1, 5, 1)";
+    sqlx::query(claim).bind(fence.stream).execute(&mut *under_way).await.unwrap();
+    let asking = database.ended(&fence, &[4, 5]);
+    let commits = async {
+        let waits = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted \
+            AND database IS NOT DISTINCT FROM (SELECT oid FROM pg_database WHERE datname = current_database()) \
+            OR NOT granted AND locktype = 'transactionid')";
+        while !sqlx::query_scalar::<_, bool>(waits).fetch_one(&admin).await.unwrap() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        under_way.commit().await.unwrap();
+    };
+    let both = async { tokio::join!(asking, commits) };
+    let (ended, ()) = tokio::time::timeout(LONG, both).await.unwrap();
+    assert_eq!(ended.unwrap(), [5]);
 }

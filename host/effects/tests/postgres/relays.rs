@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
-use keylane_effects::{EndedAs, OutboxRow, StreamKey, open};
+use keylane_effects::{EndedAs, OutboxRow, Selection, StreamKey, open};
+use keylane_engine::TopicId;
+use sqlx::AssertSqlSafe;
 
 use crate::ground::{Ground, LONG, stream};
+use crate::pair_of;
+use crate::suite::frozen;
 use crate::suite::relay::fragile::Life;
 use crate::suite::relay::world::World;
 use crate::suite::relay::{Writer, emptied, record, start, until};
@@ -42,6 +46,94 @@ pub async fn rows_that_are_seen_late_are_sent(ground: &Ground<'_>) {
     emptied(&*outbox).await;
     let values: Vec<_> = world.seen().into_iter().map(|(_, _, value)| value).collect();
     assert_eq!(values, ["early", "late"]);
+    relay.stop().await;
+}
+
+/// A relay that is stopped in the middle of a transaction keeps the relay's row for as long as that lasts.
+pub async fn one_that_is_frozen_anywhere_does_no_harm(ground: &Ground<'_>) {
+    let config = ground.config();
+    let (pair, onlooker) = (pair_of(&config).await, open(&config).await.unwrap());
+    frozen::one_that_is_frozen_anywhere_does_no_harm(&pair, &onlooker).await;
+}
+
+/// A session that is in the middle of a statement is not idle, so that no time-out of the server's ends it: a
+/// host that was stopped while the server sends it a large batch.
+pub async fn a_session_that_keeps_the_relays_row_is_ended(ground: &Ground<'_>) {
+    let config = ground.config();
+    let database = open(&config).await.unwrap();
+    let stopped = sqlx::PgPool::connect(&config.write).await.unwrap();
+    let mut holding = stopped.begin().await.unwrap();
+    sqlx::query("SELECT FROM keylane.relay FOR UPDATE").execute(&mut *holding).await.unwrap();
+    let busy = tokio::spawn(async move { sqlx::query("SELECT pg_sleep(3600)").execute(&mut *holding).await });
+    let (world, outbox) = (World::default(), database.clone().outbox());
+    let mut writer = Writer::new(&database).await;
+    writer.write(vec![record("t", "k", "1")]).await;
+    let relay = start(&database, &world, &Life::immortal(), "first");
+    emptied(&*outbox).await;
+    assert_eq!(world.seen().len(), 1);
+    busy.await.unwrap().unwrap_err();
+    relay.stop().await;
+}
+
+/// Takes that wait for runs of others have connections, and the relay has its own.
+pub async fn takes_that_wait_do_not_hold_up_the_relay(ground: &Ground<'_>) {
+    let config = ground.config();
+    let database = open(&config).await.unwrap();
+    let mut writer = Writer::new(&database).await;
+    let partitions: Vec<(i32, i64)> = (0..8).map(|partition| (partition, 0)).collect();
+    let key = |partition| StreamKey { topic_id: TopicId::new([8; 16]), partition, ..stream() };
+    database.settle_start(&key(0), &partitions).await.unwrap();
+    let admin = ground.admin(&config).await;
+    for (partition, _) in &partitions {
+        database.take(&key(*partition), LONG).await.unwrap();
+    }
+    let mut held = admin.begin().await.unwrap();
+    let hold =
+        "SELECT FROM keylane.fence JOIN keylane.stream ON id = stream WHERE topic = $1 FOR UPDATE OF fence";
+    sqlx::query(hold).bind(stream().topic).execute(&mut *held).await.unwrap();
+    let take = |(partition, _): (i32, i64)| {
+        let database = database.clone();
+        let limit = Duration::from_secs(3_600);
+        tokio::spawn(async move { database.take(&key(partition), limit).await })
+    };
+    let takes: Vec<_> = partitions.into_iter().map(take).collect();
+    let waits = "SELECT count(*) >= 4 FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
+                 AND datname = current_database()";
+    until("the takes to wait", async || sqlx::query_scalar(waits).fetch_one(&admin).await.unwrap()).await;
+    let (world, outbox) = (World::default(), database.clone().outbox());
+    let relay = start(&database, &world, &Life::immortal(), "first");
+    writer.write(vec![record("t", "k", "1")]).await;
+    emptied(&*outbox).await;
+    assert!(takes.iter().any(|take| !take.is_finished()));
+    held.rollback().await.unwrap();
+    for take in takes {
+        take.await.unwrap().unwrap();
+    }
+    relay.stop().await;
+}
+
+/// What the page on other tools says to create: a publication of the records as they are inserted. One that
+/// published deletions as well would have the server refuse the relay's.
+pub async fn what_other_tools_are_told_is_in_nobodys_way(ground: &Ground<'_>) {
+    let config = ground.config();
+    let database = open(&config).await.unwrap();
+    let page = include_str!("../../OUTBOX.md");
+    let begins = page.find("CREATE PUBLICATION").unwrap();
+    let statement = page[begins..].split_inclusive(';').next().unwrap().to_owned();
+    sqlx::raw_sql(AssertSqlSafe(statement)).execute(&ground.admin(&config).await).await.unwrap();
+    let (world, outbox) = (World::default(), database.clone().outbox());
+    let mut writer = Writer::new(&database).await;
+    let relay = start(&database, &world, &Life::immortal(), "first");
+    world.set_refused("1", true);
+    writer.write(vec![record("t", "k", "1"), record("t", "k", "2"), record("t", "l", "3")]).await;
+    until("a refusal", async || outbox.counts().await.unwrap().parked == 2).await;
+    world.set_refused("1", false);
+    until("the rest", async || {
+        outbox.retry(Selection::Refused).await.unwrap();
+        outbox.counts().await.unwrap().records == 0
+    })
+    .await;
+    assert_eq!(world.seen().len(), 3);
     relay.stop().await;
 }
 

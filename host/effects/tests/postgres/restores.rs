@@ -8,6 +8,8 @@ use keylane_engine::Fence;
 use sqlx::AssertSqlSafe;
 
 use crate::ground::{Ground, LONG, begin, execute, finish, migrate, read, stream, take};
+use crate::pair_of;
+use crate::suite::setbacks::{self, Backup};
 
 const TABLE: &str = "CREATE TABLE t (a bigint)";
 
@@ -97,4 +99,41 @@ pub async fn a_server_started_again_ends_ownership(ground: &Ground<'_>) {
         "what has ended is answered all the same"
     );
     goes_on(database.as_ref()).await;
+}
+
+/// The host's rows, kept beside them and read back, as of a dump of the data alone.
+struct Rows {
+    admin: sqlx::PgPool,
+}
+
+const KEPT: [&str; 5] = ["relay", "outbox", "claim", "fence", "floor"];
+
+impl Backup for Rows {
+    async fn make(&mut self) {
+        for table in KEPT {
+            say(&self.admin, format!("CREATE TABLE public.kept_{table} AS TABLE keylane.{table}")).await;
+        }
+    }
+
+    async fn restore(&self) {
+        let back = KEPT.map(|table| {
+            format!(
+                "DELETE FROM keylane.{table}; \
+                 INSERT INTO keylane.{table} OVERRIDING SYSTEM VALUE TABLE public.kept_{table};"
+            )
+        });
+        say(&self.admin, format!("BEGIN; {} COMMIT", back.concat())).await;
+    }
+}
+
+pub async fn rows_older_by_one_batch_stop_the_relay(ground: &Ground<'_>) {
+    let config = ground.config();
+    let (pair, mut rows) = (pair_of(&config).await, Rows { admin: ground.admin(&config).await });
+    setbacks::a_copy_older_by_one_batch_stops_the_relay(&pair, &mut rows).await;
+}
+
+pub async fn rows_with_the_last_batch_under_way_are_recognised(ground: &Ground<'_>) {
+    let config = ground.config();
+    let (pair, mut rows) = (pair_of(&config).await, Rows { admin: ground.admin(&config).await });
+    setbacks::a_copy_with_the_last_batch_under_way_is_recognised(&pair, &mut rows).await;
 }

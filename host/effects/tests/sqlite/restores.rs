@@ -11,8 +11,9 @@ use libsqlite3_sys as ffi;
 use sqlx::Row;
 use tempfile::TempDir;
 
+use crate::suite::setbacks::{self, Backup};
 use crate::suite::{self, LONG, commit_event, kept, key, owner, take};
-use crate::{config, outside};
+use crate::{config, ground, outside};
 
 const TABLE: &str = "CREATE TABLE t (a BIGINT)";
 
@@ -170,6 +171,37 @@ async fn a_connection_that_is_opened_anew_ends_none() {
     assert_eq!(kept(&*database).await, [1]);
 }
 
+/// A copy made and put back by SQLite's own ways.
+struct Copy<'a> {
+    folder: &'a TempDir,
+    copy: PathBuf,
+}
+
+impl Backup for Copy<'_> {
+    async fn make(&mut self) {
+        let query = sqlx::query("VACUUM INTO $1").bind(self.copy.to_str());
+        query.execute(&mut outside(self.folder).await).await.unwrap();
+    }
+
+    async fn restore(&self) {
+        write_over(&self.copy, &effects(self.folder, ""));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_older_by_one_batch_stops_the_relay() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut copy = Copy { folder: &folder, copy: folder.path().join("copy.db") };
+    setbacks::a_copy_older_by_one_batch_stops_the_relay(&ground(&folder).await, &mut copy).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_with_the_last_batch_under_way_is_recognised() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut copy = Copy { folder: &folder, copy: folder.path().join("copy.db") };
+    setbacks::a_copy_with_the_last_batch_under_way_is_recognised(&ground(&folder).await, &mut copy).await;
+}
+
 /// Copies one database over another one, page by page, as `.restore` does.
 fn write_over(from: &Path, to: &Path) {
     let opened = |path: &Path| {
@@ -177,6 +209,8 @@ fn write_over(from: &Path, to: &Path) {
         // SAFETY: the name ends with a NUL and outlives the call; the handle is closed below.
         let code = unsafe { ffi::sqlite3_open(name.as_ptr(), &raw mut handle) };
         assert_eq!(code, ffi::SQLITE_OK);
+        // SAFETY: the handle is open. Somebody who writes for a moment is waited for.
+        assert_eq!(unsafe { ffi::sqlite3_busy_timeout(handle, 30_000) }, ffi::SQLITE_OK);
         handle
     };
     let (from, to) = (opened(from), opened(to));

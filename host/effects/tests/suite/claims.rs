@@ -71,11 +71,15 @@ pub async fn a_letter_is_buried_once(ground: &Ground) {
     for offset in [4, 4] {
         claims.bury(fence, letter(offset)).await.unwrap();
     }
+    assert_eq!(ground.here.ended(&fence, &[3, 4, 5]).await.unwrap(), [4], "a letter is an ending");
     super::commit_event(&*ground.there, &fence, 5).await;
     claims.bury(fence, letter(5)).await.unwrap();
     claims.skip(fence, 4).await.unwrap();
     assert_eq!(kept(&*ground.here).await, [5]);
     assert_eq!(ground.here.ended(&fence, &[3, 4, 5]).await.unwrap(), [4, 5]);
+    let outbox = ground.here.clone().outbox().list(false, 10).await.unwrap();
+    let left: Vec<_> = outbox.iter().map(|one| (one.row.event_offset, one.row.topic.as_str())).collect();
+    assert_eq!(left, [(4, "dead")], "one record, and none of what was done");
 }
 
 /// A host that has been overtaken hears so and writes nothing.

@@ -7,6 +7,7 @@
 
 pub mod claims;
 pub mod commits;
+pub mod keyvalue;
 pub mod migrations;
 pub mod ownership;
 pub mod pruning;
@@ -15,7 +16,7 @@ pub mod savepoints;
 pub mod statements;
 pub mod values;
 
-pub use relay::{refusals, setbacks};
+pub use relay::{frozen, mails, refusals, setbacks};
 
 use std::path::Path;
 use std::sync::Arc;

@@ -9,7 +9,7 @@ use super::Owner;
 use crate::burial;
 use crate::claiming::Claim;
 use crate::claims::ClaimsError;
-use crate::ports::{DeadLetters, Runner};
+use crate::ports::{DeadLetters, OutgoingRecord, Runner};
 
 /// An ending that is written down, or why the partition is to be given up.
 pub(super) type Noted = Result<Ended, ClaimsError>;
@@ -17,6 +17,8 @@ pub(super) type Noted = Result<Ended, ClaimsError>;
 /// What has ended.
 pub(super) enum Ended {
     Buried(i64),
+    /// As a record that is committed with the next cut.
+    Held(i64, OutgoingRecord),
     Skipped(i64),
 }
 
@@ -27,6 +29,12 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
         let Some(letter) = letter else { return };
         if self.fenced.is_some() {
             return self.claim(Claim::Bury(letter), Ended::Buried(offset));
+        }
+        if let Some(basket) = &self.basket {
+            let record = (basket.letters)(&letter);
+            burial::tell_of(&letter);
+            self.endings.spawn(std::future::ready(Ok(Ended::Held(offset, record))));
+            return;
         }
         let dead_letters = self.shared.dead_letters.clone();
         let (lease, out) = (self.lease.clone(), self.intake.out());
@@ -58,6 +66,10 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
     pub(super) fn noted(&mut self, noted: Noted) {
         match noted {
             Ok(Ended::Buried(offset)) => self.step(Input::Buried { offset }),
+            Ok(Ended::Held(offset, record)) => {
+                self.hold(offset, vec![record]);
+                self.step(Input::Buried { offset });
+            }
             Ok(Ended::Skipped(offset)) => self.skipped(offset),
             Err(error) => self.lost = Some(Arc::from(format!("the end of an event is not written: {error}"))),
         }

@@ -29,7 +29,7 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
         }
         self.next = self.next.max(delivery.next);
         self.step(Input::Reached { next: delivery.next });
-        self.reporter.changed();
+        self.moved();
     }
 
     /// Takes one input and carries out what the lanes answer.
@@ -57,7 +57,7 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
     fn end(&mut self, offset: i64, ending: Ending) {
         let weight_bytes = self.held.remove(offset);
         self.intake.release(1, weight_bytes);
-        self.reporter.changed();
+        self.moved();
         if matches!(ending, Ending::Done | Ending::DeadLettered) {
             self.pruner.note_claim();
         }

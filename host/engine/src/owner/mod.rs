@@ -1,12 +1,13 @@
 //! The owner task of one assigned partition: it alone holds the partition's lanes and events.
 //!
 //! Who owns: this task, everything of the partition. Who waits: the task, on deliveries, ended runs, other
-//! endings, a slot, an operator's requests, the next point in time and the wish to drain. Who wakes: the
+//! endings, a slot, an operator's requests, questions for a cut, the next point in time and the wish to drain. Who wakes: the
 //! poller (deliveries, drain), tasks of runs, endings and prunes (by ending), whoever gives back a slot, the timer. What
 //! bounds: the inbox limits and the host's budget (records and bytes), the policy's gap and the payload's
 //! length or the claims above the floor (ledger), the handler's slots (runs).
 
 mod control;
+mod cutting;
 mod endings;
 mod events;
 mod pruning;
@@ -34,6 +35,7 @@ use crate::assignment::{Assignment, TopicId};
 use crate::claiming::Fenced;
 use crate::claims::ClaimsError;
 use crate::control::{ControlError, Request};
+use crate::cuts::{Basket, Snapshot};
 use crate::ending::Ownership;
 use crate::event::TopicPartition;
 use crate::handler::Shared;
@@ -55,6 +57,8 @@ pub(crate) struct Owner<R, D> {
     lease: Arc<Lease>,
     /// What it writes with in the handler's database, where it has one.
     fenced: Option<Fenced>,
+    /// What waits for its cut, where the handler is in cuts.
+    basket: Option<Basket>,
     intake: Intake,
     lanes: Partition,
     held: HeldEvents,
@@ -83,6 +87,8 @@ enum Woken {
     Noted(Result<Noted, JoinError>),
     Pruned(Result<(), ClaimsError>),
     Asked(Request),
+    Cut(oneshot::Sender<Snapshot>),
+    Committed,
     Time,
     Drain,
     Lost,
@@ -93,18 +99,19 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
         shared: Arc<Shared<R, D>>,
         assignment: Assignment,
         intake: Intake,
-        maker: ProgressMaker,
+        (maker, basket): (ProgressMaker, Option<Basket>),
     ) -> Self {
         let Assignment { partition, topic_id, restored, lease, fence, .. } = assignment;
         let claims = shared.claims.clone();
         let fenced = claims.zip(fence).map(|(claims, fence)| Fenced { claims, fence });
         Self {
-            meters: Meters::new(&shared.options.name, &partition, fenced.is_some()),
+            meters: Meters::new(&shared.options.name, &partition, fenced.is_some(), basket.is_some()),
             stand: shared.slots.stand(),
             partition,
             topic_id,
             lease,
             fenced,
+            basket,
             intake,
             held: HeldEvents::default(),
             runs: JoinSet::new(),
@@ -134,7 +141,7 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
             }
             self.keep_time();
             self.report();
-            self.stand.want(self.lanes.wants_slot() && !self.draining);
+            self.stand.want(self.lanes.wants_slot() && !self.draining && self.has_room_for_records());
             match self.woken().await {
                 Woken::Delivery(Some(delivery)) => self.admit(delivery),
                 Woken::Slot(slot) => self.start_run(slot),
@@ -142,6 +149,8 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
                 Woken::Noted(noted) => self.noted(joined(noted)),
                 Woken::Pruned(pruned) => self.pruned(pruned),
                 Woken::Asked(request) => self.answer(request),
+                Woken::Cut(answer) => self.answer_cut(answer),
+                Woken::Committed => self.drop_committed(),
                 Woken::Time => {}
                 Woken::Drain => self.draining = true,
                 Woken::Delivery(None) | Woken::Lost => return self.reap().await,
@@ -197,6 +206,8 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
             biased;
             changed = self.intake.drain.changed() => changed.map_or(Woken::Lost, |()| Woken::Drain),
             Some(request) = self.intake.requests.recv() => Woken::Asked(request),
+            Ok(()) = self.intake.cut.committed.changed() => Woken::Committed,
+            Some(answer) = self.intake.cut.questions.recv() => Woken::Cut(answer),
             Some(ended) = self.runs.join_next() => Woken::RunEnded(ended),
             Some(noted) = self.endings.join_next() => Woken::Noted(noted),
             pruned = self.pruner.ended() => Woken::Pruned(pruned),

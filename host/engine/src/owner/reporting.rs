@@ -53,6 +53,11 @@ impl Reporter {
         self.changed = true;
     }
 
+    /// The progress of this gap set, for a cut.
+    pub(super) fn made(&self, gap: &GapSet) -> Progress {
+        self.maker.of(gap)
+    }
+
     pub(super) fn halt(&mut self, reason: String) {
         self.halted = Some(reason.into());
     }
@@ -168,6 +173,11 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
         if let Some(meters) = &self.meters.claims {
             meters.floor.set(self.pruner.floor() as f64);
             meters.above_floor.set(self.pruner.claims() as f64);
+        }
+        if let Some(meters) = &self.meters.cuts {
+            let (records, bytes) = self.basket_size();
+            meters.records.set(records as f64);
+            meters.bytes.set(bytes as f64);
         }
         self.meters.runs.set(lanes.runs as f64);
         self.meters.halted.set(if self.reporter.halted.is_some() { 1.0 } else { 0.0 });

@@ -58,7 +58,7 @@ impl RunsOut {
 impl<R: Runner, D: DeadLetters> Owner<R, D> {
     pub(super) fn start_run(&mut self, slot: Slot) {
         // Asked here, where nothing can come between it and the run. The head of the loop does the rest.
-        if !self.lease.holds() {
+        if !self.lease.holds() || !self.has_room_for_records() {
             return;
         }
         let free = self.stand.others_free() + 1;
@@ -66,6 +66,11 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
         self.lanes.step(self.now_ms(), Input::Slot { free }, &mut actions);
         let Some(Action::Start { run, attempts }) = actions.pop() else { return };
         let offsets: Vec<i64> = attempts.iter().map(|attempt| attempt.offset).collect();
+        if let Some(report) = self.refused_before(&attempts) {
+            self.out.runs.insert(run, RunOut { begun: Instant::now(), offsets, told: false });
+            self.runs.spawn(std::future::ready(EndedRun { run, report, spent: Duration::ZERO }));
+            return;
+        }
         let attempts = self.held.attempts(&attempts);
         self.meters.run_events.record(attempts.len() as f64);
         self.out.runs.insert(run, RunOut { begun: Instant::now(), offsets, told: false });
@@ -99,9 +104,14 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
         let conflicts = self.conflicts(ended.report.conflicts);
         let mut verdicts = Vec::with_capacity(ended.report.outcomes.len());
         let mut failed = Vec::new();
+        let mut outputs = ended.report.outputs.into_iter();
         for (offset, outcome) in offsets.into_iter().zip(ended.report.outcomes) {
+            let records = outputs.next().unwrap_or_default();
             verdicts.push(match outcome {
-                Outcome::Done => Verdict::Done,
+                Outcome::Done => {
+                    self.hold(offset, records);
+                    Verdict::Done
+                }
                 Outcome::NotStarted => Verdict::NotStarted,
                 Outcome::Failed { class, reason, after_ms } => {
                     failed.push(offset);

@@ -88,6 +88,9 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
         if self.lanes.halted().is_some() {
             return Some("the partition is halted".to_owned());
         }
+        if let Some(reason) = self.why_basket_is_full() {
+            return Some(reason);
+        }
         let reason = self.intake.why_full()?;
         let Some(LaneView { offset, queued, .. }) = self.longest_waiting() else { return Some(reason) };
         let key = self.held.key(offset).map_or("no key".to_owned(), |key| format!("key {key}"));

@@ -1,5 +1,6 @@
 //! What the tests share: letters, a clock, and an engine.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -7,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use keylane_engine::{
     Assignment, BootClock, Claims, DeadLetter, DeadLetters, Delivery, Event, Filter, GapSet, HandlerEngine,
-    HandlerOptions, Header, HostBudget, Inbox, InboxLimits, LaneRule, Lease, Owners, PartitionStatus, Policy,
-    PublishError, Token, TopicId, TopicPartition, Untyped,
+    HandlerOptions, Header, HostBudget, Inbox, InboxLimits, LaneRule, Lease, OutgoingRecord, Owners,
+    PartitionStatus, Policy, PublishError, Token, TopicId, TopicPartition, Untyped,
 };
 use tokio::time::Instant;
 
@@ -74,6 +75,8 @@ pub struct Bench {
     pub clock: Arc<Clock>,
     pub lease: Arc<Lease>,
     pub wakes: Arc<AtomicUsize>,
+    /// Whether the handler is in cuts, and which events were refused before.
+    pub cuts: Option<BTreeMap<i64, String>>,
 }
 
 pub fn options() -> HandlerOptions {
@@ -107,6 +110,17 @@ impl Bench {
         Self::make(options, Duration::from_secs(86_400), Some(database))
     }
 
+    /// A handler whose records are committed with its progress, each event's and each letter's.
+    pub fn in_cuts(options: HandlerOptions) -> Self {
+        let bench = Self::new(options.clone());
+        let (runner, letters) = (bench.runner.clone(), bench.letters.clone());
+        runner.emits.store(true, Ordering::SeqCst);
+        let form = Arc::new(|letter: &DeadLetter| emitted(letter.event.offset, letter.class.name()));
+        let handle = tokio::runtime::Handle::current();
+        let engine = HandlerEngine::in_cuts(options, runner, letters, form, handle);
+        Self { engine, cuts: Some(BTreeMap::new()), ..bench }
+    }
+
     fn make(options: HandlerOptions, term: Duration, database: Option<Arc<Database>>) -> Self {
         let runner = Arc::new(Scripted::default());
         let letters = Arc::new(Letters::default());
@@ -117,7 +131,8 @@ impl Bench {
         let handle = tokio::runtime::Handle::current();
         let claims = database.clone().map(|database| database as Arc<dyn Claims>);
         let engine = HandlerEngine::new(options, runner.clone(), letters.clone(), claims, handle);
-        Self { engine, runner, letters, budget, database, clock, lease, wakes: Arc::default() }
+        let wakes = Arc::default();
+        Self { engine, runner, letters, budget, database, clock, lease, wakes, cuts: None }
     }
 
     /// The inbox of a partition that is read from its start.
@@ -132,6 +147,7 @@ impl Bench {
             token: Token::fresh(),
             restored,
             fence: self.database.as_ref().map(|_| FENCE),
+            refused: self.cuts.clone(),
             topic_id: TOPIC,
             lease: self.lease.clone(),
             wake: Arc::new(move || _ = counted.fetch_add(1, Ordering::SeqCst)),
@@ -158,6 +174,12 @@ impl Bench {
     pub async fn until_watermark(&self, inbox: &Inbox, offset: i64) {
         self.until("watermark", || inbox.progress().offset == offset).await;
     }
+}
+
+/// The record that an event gives out, or its letter.
+pub fn emitted(offset: i64, what: &str) -> OutgoingRecord {
+    let value = Some(format!("{offset} {what}").into());
+    OutgoingRecord { topic: "out".to_owned(), key: None, value, headers: Vec::new() }
 }
 
 /// What had ended before: all below `base`, and one range above it.

@@ -7,6 +7,7 @@ mod bench;
 mod bounds;
 mod claimed;
 mod conflicts;
+mod cuts;
 mod database;
 mod handover;
 mod leases;

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use keylane_engine::{
-    Attempt, FailureClass, Fence, Outcome, RunControl, RunReport, RunStand, Runner, TopicId,
+    Attempt, FailureClass, Fence, Outcome, OutgoingRecord, RunControl, RunReport, RunStand, Runner, TopicId,
 };
 use tokio::sync::Semaphore;
 
-use crate::bench::PATIENCE;
+use crate::bench::{PATIENCE, emitted};
 
 /// Answers by the event's value: `retry`, `retry-once` (its first attempt), `reject`, `undeliverable`,
 /// `effects`, `panic`, `panic-beside` (a `block`), `wait` (for a permit of the gate), `slow` (10 ms), `block`
@@ -24,6 +24,8 @@ pub struct Scripted {
     pub blocks: Gate,
     pub unblock: Block,
     pub conflicts: AtomicUsize,
+    /// Whether each event that is done gives out a record.
+    pub emits: AtomicBool,
     /// What each run was given: how many events, under which fence, of which topic.
     pub runs: Mutex<Vec<(usize, Option<Fence>, TopicId)>>,
 }
@@ -83,6 +85,17 @@ impl Scripted {
         conflicting && left > 0
     }
 
+    fn outputs(&self, attempts: &[Attempt], outcomes: &[Outcome]) -> Vec<Vec<OutgoingRecord>> {
+        if !self.emits.load(Ordering::SeqCst) {
+            return Vec::new();
+        }
+        let output = |(attempt, outcome): (&Attempt, &Outcome)| match outcome {
+            Outcome::Done => vec![emitted(attempt.event.offset, "done")],
+            _ => Vec::new(),
+        };
+        attempts.iter().zip(outcomes).map(output).collect()
+    }
+
     async fn one(&self, attempt: &Attempt) -> Outcome {
         let lane = (attempt.event.source.partition, attempt.lane);
         let overlapping = self.running.lock().unwrap().insert(lane, attempt.event.offset);
@@ -138,7 +151,7 @@ impl Runner for Scripted {
         self.runs.lock().unwrap().push((attempts.len(), control.fence(), control.topic_id()));
         if self.meets_a_conflict(&attempts) {
             let outcomes = vec![Outcome::NotStarted; attempts.len()];
-            return RunReport { outcomes, stand: RunStand::Kept, conflicts: 1 };
+            return RunReport { conflicts: 1, ..outcomes.into() };
         }
         let mut outcomes: Vec<Outcome> = Vec::new();
         let mut stopped = Vec::new();
@@ -150,6 +163,6 @@ impl Runner for Scripted {
             }
             outcomes.push(outcome);
         }
-        RunReport { outcomes, stand: stand(&attempts), conflicts: 0 }
+        RunReport { stand: stand(&attempts), outputs: self.outputs(&attempts, &outcomes), ..outcomes.into() }
     }
 }

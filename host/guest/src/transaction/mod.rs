@@ -38,6 +38,7 @@ use crate::pool::Pool;
 pub(crate) use losses::Losses;
 pub(crate) use meters::RunMeters;
 use meters::Why;
+pub(crate) use pass::OUTBOX_BYTES_MAX;
 use pass::{Ended, Pass};
 use plan::Plan;
 
@@ -58,7 +59,7 @@ pub(crate) async fn run(
     let nothing = vec![Outcome::NotStarted; attempts.len()];
     let Some(fence) = control.fence() else {
         let reason = "the run was given no ownership of its partition in the handler's database".to_owned();
-        return RunReport { outcomes: nothing, stand: RunStand::InDoubt(reason), conflicts: 0 };
+        return RunReport { stand: RunStand::InDoubt(reason), ..nothing.into() };
     };
     let mut plan = Plan::new(attempts);
     if attempts.iter().any(|attempt| pool.losses.is_suspect(&attempt.event)) {
@@ -75,7 +76,7 @@ pub(crate) async fn run(
             (nothing, stand)
         }
     };
-    RunReport { outcomes, stand, conflicts: run.conflicts }
+    RunReport { stand, conflicts: run.conflicts, ..outcomes.into() }
 }
 
 /// One run.

@@ -19,7 +19,7 @@ use crate::transaction::steps::{begin, roll_back, step};
 /// How long outbox rows, claims and the commit may take.
 const FINISH_MAX: Duration = Duration::from_secs(30);
 /// What the outputs of one run may weigh, in bytes; past it the run is cut.
-const OUTBOX_BYTES_MAX: usize = 16 * 1024 * 1024;
+pub(crate) const OUTBOX_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// How a pass ended. In all cases but the first its transaction is undone and its instance has ended.
 pub(super) enum Ended {
@@ -102,7 +102,7 @@ impl<'run> Pass<'run> {
                 return ended;
             }
         };
-        let mut place = Place { lease, slot: RunSlot::new(transaction, self.control.topic_id()) };
+        let mut place = Place { lease, slot: RunSlot::new(transaction) };
         let ended = match self.events(&mut place).await {
             Ok(()) => self.finish(&mut place).await,
             Err(ended) => Err(ended),
@@ -203,7 +203,10 @@ impl<'run> Pass<'run> {
     ) -> Result<Result<Vec<OutboxRow>, (AttemptFailure, bool)>, Ended> {
         let served = place.lease.events() > 0;
         let answer = match place.lease.instance().await {
-            Ok(instance) => carry_out_in(instance, attempt, &self.pool.blueprint.limits, &place.slot).await,
+            Ok(instance) => {
+                let (limits, topic_id) = (&self.pool.blueprint.limits, self.control.topic_id());
+                carry_out_in(instance, attempt, limits, topic_id, &place.slot).await
+            }
             Err(failure) => Err(failure),
         };
         // Whatever the guest's call came to, it is not what decides.

@@ -97,6 +97,67 @@ async fn recorder() {
     assert_eq!(rows, [[97, 98].map(Value::Integer)], "the failed attempt's row was rolled back");
 }
 
+#[tokio::test]
+async fn ledger_witness() {
+    let migrations = tempfile::tempdir().unwrap();
+    let tables = "CREATE TABLE ledger (value_id, source_partition, source_offset, record_key, entry, after_offset, told);
+        CREATE TABLE account (source_partition, record_key, entries, last_offset);
+        CREATE TABLE total (one PRIMARY KEY, entries);
+        INSERT INTO total VALUES (1, 0);";
+    std::fs::write(migrations.path().join("1_tables.sql"), tables).unwrap();
+    let stage = Stage::of("ledger-witness").with_database_named("ledger", Some(migrations.path().to_owned()));
+    let mut stage = stage.with_mail().with_producer(Acks::AtOnce);
+    stage.manifest.grants.producer.as_mut().unwrap().topics = vec!["chaos-seen".into()];
+    let loaded = stage.load().await;
+    let values =
+        ["10 done 0\nmore", "16 done 0", "3 retry 1", "4 reject 0", "5 trap 1", "6 swallow 1", "7 swallow 1"];
+    // The first two are of one key, and their rows are a chain.
+    let attempts =
+        (0_u64..).zip(values).map(|(at, value)| attempt(at, at.saturating_sub(1), value)).collect();
+    let outcomes = loaded.run(attempts).await;
+    assert_eq!(outcomes[..2], [Outcome::Done, Outcome::Done]);
+    let classes = outcomes[2..].iter().map(|outcome| failure(outcome).0);
+    let [retry, reject, trap] = [FailureClass::Retry, FailureClass::Reject, FailureClass::Trap];
+    assert_eq!(classes.collect::<Vec<_>>(), [retry, reject, trap, retry, retry], "nothing is swallowed");
+    let chain =
+        loaded.read("SELECT value_id, source_offset, entry, after_offset FROM ledger ORDER BY 1").await;
+    assert_eq!(chain, [[10, 0, 1, -1], [16, 1, 2, 0]].map(|row| row.map(Value::Integer)));
+    let shared = loaded.read("SELECT entries FROM total").await;
+    assert_eq!(shared, [[Value::Integer(1)]], "the sixteenth changes the row that all share");
+    let outbox = loaded.database.clone().unwrap().outbox().counts().await.unwrap();
+    assert_eq!((outbox.records, outbox.mails), (2, 1), "a record for each, a mail for the tenth");
+}
+
+/// The tables are those of `tests/bench`, with one account.
+#[tokio::test]
+async fn bookkeeper() {
+    let migrations = tempfile::tempdir().unwrap();
+    let tables = "CREATE TABLE account (account PRIMARY KEY, balance, entries);
+        CREATE TABLE entry (source_partition, source_offset, side, account, amount);
+        INSERT INTO account VALUES (7, 100, 1);";
+    std::fs::write(migrations.path().join("1_tables.sql"), tables).unwrap();
+    let stage = Stage::of("bookkeeper").with_database_named("ledger", Some(migrations.path().to_owned()));
+    let mut stage = stage.with_producer(Acks::AtOnce);
+    stage.manifest.grants.producer.as_mut().unwrap().topics = vec!["bench-balances".into()];
+    let loaded = stage.load().await;
+    let values = [r#"{"number":0,"account":7,"amount":5}"#, r#"{"number":1,"account":8,"amount":5}"#];
+    let made = (0..).zip(values).map(|(offset, value)| {
+        let mut attempt = attempt(offset, offset, value);
+        let header = Header { name: "ce_type".to_owned(), value: Some("entry.made".to_owned().into()) };
+        Arc::get_mut(&mut attempt.event).unwrap().headers.push(header);
+        attempt
+    });
+    let outcomes = loaded.run(made.collect()).await;
+    assert_eq!(outcomes[0], Outcome::Done);
+    assert_eq!(failure(&outcomes[1]), (FailureClass::Reject, "there is no such account"));
+    let books =
+        "SELECT balance, entries, (SELECT group_concat(account || ' ' || amount) FROM entry) FROM account";
+    let row = [Value::Integer(105), Value::Integer(2), Value::Text("7 5,-1 -5".to_owned())];
+    assert_eq!(loaded.read(books).await, [row]);
+    let outbox = loaded.database.clone().unwrap().outbox().counts().await.unwrap();
+    assert_eq!((outbox.records, outbox.mails), (1, 0));
+}
+
 /// What its lines do is told by the tests of runs; here, that it reads them.
 #[tokio::test]
 async fn script() {

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use keylane_effects::{
-    BeginError, Database, DatabaseError, EndedAs, FinishError, Identity, Outbox, OutboxRow, Pruned,
-    ResultLimits, Rows, RunTransaction, Statement, StatementError, StatementFailed, StatementLimits, Step,
-    StepError, StreamKey, Taken, Value,
+    BeginError, Database, DatabaseError, EndedAs, FinishError, Identity, KeyRequest, KeyRow, Outbox,
+    OutboxRow, Pruned, ResultLimits, Rows, RunTransaction, Statement, StatementError, StatementFailed,
+    StatementLimits, Step, StepError, StreamKey, Taken, Value,
 };
 use keylane_engine::{Boxed, Fence};
 
@@ -131,6 +131,10 @@ impl RunTransaction for FaultyRun {
         deadline: Duration,
     ) -> Step<u64> {
         self.step(At::Statement, move |run| run.execute(statement, parameters, deadline))
+    }
+
+    fn keyvalue(self: Box<Self>, request: KeyRequest, deadline: Duration) -> Step<Vec<KeyRow>> {
+        self.step(At::Statement, move |run| run.keyvalue(request, deadline))
     }
 
     fn savepoint(self: Box<Self>) -> Step<()> {

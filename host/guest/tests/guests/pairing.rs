@@ -5,8 +5,12 @@ use std::collections::BTreeSet;
 use crate::stage::folder;
 
 /// The files whose tests are about one guest each.
-const SOURCES: [&str; 3] =
-    [include_str!("answers.rs"), include_str!("contained.rs"), include_str!("refused.rs")];
+const SOURCES: [&str; 4] = [
+    include_str!("answers.rs"),
+    include_str!("contained.rs"),
+    include_str!("refused.rs"),
+    include_str!("services.rs"),
+];
 
 #[test]
 fn each_guest_has_a_test_of_its_name() {

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use keylane_capability::{Capabilities, CapabilityLimits, HostResources, OpenDatabase};
-use keylane_deployment::{Access, Document, Isolation, Manifest, ProducerGrant, SqlGrant};
+use keylane_capability::{Capabilities, CapabilityLimits, HostResources, Mailer, OpenDatabase};
+use keylane_deployment::{Access, Document, Isolation, MailGrant, Manifest, ProducerGrant, SqlGrant};
 use keylane_effects::{
     Database, DatabaseConfig, ResultLimits, StatementLimits, StreamKey, Value, open, open_reading,
 };
@@ -88,6 +88,12 @@ impl Stage {
         self.with_grant("reports", Access::Read, None)
     }
 
+    /// Grants mails; whatever were sent would become files beside the database.
+    pub fn with_mail(mut self) -> Self {
+        self.manifest.grants.mail = Some(MailGrant { from: "guest@example.org".into(), mails_max: 10 });
+        self
+    }
+
     fn with_grant(mut self, name: &str, access: Access, migrations: Option<PathBuf>) -> Self {
         let isolation = Isolation::Serializable;
         let grant = SqlGrant { access, isolation, migrations, rows_max: 10 };
@@ -126,7 +132,8 @@ impl Stage {
         let resources = HostResources {
             databases: BTreeMap::from([(self.manifest.name.clone(), granted.collect())]),
             publisher: publisher.clone(),
-            mailer: None,
+            mailer: Some(Arc::new(Mailer::folder(folder.path()).unwrap())),
+            config: BTreeMap::new(),
             limits: CapabilityLimits::default(),
         };
         let engine = GuestEngine::new(self.options).unwrap();

@@ -36,7 +36,7 @@ async fn kept(loaded: &Loaded) -> Vec<i64> {
 }
 
 /// What stands in the outbox: offsets, ordinals and values.
-async fn outbox(file: &Path) -> Vec<(i64, i64, String)> {
+pub async fn outbox(file: &Path) -> Vec<(i64, i64, String)> {
     let mut file = sqlx::SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.unwrap();
     let text = "SELECT event_offset, ordinal, CAST(value AS TEXT) FROM keylane_outbox ORDER BY 1, 2";
     let rows = sqlx::query(text).fetch_all(&mut file).await.unwrap();

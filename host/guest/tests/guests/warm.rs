@@ -18,14 +18,17 @@ async fn one_instance_handles_many_runs() {
 
 #[tokio::test]
 async fn a_worn_instance_is_replaced() {
-    let mut stage = Stage::of("noop");
-    stage.options.instance_events = 10;
-    let loaded = stage.load().await;
-    for _ in 0..5 {
-        assert_eq!(loaded.each(&["event"; 5]).await, vec![Outcome::Done; 5]);
+    // Between two runs, and in the middle of one.
+    for (run, expected) in [(vec!["event"; 5], (3, 2, 1)), (vec!["event"; 4], (2, 2, 0))] {
+        let mut stage = Stage::of("noop");
+        stage.options.instance_events = 10;
+        let loaded = stage.load().await;
+        for _ in 0..5 {
+            assert_eq!(loaded.each(&run).await, vec![Outcome::Done; run.len()]);
+        }
+        let counts = loaded.revision.instances();
+        assert_eq!((counts.created, counts.worn, counts.alive()), expected, "{} at once", run.len());
     }
-    let counts = loaded.revision.instances();
-    assert_eq!((counts.created, counts.worn, counts.alive()), (3, 2, 1));
 }
 
 #[tokio::test]

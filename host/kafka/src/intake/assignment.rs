@@ -80,7 +80,7 @@ impl Poller {
 
     /// Goes on with partitions that wait.
     pub(super) fn settle_waiting(&mut self) -> Result<(), Failure> {
-        if self.waiting.is_empty() || !self.changes.is_empty() {
+        if self.waiting.is_empty() || !self.changes.is_empty() || self.parts.commits.is_cutting() {
             return Ok(());
         }
         if self.takes.is_some() {
@@ -96,6 +96,12 @@ impl Poller {
         }
         let takes = self.settle();
         if takes.is_empty() { Ok(()) } else { self.admit(takes) }
+    }
+
+    /// Whether it is to be asked where partitions start, as soon as nothing stands against it.
+    pub(super) fn is_due_to_settle(&self, now: Instant) -> bool {
+        let is_known = |one: &TopicPartition| self.parts.topics.id_of(&one.topic).is_some();
+        now >= self.next_settle && self.waiting.iter().any(is_known)
     }
 
     /// Settles starts, and answers with what is settled. A failure is tried again later.
@@ -164,7 +170,8 @@ impl Poller {
         let wake: Wake = Arc::new(move || doorbell.ring());
         let (start, lease) = (restored.base, self.parts.commits.lease().clone());
         let is_claimed = fence.is_some();
-        let assignment = Assignment { partition, token, restored, fence, topic_id, lease, wake };
+        let refused = self.parts.commits.refused(&partition);
+        let assignment = Assignment { partition, token, restored, fence, refused, topic_id, lease, wake };
         let inbox = self.parts.owners.assign(assignment);
         let mut feed = Feed::new(inbox, token, topic_id, queue, start);
         if is_claimed {
@@ -191,6 +198,7 @@ impl Poller {
     fn give_up(&mut self, partitions: &[TopicPartition], lost: bool) -> TopicPartitionList {
         for partition in partitions {
             self.waiting.remove(partition);
+            self.parts.commits.forget_refused(partition);
             if let Some(token) = self.takes.as_mut().and_then(|takes| takes.forget(partition)) {
                 self.parts.commits.forget(token);
             }
@@ -202,6 +210,7 @@ impl Poller {
             let limit = Instant::now() + self.parts.config.drain_limit;
             let until = self.parts.shared.stop_at().map_or(limit, |stop_at| limit.min(stop_at));
             drain(&gone, &self.feeds, &mut self.parts.commits, &self.parts.shared, until);
+            self.parts.commits.cut_last(&gone, &self.feeds, FINAL_COMMIT_LIMIT);
         }
         let partings = reap(gone);
         if !lost && self.parts.commits.lease().holds() {

@@ -7,11 +7,17 @@
 //! queue of their own, so a coordinator that is away holds nobody up. A commit that fails is repeated by
 //! the next one.
 //!
+//! For a handler in cuts ([`cuts`]) progress is committed by transactions, together with records. Then what is
+//! committed here is only what partitions start with, and what the coordinator has already, as a proof of
+//! life where no transaction is under way.
+//!
 //! An acknowledged commit proves that this member was in its group when it was sent, so each one renews
 //! the lease, counted from its sending. Where nothing moves, the unchanged progress is committed every
 //! third of the session time-out.
 
 mod answers;
+pub(super) mod cuts;
+mod cutting;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -22,6 +28,7 @@ use metrics::Gauge;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use self::answers::{is_passing, is_rebalance, why};
+use self::cuts::Cuts;
 use super::feed::{Feed, Parting};
 use super::group::Group;
 use crate::native::{CommitAnswer, CommitQueue, Handed};
@@ -72,6 +79,8 @@ pub(super) struct Committer {
     in_flight: Gauge,
     /// By the token of each assignment that was proven and not forgotten.
     stands: BTreeMap<Token, Stand>,
+    /// For a handler in cuts.
+    cuts: Option<Cuts>,
 }
 
 impl Committer {
@@ -81,6 +90,7 @@ impl Committer {
         group: String,
         interval: Duration,
         lease: Arc<Lease>,
+        cuts: Option<Cuts>,
     ) -> Self {
         Self {
             queue,
@@ -95,6 +105,7 @@ impl Committer {
             number: 0,
             sent: VecDeque::new(),
             stands: BTreeMap::new(),
+            cuts,
         }
     }
 
@@ -123,16 +134,22 @@ impl Committer {
 
     /// Takes the answers that came, and commits what has moved if the time has come, or everything if
     /// another proof of life is due.
-    pub(super) fn turn<'a>(&mut self, feeds: impl Iterator<Item = &'a Feed>, now: Instant) {
+    pub(super) fn turn<'a>(&mut self, feeds: impl Iterator<Item = &'a Feed> + Clone, now: Instant) {
         self.take_answers(Duration::ZERO);
         let due = self.proof_is_due(now);
+        if self.cuts.is_some() && !self.turn_cuts(feeds.clone(), due, now) {
+            return;
+        }
         if !self.sent.is_empty() || (now < self.next_at && !due) || self.is_lost() {
             return;
         }
         self.next_at = now + self.interval;
         let wanted = feeds.filter(|feed| !feed.inbox.ownership().is_lost());
         let items: Vec<Item> = wanted
-            .filter_map(|feed| self.item(&feed.partition, feed.token, feed.inbox.progress(), due))
+            .filter_map(|feed| match self.cuts {
+                None => self.item(&feed.partition, feed.token, feed.inbox.progress(), due),
+                Some(_) => self.unchanged(feed),
+            })
             .collect();
         if let Err(reason) = self.hand_over(items) {
             tracing::warn!(group = self.group, reason, "the commit was not taken; it is repeated");
@@ -165,6 +182,15 @@ impl Committer {
         (unchanged || !known).then_some(item)
     }
 
+    /// What the coordinator has of this partition.
+    fn unchanged(&self, feed: &Feed) -> Option<Item> {
+        let Stand { offset, payload } = self.stand(feed.token)?.clone();
+        Some(Item {
+            token: feed.token,
+            handed: Handed { partition: feed.partition.clone(), offset, payload },
+        })
+    }
+
     /// Commits the final progress of partitions that are about to be given up, and waits for the answer;
     /// tries again where the group is only changing. Answers whether the coordinator has everything.
     pub(super) fn finish(&mut self, partings: &[Parting], limit: Duration) -> bool {
@@ -172,8 +198,8 @@ impl Committer {
         self.await_answers(until);
         loop {
             let missing = self.missing(partings);
-            if missing.is_empty() {
-                return true;
+            if missing.is_empty() || self.cuts.is_some() {
+                return missing.is_empty();
             }
             let Err((reason, passing)) = self.try_final(missing, until) else { continue };
             if passing && Instant::now() + FINAL_RETRY < until {

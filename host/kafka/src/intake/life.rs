@@ -16,6 +16,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 
 use super::commits::Committer;
+use super::commits::cuts::Cuts;
 use super::group::Group;
 use super::look::Looks;
 use super::lookout::{Lookout, SAY_UNASSIGNED_EVERY};
@@ -112,8 +113,10 @@ impl Making {
             .claims
             .clone()
             .map(|(claims, runtime)| Takes::new(claims, runtime, shared.doorbell.clone(), &config.group));
+        let cuts = config.cut_interval.map(|every| Cuts::start(kafka, config, every, Box::new(ring())));
+        let cuts = cuts.transpose()?;
         let parts = Parts {
-            commits: Committer::new(commits, consumer.clone(), group, interval, lease),
+            commits: Committer::new(commits, consumer.clone(), group, interval, lease, cuts),
             topics,
             lookout,
             owners: owners.clone(),

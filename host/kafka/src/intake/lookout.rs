@@ -59,6 +59,8 @@ pub(super) struct Holdings<'a> {
     pub(super) waiting_for: Option<&'a str>,
     /// What is the matter with the handler's database, if they wait for that.
     pub(super) database: Option<&'a str>,
+    /// Why cuts are not committed, for a handler in cuts.
+    pub(super) cuts: Option<String>,
 }
 
 impl Holdings<'_> {
@@ -212,7 +214,8 @@ impl Lookout {
                 let partitions = holdings.feeds.len() - faulted.len();
                 faulted.extend(holdings.refused.iter().cloned());
                 let database = holdings.database.map(str::to_owned);
-                Health::Assigned { partitions, waiting: holdings.waiting, database, faulted }
+                let (waiting, cuts) = (holdings.waiting, holdings.cuts.clone());
+                Health::Assigned { partitions, waiting, database, cuts, faulted }
             }
         };
         self.health.send_if_modified(|told| {

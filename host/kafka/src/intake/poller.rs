@@ -138,6 +138,7 @@ impl Poller {
             self.parts.topics.turn(now);
             self.drop_what_expired()?;
             self.drop_what_was_overtaken()?;
+            self.drop_what_was_set_back()?;
             self.drop_what_was_made_anew()?;
             self.see_to_trouble()?;
             self.follow_widths(now);
@@ -150,10 +151,13 @@ impl Poller {
             }
             let moved = self.serve_feeds();
             let now = Instant::now();
+            self.parts.commits.hold_cuts_off(self.is_due_to_settle(now));
             self.parts.commits.turn(self.feeds.iter(), now);
             self.look(now);
             if moved == 0 {
-                std::thread::park_timeout(RESCAN);
+                std::thread::park_timeout(
+                    self.parts.commits.next_cut_in(now).map_or(RESCAN, |cut| cut.min(RESCAN)),
+                );
             }
         }
     }
@@ -228,6 +232,7 @@ impl Poller {
             joined: self.joined,
             waiting_for: self.waiting_for.as_deref(),
             database: self.takes.as_ref().and_then(Takes::database_trouble),
+            cuts: self.parts.commits.cut_trouble(),
         };
         let parts = &mut self.parts;
         parts.lookout.turn(&parts.consumer, &holdings, now);
@@ -274,6 +279,11 @@ impl Poller {
         let commits = &mut self.parts.commits;
         let idle = feeds.is_empty();
         let drained = drain(&feeds, &[], commits, &self.parts.shared, until);
+        commits.cut_last(
+            &feeds,
+            &[],
+            until.saturating_duration_since(Instant::now()).max(FINAL_COMMIT_LIMIT),
+        );
         let partings = reap(feeds);
         let drained = drained && partings.iter().all(|one| !one.is_lost);
         let holds = idle || commits.lease().holds();

@@ -1,9 +1,10 @@
 //! Scenes that other tests play on the dev broker: no promise rests on the dev broker's word alone.
 
+use keylane_kafka::GroupProtocol;
 use keylane_test_support::Checks;
 use tokio::runtime::Runtime;
 
-use crate::support::{Cluster, commits, leases, starts, takes};
+use crate::support::{Cluster, commits, cuts, leases, starts, takes};
 
 pub fn play(checks: &mut Checks, runtime: &Runtime, cluster: &Cluster) {
     macro_rules! scene {
@@ -36,5 +37,17 @@ pub fn play(checks: &mut Checks, runtime: &Runtime, cluster: &Cluster) {
         takes::a_topic_made_anew_during_its_take_is_taken_under_its_new_id,
         takes::an_overtaken_partition_is_taken_anew,
         takes::a_log_that_ends_before_the_claims_stops_its_partition,
+        cuts::each_event_leaves_its_record_once,
+        cuts::what_a_stop_leaves_is_gone_on_from,
+        cuts::a_dead_letter_is_written_once_with_the_progress,
+        cuts::a_record_that_no_topic_takes_fails_its_event_alone,
+        cuts::a_record_that_no_topic_takes_follows_the_policy,
+        cuts::a_topic_that_is_not_there_fails_its_events_in_the_end,
+        cuts::members_of_a_classic_group_come_and_go,
+        cuts::an_idle_host_keeps_its_partitions_without_a_transaction,
     );
+    checks.run("with_kip_848_cuts_survive_members_that_come_and_go", || {
+        runtime.block_on(cuts::members_come_and_go(cluster, GroupProtocol::Consumer));
+        Ok(())
+    });
 }

@@ -13,6 +13,8 @@
 
 pub mod clock;
 pub mod commits;
+pub mod copier;
+pub mod cuts;
 pub mod database;
 pub mod handover;
 pub mod leases;

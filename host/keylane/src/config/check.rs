@@ -9,7 +9,7 @@ use toml::Spanned;
 
 use super::limits::Session;
 use super::raw::RawHost;
-use super::{Handler, HostConfig, admin, databases, kafka, letters, limits, mail};
+use super::{Handler, HostConfig, admin, databases, kafka, letters, limits, mail, values};
 
 pub(super) type Checked<T> = Result<T, DeploymentError>;
 
@@ -26,6 +26,7 @@ pub(super) fn host(document: &Document, raw: RawHost) -> Checked<HostConfig> {
     let mut handlers = handlers(document, raw.handlers)?;
     letters::apart(document, &handlers_at, &handlers)?;
     databases::databases(document, raw.databases, &mut handlers, &session)?;
+    values::values(document, raw.config, &mut handlers)?;
     for handler in &handlers {
         everything_granted_is_there(document, handler, mail.is_some())?;
         limits::runs_fit(document, handler, &session)?;
@@ -61,14 +62,14 @@ fn handlers(document: &Document, raw: Spanned<Vec<Spanned<PathBuf>>>) -> Checked
                 format!("{} and {} are both named {:?}", other.file.display(), file.display(), manifest.name);
             return Err(document.refuse(path.span(), problem).with_hint("give one of them another `name`"));
         }
-        handlers.push(Handler { file, manifest, databases: BTreeMap::new() });
+        handlers.push(Handler { file, manifest, databases: BTreeMap::new(), values: BTreeMap::new() });
     }
     Ok(handlers)
 }
 
 /// A grant without the thing behind it would fail at the first event; here it fails before the start.
 fn everything_granted_is_there(document: &Document, handler: &Handler, mail: bool) -> Checked<()> {
-    let Handler { file, manifest, databases } = handler;
+    let Handler { file, manifest, databases, values: _ } = handler;
     let missing = manifest.grants.sql.iter().find(|(grant, _)| !databases.contains_key(*grant));
     if let Some((grant, granted)) = missing {
         let problem = format!("no database for the grant `sql.{grant}` of {}", file.display());

@@ -110,9 +110,10 @@ pub(super) fn transactions_fit(document: &Document, handler: &Handler, session: 
     let idle_in_transaction = database.idle_in_transaction;
     let times = DatabaseConfig { idle_in_transaction, ..DatabaseConfig::new(String::new()) };
     let limits = &handler.manifest.limits;
-    // While an event reads elsewhere, its run's session lies idle as well.
+    // While an event reads elsewhere, or awaits an answer by HTTP, its run's session lies idle as well.
     let reads_elsewhere = handler.databases.values().any(|database| database.access == Access::Read);
-    let event = limits.time + if reads_elsewhere { limits.host_call } else { Duration::ZERO };
+    let waits_elsewhere = reads_elsewhere || handler.manifest.grants.http.is_some();
+    let event = limits.time + if waits_elsewhere { limits.host_call } else { Duration::ZERO };
     let transaction = Some(transaction_limit(session.timeout));
     let Err(error) = check_times(event, &times, session.timeout, transaction) else { return Ok(()) };
     let problem = format!("handler {:?}: {error}", handler.manifest.name);

@@ -17,6 +17,7 @@ mod sample;
 mod secret;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -58,6 +59,17 @@ pub(crate) struct Handler {
     pub(crate) manifest: Manifest,
     /// Its databases, by the name of the grant: exactly those that the manifest grants.
     pub(crate) databases: BTreeMap<String, Database>,
+    /// Values of its configuration that this host says otherwise than the manifest.
+    pub(crate) values: BTreeMap<String, Value>,
+}
+
+/// A value of a handler's configuration.
+#[derive(Debug, Clone)]
+pub(crate) enum Value {
+    /// As it stands in the host file.
+    Text(String),
+    /// Where it comes from.
+    Secret(Secret),
 }
 
 /// What the host may hold.

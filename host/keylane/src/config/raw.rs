@@ -17,6 +17,9 @@ pub(crate) struct RawHost {
     /// By handler, then by the name of its grant.
     #[serde(default)]
     pub(crate) databases: BTreeMap<Spanned<String>, BTreeMap<Spanned<String>, RawDatabase>>,
+    /// By handler, then by the name of the value.
+    #[serde(default)]
+    pub(crate) config: BTreeMap<Spanned<String>, BTreeMap<Spanned<String>, Spanned<String>>>,
     pub(crate) mail: Option<Spanned<RawMail>>,
     #[serde(default)]
     pub(crate) admin: RawAdmin,

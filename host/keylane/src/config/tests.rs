@@ -203,3 +203,32 @@ fn a_mail_server_has_the_port_of_its_encryption_and_a_password_that_is_read_late
     fs::write(folder.path().join("secret"), "pass word\n").unwrap();
     assert_eq!(login.password.read().unwrap(), "pass word");
 }
+
+#[test]
+fn a_value_is_as_the_host_file_says_under_the_manifests_name() {
+    let manifest = format!("{MANIFEST}[grants.config]\ncurrency = \"EUR\"\ntoken = \"\"\n");
+    let read = |lines: &str| {
+        let (folder, _) = read(SMALLEST);
+        fs::write(folder.path().join("audit/handler.toml"), &manifest).unwrap();
+        fs::write(folder.path().join("secret"), "s3cret\n").unwrap();
+        let file = folder.path().join("keylane.toml");
+        fs::write(&file, format!("{SMALLEST}\n[config.audit]\n{lines}")).unwrap();
+        (folder, HostConfig::load(&file))
+    };
+    let (_folder, config) = read("currency = \"USD\"\ntoken-file = \"secret\"");
+    let values = config.unwrap().handlers.remove(0).values;
+    let read_late = |name: &str| values[name].read().unwrap();
+    assert_eq!((read_late("currency"), read_late("token")), ("USD".to_owned(), "s3cret".to_owned()));
+    for (lines, said) in [
+        ("curency = \"USD\"", "unknown key `curency`"),
+        ("token = \"a\"\ntoken-file = \"secret\"", "`token` of handler \"audit\" is said twice"),
+        ("token-env-file = \"secret\"", "unknown key `token-env-file`"),
+    ] {
+        let (_folder, config) = read(lines);
+        let refused = config.unwrap_err().to_string();
+        assert!(refused.contains(said), "{lines}: {refused}");
+    }
+    let (_folder, config) = read("token-file = \"gone\"");
+    let refused = config.unwrap().handlers[0].values["token"].read().unwrap_err().to_string();
+    assert!(refused.contains("`config.audit.token-file`: cannot read"), "{refused}");
+}

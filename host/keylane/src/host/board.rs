@@ -143,7 +143,7 @@ fn judge(phase: Phase, handlers: &[Now<'_>]) -> (bool, String) {
     let mut ready = matches!(phase, Phase::Assigned | Phase::Running);
     let mut text = format!("host: {phase}\n");
     for Now { name, health, relay } in handlers {
-        ready &= has_settled(health) && !has_stopped_partitions(health) && !waits_for_its_database(health);
+        ready &= has_settled(health) && !has_stopped_partitions(health) && !cannot_commit(health);
         // Writing to a string does not fail.
         let _infallible = writeln!(text, "{name}: {health}");
         if let Some(relay) = relay.as_ref().filter(|relay| !leaves(relay)) {
@@ -174,9 +174,10 @@ fn has_stopped_partitions(health: &Health) -> bool {
     matches!(health, Health::Assigned { faulted, .. } if !faulted.is_empty())
 }
 
-/// Whether partitions cannot be taken because the handler's write database does not let them.
-fn waits_for_its_database(health: &Health) -> bool {
-    matches!(health, Health::Assigned { database: Some(_), .. })
+/// Whether partitions cannot be taken because the handler's write database does not let them, or the
+/// transactions of a handler in cuts come to nothing.
+fn cannot_commit(health: &Health) -> bool {
+    matches!(health, Health::Assigned { database: Some(_), .. } | Health::Assigned { cuts: Some(_), .. })
 }
 
 /// Whether every partition it has is being read.
@@ -200,7 +201,7 @@ mod tests {
     }
 
     fn assigned(faulted: Vec<PartitionFault>) -> Health {
-        Health::Assigned { partitions: 3, waiting: 0, database: None, faulted }
+        Health::Assigned { partitions: 3, waiting: 0, database: None, cuts: None, faulted }
     }
 
     fn stopped(reason: &str) -> Vec<PartitionFault> {
@@ -244,7 +245,7 @@ mod tests {
     fn a_database_that_is_away_is_told_and_ends_readiness() {
         let database = Some("connection refused".to_owned());
         let (ready, text) =
-            judged(Health::Assigned { partitions: 2, waiting: 1, database, faulted: Vec::new() });
+            judged(Health::Assigned { partitions: 2, waiting: 1, database, cuts: None, faulted: Vec::new() });
         assert!(!ready && text.contains("database: connection refused"), "{text}");
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use keylane_capability::{
     CapabilityError, CapabilityLimits, HostResources, Mailer, OpenDatabase, SmtpConfig, SmtpSecurity,
 };
-use keylane_deployment::{self as manifest, Caps, Manifest, NullKeys, Order};
+use keylane_deployment::{self as manifest, Caps, DeploymentError, Manifest, NullKeys, Order};
 use keylane_effects::{DatabaseConfig, Isolation, Synchronous};
 use keylane_engine::{
     ClassCaps, Filter, Flood, HandlerOptions, HostBudget, InboxLimits, LaneRule, Policy, Publisher, Then,
@@ -18,6 +18,7 @@ use keylane_kafka::{ConsumerConfig, DeadLetterOptions, HeaderProfile, KafkaConfi
 
 use crate::config::{
     Address, Database, GroupProtocol, Handler, HostConfig, HostLimits, Mail, Membership, Secret, Smtp, Tls,
+    Value,
 };
 
 /// The longest that the database waits for a lock that another process holds.
@@ -26,6 +27,8 @@ const LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
 const LOCK_WAIT_LEAST: Duration = Duration::from_millis(1);
 /// The longest one mail may take.
 const MAIL_LIMIT: Duration = Duration::from_secs(30);
+/// The time between two transactions of a handler that is exactly once without a database.
+const CUT_INTERVAL: Duration = Duration::from_millis(50);
 
 /// How the host reaches Kafka.
 pub(crate) fn kafka(config: &HostConfig) -> KafkaConfig {
@@ -62,6 +65,7 @@ pub(crate) fn consumer(
         instance: instance.clone(),
         session_timeout: *session_timeout,
         drain_limit: config.limits.revoke_drain,
+        cut_interval: manifest.is_in_cuts().then_some(CUT_INTERVAL),
         ..ConsumerConfig::new(manifest.group(&config.fleet), subscribe.topics.clone())
     }
 }
@@ -147,7 +151,7 @@ fn millis(duration: Duration) -> u64 {
 /// What the host has to hand out to components.
 ///
 /// # Errors
-/// When mail cannot be set up.
+/// When mail cannot be set up, or a value of the configuration cannot be read.
 pub(crate) fn resources(
     config: &HostConfig,
     databases: BTreeMap<String, BTreeMap<String, OpenDatabase>>,
@@ -157,8 +161,16 @@ pub(crate) fn resources(
         databases,
         publisher,
         mailer: config.mail.as_ref().map(mailer).transpose()?.map(Arc::new),
+        config: config.handlers.iter().map(values).collect::<Result<_, _>>()?,
         limits: CapabilityLimits::default(),
     })
+}
+
+/// What this host says of a handler's configuration.
+fn values(handler: &Handler) -> Result<(String, BTreeMap<String, String>), DeploymentError> {
+    let read = |(name, value): (&String, &Value)| Ok((name.clone(), value.read()?));
+    let values: Result<_, DeploymentError> = handler.values.iter().map(read).collect();
+    Ok((handler.manifest.name.clone(), values?))
 }
 
 /// A database of a handler as its driver opens it. Reads the password, if it has one.

@@ -7,10 +7,11 @@ use std::time::Duration;
 use keylane_capability::Capabilities;
 use keylane_deployment::Manifest;
 use keylane_effects::{Database, MailSender, Relay, RelaySenders};
-use keylane_engine::{Claims, HandlerEngine, HostBudget, Tally, Totals};
+use keylane_engine::{Claims, DeadLetter, HandlerEngine, HostBudget, Tally, Totals};
 use keylane_guest::{GuestEngine, GuestOptions, GuestRunner, Revision};
 use keylane_kafka::{
     Admin, DeadLetterOptions, Intake, KafkaConfig, KafkaDeadLetters, KafkaError, KafkaPublisher, KafkaRelay,
+    letter_record,
 };
 use tokio::runtime::Handle;
 
@@ -209,13 +210,7 @@ impl<'a> Rooms<'a> {
         let retry = async || self.admin.ensure_retry_topics(topics, &manifest.name).await;
         let retry_topics = self.until_reachable(retry).await?;
         let claims = self.claims(manifest, revision, &letters).await?;
-        let engine = HandlerEngine::new(
-            plan::engine(handler, self.config.limits, self.budget.clone()),
-            Arc::new(GuestRunner::new(revision)),
-            Arc::new(KafkaDeadLetters::new(self.publisher.clone(), letters)),
-            claims.clone(),
-            Handle::current(),
-        );
+        let engine = self.engine(handler, revision, letters, claims.clone());
         let tally = engine.tally();
         let consumer = plan::consumer(self.config, manifest, retry_topics);
         let intake = Intake::start(&self.kafka, consumer, Arc::new(engine), claims, Handle::current())?;
@@ -225,6 +220,24 @@ impl<'a> Rooms<'a> {
             effects::relay(&self.config.fleet, &manifest.name, database, senders, mail)
         });
         Ok(Running { name: manifest.name.clone(), intake, tally, database, relay })
+    }
+
+    /// What drives the handler's events.
+    fn engine(
+        &self,
+        handler: &Handler,
+        revision: &Revision,
+        letters: DeadLetterOptions,
+        claims: Option<Arc<dyn Claims>>,
+    ) -> HandlerEngine<GuestRunner, KafkaDeadLetters> {
+        let options = plan::engine(handler, self.config.limits, self.budget.clone());
+        let runner = Arc::new(GuestRunner::new(revision));
+        let dead_letters = Arc::new(KafkaDeadLetters::new(self.publisher.clone(), letters.clone()));
+        if handler.manifest.is_in_cuts() {
+            let form = Arc::new(move |letter: &DeadLetter| letter_record(letter, &letters));
+            return HandlerEngine::in_cuts(options, runner, dead_letters, form, Handle::current());
+        }
+        HandlerEngine::new(options, runner, dead_letters, claims, Handle::current())
     }
 
     /// The handler's progress in the database that it writes to, if it has one.

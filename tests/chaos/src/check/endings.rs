@@ -44,7 +44,7 @@ fn one(case: &Case<'_>, excuses: &Excuses, ending: &Ending<'_>, verdict: &mut Ve
     let Some(event) = case.events.get(place) else {
         let began = case.evidence.began_at.get(&place.0).copied().unwrap_or(0);
         // An event of an earlier round: a host that stood still may tell of it once more.
-        let may_be_late = case.evidence.once.is_none() && place.1 < began;
+        let may_be_late = !case.evidence.is_once() && place.1 < began;
         let is_late = may_be_late && excuses.late(ending.by()).is_some();
         if !is_late {
             verdict.findings.push(format!("an ending without an event: {record:?}"));

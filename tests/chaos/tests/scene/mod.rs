@@ -101,6 +101,7 @@ pub fn clean() -> Evidence {
         losses: Vec::new(),
         faults: FaultLog::default(),
         once: None,
+        in_cuts: false,
     }
 }
 

@@ -127,6 +127,7 @@ impl Poller {
             token,
             restored,
             fence: Some(fence),
+            refused: None,
             topic_id: TOPIC_ID,
             lease: self.lease.clone(),
             wake,

@@ -111,6 +111,7 @@ impl Poller {
             token,
             restored: restored.gap,
             fence: None,
+            refused: None,
             topic_id: TOPIC_ID,
             lease: self.lease.clone(),
             wake,

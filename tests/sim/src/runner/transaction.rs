@@ -85,7 +85,7 @@ impl Written<'_> {
     }
 
     fn report(&self, outcomes: Vec<Outcome>, stand: RunStand) -> RunReport {
-        RunReport { outcomes, stand, conflicts: self.conflicts }
+        RunReport { stand, conflicts: self.conflicts, ..outcomes.into() }
     }
 
     fn none(&self, stand: RunStand) -> RunReport {

@@ -7,7 +7,22 @@ use sqlx::postgres::PgRow;
 use super::millis;
 use crate::database::{OutboxKind, OutboxRow};
 use crate::postgres::session::Session;
-use crate::relay::{Advance, DUE_ROWS_MAX, ERROR_CHARS_MAX, RELEASE_ROWS_MAX, Refused, StoredRow, fitting};
+use crate::relay::{
+    ASIDE_MAX, Advance, DUE_ROWS_MAX, ERROR_CHARS_MAX, RELEASE_ROWS_MAX, Refused, StoredRow, fitting,
+};
+
+/// The oldest records that may be sent, of topics that are not paused, and which of them stand behind one that
+/// waits. Topic by topic: rows of a paused one are not even looked at, however many there are.
+const READY: &str = concat!(
+    topics!(),
+    " SELECT id, coalesce(octet_length(key), 0)::bigint + coalesce(octet_length(value), 0) \
+    + octet_length(headers), key IS NOT NULL AND EXISTS (SELECT FROM keylane.outbox AS before \
+    WHERE before.parked > 0 AND before.topic = waiting.topic AND md5(before.key) = md5(waiting.key) \
+    AND before.key = waiting.key AND before.kind = 1 AND before.id < waiting.id) \
+    FROM (SELECT ready.* FROM topics CROSS JOIN LATERAL (SELECT id, topic, key, value, headers \
+    FROM keylane.outbox WHERE kind = 1 AND parked <= 0 AND outbox.topic = topics.topic ORDER BY id LIMIT $2) \
+    AS ready WHERE topics.topic <> ALL ($1) ORDER BY id LIMIT $2) AS waiting ORDER BY id"
+);
 
 /// Deletes rows; what stood behind them is let go. Answers how many.
 pub(super) async fn delete(session: &mut Session, ids: &[i64]) -> Result<u64, sqlx::Error> {
@@ -69,14 +84,8 @@ pub(super) async fn pick(session: &mut Session, step: &Advance) -> Result<Vec<i6
         return Ok(Vec::new());
     }
     let_go_due(session).await?;
-    loop {
-        let text = "SELECT id, coalesce(octet_length(key), 0)::bigint + coalesce(octet_length(value), 0) \
-            + octet_length(headers), key IS NOT NULL AND EXISTS (SELECT FROM keylane.outbox AS before \
-            WHERE before.parked > 0 AND before.topic = waiting.topic AND md5(before.key) = md5(waiting.key) \
-            AND before.key = waiting.key AND before.kind = 1 AND before.id < waiting.id) \
-            FROM keylane.outbox AS waiting WHERE kind = 1 AND parked <= 0 AND topic <> ALL ($1) \
-            ORDER BY id LIMIT $2";
-        let found = sqlx::query_as(text).bind(&step.paused).bind(most);
+    for _ in 0..ASIDE_MAX {
+        let found = sqlx::query_as(READY).bind(&step.paused).bind(most);
         let found: Vec<(i64, i64, bool)> = found.fetch_all(session.connection()?).await?;
         let (mut free, mut behind) = (Vec::new(), Vec::new());
         for (id, bytes, is_behind) in found {
@@ -95,6 +104,7 @@ pub(super) async fn pick(session: &mut Session, step: &Advance) -> Result<Vec<i6
         free.truncate(fitting(free.iter().map(|(_, bytes)| *bytes), step.bytes));
         return Ok(free.into_iter().map(|(id, _)| id).collect());
     }
+    Ok(Vec::new())
 }
 
 /// Rows whole, in the order of their ids.

@@ -11,9 +11,12 @@ type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArgume
 
 impl PostgresOutbox {
     pub(super) async fn has_records(&self, paused: Vec<String>) -> Result<bool, OutboxError> {
-        let text = "SELECT EXISTS (SELECT FROM keylane.outbox WHERE kind = 1 AND parked <= 0 \
-                    AND topic <> ALL ($1)) OR EXISTS (SELECT FROM keylane.outbox \
-                    WHERE parked = 1 AND not_before <= clock_timestamp() AND kind = 1)";
+        let text = concat!(
+            topics!(),
+            " SELECT EXISTS (SELECT FROM topics WHERE topic IS NOT NULL AND topic <> ALL ($1)) \
+            OR EXISTS (SELECT FROM keylane.outbox \
+            WHERE parked = 1 AND not_before <= clock_timestamp() AND kind = 1)"
+        );
         self.answer(sqlx::query(text).bind(paused)).await
     }
 
@@ -60,7 +63,7 @@ impl PostgresOutbox {
     ) -> Result<T, OutboxError> {
         let server = &self.database.server;
         let looking = async {
-            let (mut connection, _permit) = server.own.acquire().await?;
+            let (mut connection, _permit) = server.outbox.acquire().await?;
             read(&query.fetch_all(&mut *connection).await?)
         };
         Ok(server.within(server.lock_wait, looking).await?)

@@ -5,11 +5,25 @@ use sqlx::sqlite::SqliteRow;
 use super::{later_us, now_us};
 use crate::database::{OutboxKind, OutboxRow};
 use crate::error::DatabaseError;
-use crate::relay::{Advance, DUE_ROWS_MAX, ERROR_CHARS_MAX, RELEASE_ROWS_MAX, Refused, StoredRow, fitting};
+use crate::relay::{
+    ASIDE_MAX, Advance, DUE_ROWS_MAX, ERROR_CHARS_MAX, RELEASE_ROWS_MAX, Refused, StoredRow, fitting,
+};
 use crate::sqlite::connection::host;
 use crate::sqlite::file::File;
 use crate::sqlite::tables::get;
 use crate::sqlite::writing::Writing;
+
+/// The oldest records that may be sent, of topics that are not paused, and which of them stand behind one that
+/// waits. Topic by topic: rows of a paused one are not even looked at, however many there are.
+pub(super) const READY: &str = concat!(
+    topics!(),
+    " SELECT id, coalesce(length(key), 0) + coalesce(length(value), 0) + length(headers), \
+    key IS NOT NULL AND EXISTS (SELECT 1 FROM keylane_outbox AS before WHERE before.parked > 0 \
+    AND before.topic = waiting.topic AND before.key = waiting.key AND before.kind = 1 \
+    AND before.id < waiting.id) FROM topics JOIN keylane_outbox AS waiting ON waiting.id IN \
+    (SELECT id FROM keylane_outbox AS one WHERE one.kind = 1 AND one.parked <= 0 AND one.topic = topics.topic \
+    ORDER BY id LIMIT $2) WHERE topics.topic NOT IN (SELECT value FROM json_each($1)) ORDER BY id LIMIT $2"
+);
 
 /// Deletes rows; what stood behind them is let go. Answers how many.
 pub(super) async fn delete(writing: &mut Writing, file: &File, ids: &[i64]) -> Result<u64, DatabaseError> {
@@ -79,13 +93,8 @@ pub(super) async fn pick(
     }
     let_go_due(writing).await?;
     let paused = serde_json::Value::from(step.paused.clone()).to_string();
-    loop {
-        let text = "SELECT id, coalesce(length(key), 0) + coalesce(length(value), 0) + length(headers), \
-                    key IS NOT NULL AND EXISTS (SELECT 1 FROM keylane_outbox AS before WHERE before.parked > 0 \
-                    AND before.topic = waiting.topic AND before.key = waiting.key AND before.kind = 1 \
-                    AND before.id < waiting.id) FROM keylane_outbox AS waiting WHERE kind = 1 AND parked <= 0 \
-                    AND topic NOT IN (SELECT value FROM json_each($1)) ORDER BY id LIMIT $2";
-        let found = writing.fetch(host(text).bind(paused.clone()).bind(most)).await?;
+    for _ in 0..ASIDE_MAX {
+        let found = writing.fetch(host(READY).bind(paused.clone()).bind(most)).await?;
         let (mut free, mut behind) = (Vec::new(), Vec::new());
         for row in &found {
             let id: i64 = get(row, 0, &file.url)?;
@@ -105,6 +114,7 @@ pub(super) async fn pick(
         free.truncate(fitting(free.iter().map(|(_, bytes)| *bytes), step.bytes));
         return Ok(free.into_iter().map(|(id, _)| id).collect());
     }
+    Ok(Vec::new())
 }
 
 /// Rows whole, in the order of their ids.

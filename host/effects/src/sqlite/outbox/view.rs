@@ -8,13 +8,18 @@ use crate::sqlite::connection::{Connection, Query, host};
 use crate::sqlite::fault::Fault;
 use crate::sqlite::tables::{get, only};
 
+/// Whether a record may be sent, of a topic that is not paused, or the time of one has come.
+pub(super) const HAS_RECORDS: &str = concat!(
+    topics!(),
+    " SELECT EXISTS (SELECT 1 FROM topics WHERE topic IS NOT NULL \
+    AND topic NOT IN (SELECT value FROM json_each($1))) OR EXISTS (SELECT 1 FROM keylane_outbox \
+    WHERE parked = 1 AND not_before_us <= $2 AND kind = 1)"
+);
+
 impl SqliteOutbox {
     pub(super) async fn has_records(&self, paused: &[String]) -> Result<bool, OutboxError> {
-        let text = "SELECT EXISTS (SELECT 1 FROM keylane_outbox WHERE kind = 1 AND parked <= 0 \
-                    AND topic NOT IN (SELECT value FROM json_each($1))) OR EXISTS (SELECT 1 FROM keylane_outbox \
-                    WHERE parked = 1 AND not_before_us <= $2 AND kind = 1)";
         let paused = serde_json::Value::from(paused).to_string();
-        self.answer(host(text).bind(paused).bind(now_us())).await
+        self.answer(host(HAS_RECORDS).bind(paused).bind(now_us())).await
     }
 
     pub(super) async fn has_mails(&self) -> Result<bool, OutboxError> {

@@ -1,14 +1,17 @@
 //! A relay that dies, or is stopped and goes on later, at one step of its work.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use keylane_effects::{
-    Advance, Applicant, Batch, Dropped, Leased, ListedRow, Outbox, OutboxCounts, OutboxError, Refused,
-    Selection, Standing, StoredRow,
+    Advance, Applicant, Batch, DatabaseError, Dropped, Leased, ListedRow, Outbox, OutboxCounts, OutboxError,
+    Refused, Selection, Standing, StoredRow,
 };
 use keylane_engine::{Boxed, Epoch};
 use tokio::sync::{Mutex, watch};
+
+use super::frozen::{Freezing, Frost};
 
 /// The steps of a relay's work around which it can die.
 pub const STEPS: [&str; 19] = [
@@ -97,12 +100,24 @@ impl Life {
 pub struct Fragile {
     pub inner: Arc<dyn Outbox>,
     pub life: Arc<Life>,
+    pub frost: Arc<Frost>,
+    /// So many notes of what became of mails are not taken.
+    pub lost_notes: AtomicU32,
 }
 
 impl Fragile {
-    async fn around<T>(&self, before: &'static str, call: impl Future<Output = T>, after: &'static str) -> T {
+    pub fn new(inner: Arc<dyn Outbox>, life: &Arc<Life>) -> Self {
+        Self { inner, life: life.clone(), frost: Frost::never(), lost_notes: AtomicU32::new(0) }
+    }
+
+    async fn around<T>(
+        &self,
+        before: &'static str,
+        call: impl Future<Output = T> + Send,
+        after: &'static str,
+    ) -> T {
         self.life.point(before).await;
-        let answer = call.await;
+        let answer = Freezing::new(call, &self.frost).await;
         self.life.point(after).await;
         answer
     }
@@ -157,7 +172,15 @@ impl Outbox for Fragile {
         sent: Vec<i64>,
         refused: Vec<Refused>,
     ) -> Boxed<'_, Result<(), OutboxError>> {
-        let call = self.inner.mails_ended(epoch, sent, refused);
+        let fewer = |left: u32| left.checked_sub(1);
+        let is_lost = self.lost_notes.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fewer).is_ok();
+        let call = async move {
+            if is_lost {
+                let (url, reason) = ("test".to_owned(), "it is away for a moment".to_owned());
+                return Err(DatabaseError::Unavailable { url, reason }.into());
+            }
+            self.inner.mails_ended(epoch, sent, refused).await
+        };
         Box::pin(self.around("before mails are noted", call, "after mails were noted"))
     }
 

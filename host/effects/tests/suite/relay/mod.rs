@@ -2,6 +2,8 @@
 //! in the order of its key.
 
 pub mod fragile;
+pub mod frozen;
+pub mod mails;
 pub mod refusals;
 pub mod setbacks;
 pub mod world;
@@ -27,11 +29,20 @@ const LEASE: Duration = Duration::from_millis(200);
 
 /// Starts a relay of this name.
 pub fn start(database: &Arc<dyn Database>, world: &World, life: &Arc<Life>, host: &str) -> Relay {
-    let outbox = Fragile { inner: database.clone().outbox(), life: life.clone() };
-    let config = RelayConfig { lease: LEASE, ..RelayConfig::new("fleet", host, "orders") };
-    let ways = world.ways(life);
+    started(Fragile::new(database.clone().outbox(), life), world, host)
+}
+
+/// Starts a relay of this name over this outbox.
+pub fn started(outbox: Fragile, world: &World, host: &str) -> Relay {
+    let ways = world.ways(&outbox.life);
     let mail: Arc<dyn MailSender> = ways.clone();
-    Relay::start(&Handle::current(), Arc::new(outbox), ways, Some(mail), config)
+    Relay::start(&Handle::current(), Arc::new(outbox), ways, Some(mail), config(host))
+}
+
+/// A stop gives the batch under way up at once here, but never a mail.
+fn config(host: &str) -> RelayConfig {
+    let stop = Duration::from_millis(50);
+    RelayConfig { lease: LEASE, stop, ..RelayConfig::new("fleet", host, "orders") }
 }
 
 /// Waits for a condition.
@@ -146,6 +157,12 @@ async fn unsent_mails(outbox: &dyn Outbox) -> BTreeSet<String> {
     mails.map(|row| String::from_utf8(row.row.key.unwrap()).unwrap()).collect()
 }
 
+/// The mails that the server has taken and the outbox has still: those alone may go again.
+async fn taken_and_unsent(world: &World, outbox: &dyn Outbox) -> BTreeSet<String> {
+    let taken = world.mails();
+    unsent_mails(outbox).await.into_iter().filter(|mail| taken.contains_key(mail)).collect()
+}
+
 /// Each step, and how often it was made before; once more for a relay that begins a numbering.
 fn ends() -> impl Iterator<Item = (&'static str, u32, bool)> {
     let times = |step| [(step, 0, true), (step, 0, false), (step, 1, false), (step, 2, false)];
@@ -181,9 +198,7 @@ pub async fn one_that_dies_at_any_step_is_followed(ground: &Ground) {
         written += 10;
         ended(&life, &*outbox, begins).await;
         drop(first);
-        // Taken, and not noted: those alone may go again.
-        let taken = world.mails();
-        twice.extend(unsent_mails(&*outbox).await.into_iter().filter(|mail| taken.contains_key(mail)));
+        twice.extend(taken_and_unsent(&world, &*outbox).await);
         let second = start(&ground.there, &world, &Life::immortal(), "second");
         emptied(&*outbox).await;
         second.stop().await;
@@ -205,8 +220,8 @@ pub async fn one_that_is_stopped_at_any_step_does_no_harm(ground: &Ground) {
         writer.write(some_rows(written..written + 10)).await;
         written += 10;
         ended(&life, &*outbox, begins).await;
-        // One that is stopped just before it hands a mail over does so when it goes on.
-        twice.extend(unsent_mails(&*outbox).await);
+        // One that goes on begins no mail: its lease is over.
+        twice.extend(taken_and_unsent(&world, &*outbox).await);
         let second = start(&ground.there, &world, &Life::immortal(), "second");
         if life.has_stopped() {
             writer.write(some_rows(written..written + 5)).await;

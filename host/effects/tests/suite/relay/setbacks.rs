@@ -5,6 +5,10 @@ use keylane_effects::{Applicant, Leased, OutboxError, Position, RelayStatus};
 use super::{Life, World, Writer, emptied, record, says, start, until};
 use crate::suite::{Ground, LONG};
 
+fn values(world: &World) -> Vec<String> {
+    world.seen().into_iter().map(|(_, _, value)| value).collect()
+}
+
 async fn stopped_saying(ground: &Ground, world: &World, words: &str) {
     let relay = start(&ground.here, world, &Life::immortal(), "first");
     let status = says(&relay, |status| matches!(status, RelayStatus::Stopped { .. })).await;
@@ -56,6 +60,97 @@ pub async fn a_running_relay_heeds_a_reset(ground: &Ground) {
     emptied(&*outbox).await;
     assert_eq!(world.seen().len(), 2);
     relay.stop().await;
+}
+
+/// A batch that was sent, and not noted, when an operator resets the outbox is not sent again, wherever those
+/// who take over then die.
+pub async fn a_reset_repeats_no_batch(ground: &Ground) {
+    let (world, outbox) = (World::default(), ground.here.clone().outbox());
+    let mut writer = Writer::new(&ground.here).await;
+    let steps = [
+        "after the way was opened",
+        "before a batch is made",
+        "after a batch was made",
+        "before the transaction",
+        "after the transaction was committed",
+        "before the numbering",
+        "after the numbering",
+    ];
+    for (number, step) in steps.into_iter().enumerate() {
+        outbox.reset().await.unwrap();
+        // The numbering is begun by a transaction of its own.
+        let life = Life::until("after the transaction was committed", 1);
+        let first = start(&ground.here, &world, &life, "first");
+        writer.write(vec![record("t", "k", &format!("{number}"))]).await;
+        life.stopped().await;
+        assert_eq!(outbox.counts().await.unwrap().records, 1, "sent, and not noted");
+        outbox.reset().await.unwrap();
+        drop(first);
+        let life = Life::until(step, 0);
+        let second = start(&ground.there, &world, &life, "second");
+        let stopped = tokio::time::timeout(LONG, life.stopped()).await;
+        assert!(stopped.is_ok(), "{step} has not come");
+        drop(second);
+        let third = start(&ground.here, &world, &Life::immortal(), "third");
+        emptied(&*outbox).await;
+        third.stop().await;
+    }
+    let expected: Vec<String> = (0..steps.len()).map(|number| number.to_string()).collect();
+    assert_eq!(values(&world), expected);
+}
+
+/// An older copy of a database, made and put back while others have it open.
+pub trait Backup {
+    /// Copies the database as it is now.
+    async fn make(&mut self);
+    /// Puts the copy in the place of what is there.
+    async fn restore(&self);
+}
+
+/// The copy is older by exactly one batch, which Kafka has: the next one, of other rows, would have its number.
+pub async fn a_copy_older_by_one_batch_stops_the_relay(ground: &Ground, backup: &mut impl Backup) {
+    let (world, outbox) = (World::default(), ground.here.clone().outbox());
+    let mut writer = Writer::new(&ground.here).await;
+    let life = Life::until("after the transaction was committed", 2);
+    let relay = start(&ground.here, &world, &life, "first");
+    writer.write(vec![record("t", "k", "1")]).await;
+    emptied(&*outbox).await;
+    backup.make().await;
+    writer.write(vec![record("t", "k", "2")]).await;
+    life.stopped().await;
+    backup.restore().await;
+    writer.take_anew().await;
+    writer.write(vec![record("t", "k", "3")]).await;
+    life.go_on();
+    let status = says(&relay, |status| matches!(status, RelayStatus::Stopped { .. })).await;
+    let RelayStatus::Stopped { reason } = status else { panic!("{status:?}") };
+    assert!(reason.contains("restored from a backup"), "{reason}");
+    assert_eq!(outbox.counts().await.unwrap().records, 1, "a row is lost that was never sent");
+    assert_eq!(values(&world), ["1", "2"]);
+    outbox.reset().await.unwrap();
+    emptied(&*outbox).await;
+    relay.stop().await;
+    assert_eq!(values(&world), ["1", "2", "3"]);
+}
+
+/// The copy has the last batch under way still, while the relay has nothing to do: what Kafka has is not sent
+/// again.
+pub async fn a_copy_with_the_last_batch_under_way_is_recognised(ground: &Ground, backup: &mut impl Backup) {
+    let (world, outbox) = (World::default(), ground.here.clone().outbox());
+    let mut writer = Writer::new(&ground.here).await;
+    let life = Life::until("before the transaction", 1);
+    let relay = start(&ground.here, &world, &life, "first");
+    writer.write(vec![record("t", "k", "1")]).await;
+    life.stopped().await;
+    backup.make().await;
+    life.go_on();
+    emptied(&*outbox).await;
+    backup.restore().await;
+    writer.take_anew().await;
+    writer.write(vec![record("t", "k", "2")]).await;
+    emptied(&*outbox).await;
+    relay.stop().await;
+    assert_eq!(values(&world), ["1", "2"]);
 }
 
 /// An outbox is one fleet's; a former epoch renews nothing.

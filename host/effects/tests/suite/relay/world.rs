@@ -2,16 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use keylane_effects::{Letter, MailError, MailSender, Position, RelaySender, RelaySenders, SendError};
+use keylane_effects::{
+    Handed, Letter, MailError, MailSender, Position, RelaySender, RelaySenders, SendError,
+};
 use keylane_engine::{Boxed, OutgoingRecord};
+use tokio::sync::watch;
 
 use super::fragile::Life;
+use crate::suite::LONG;
 
 /// The log and the mails of a test.
 #[derive(Clone, Default)]
 pub struct World {
     inner: Arc<Mutex<Inner>>,
+    /// Message-IDs of mails that are taken, but not answered yet.
+    slow: Arc<watch::Sender<BTreeSet<String>>>,
 }
 
 #[derive(Default)]
@@ -73,6 +80,13 @@ impl World {
         self.with(|inner| match bounced {
             true => drop(inner.bounced.insert(message_id.to_owned())),
             false => drop(inner.bounced.remove(message_id)),
+        });
+    }
+
+    pub fn set_slow(&self, message_id: &str, slow: bool) {
+        self.slow.send_modify(|all| match slow {
+            true => drop(all.insert(message_id.to_owned())),
+            false => drop(all.remove(message_id)),
         });
     }
 
@@ -168,16 +182,29 @@ impl Inner {
 }
 
 impl MailSender for Ways {
-    fn send(&self, letter: Letter) -> Boxed<'_, Result<(), MailError>> {
+    fn limit(&self) -> Duration {
+        LONG
+    }
+
+    fn send<'a>(
+        &'a self,
+        letter: Letter,
+        may_begin: &'a (dyn Fn() -> bool + Send + Sync),
+    ) -> Boxed<'a, Result<Handed, MailError>> {
         Box::pin(async move {
             self.life.point("before the mail").await;
+            if !may_begin() {
+                return Ok(Handed::NotBegun);
+            }
             let taken = self.world.with(|inner| {
                 if inner.bounced.contains(&letter.message_id) {
                     return Err(MailError { reason: "no such mailbox".to_owned(), is_final: true });
                 }
-                *inner.mails.entry(letter.message_id).or_default() += 1;
-                Ok(())
+                *inner.mails.entry(letter.message_id.clone()).or_default() += 1;
+                Ok(Handed::Taken)
             });
+            let mut slow = self.world.slow.subscribe();
+            slow.wait_for(|slow| !slow.contains(&letter.message_id)).await.unwrap();
             self.life.point("after the mail").await;
             taken
         })

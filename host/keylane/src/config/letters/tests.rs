@@ -12,7 +12,7 @@ fn handler(name: &str, lines: &str) -> Handler {
     let text = format!("name = \"{name}\"\ncomponent = \"{name}.wasm\"\n[subscribe]\n{lines}");
     let file = PathBuf::from(format!("{name}.toml"));
     let manifest = Manifest::from_document(&Document::from_text(&file, &text)).unwrap();
-    Handler { file, manifest, databases: BTreeMap::new() }
+    Handler { file, manifest, databases: BTreeMap::new(), values: BTreeMap::new() }
 }
 
 fn reads(topics: &str) -> String {

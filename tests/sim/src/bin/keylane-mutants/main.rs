@@ -1,28 +1,28 @@
-//! `make mutants`: breaks the ordering engine and the engine on purpose, one small change at a time, in a
-//! copy outside the repository, and sees whether the tests and the simulation notice. The score is printed;
-//! a mutant that survives is a failure.
+//! `make mutants`: breaks the rooms on purpose, one small change at a time, in a copy of the repository, and sees
+//! whether the tests and the simulation notice. The score is printed; a mutant that survives is a failure.
 
 mod copy;
+mod judge;
 mod list;
 mod trial;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Parser;
 
-use crate::copy::Copy;
-use crate::list::{Mutant, read};
-use crate::trial::{Catch, Trial};
+use crate::copy::{Copy, PLACE};
+use crate::judge::Catch;
+use crate::list::{Mutant, check, read, rooms};
+use crate::trial::Trial;
 
-/// The lists, relative to the repository.
-const LISTS: [&str; 2] = ["host/lanes/mutants.toml", "tests/sim/mutants.toml"];
-
-/// Breaks host/lanes and host/engine on purpose and sees whether anything notices
+/// Breaks the rooms of host/ on purpose and sees whether anything notices
 #[derive(Debug, Parser)]
 struct Arguments {
+    /// The rooms whose lists are tried: lanes, engine, effects, guest, kafka; all of them by default
+    room: Vec<String>,
     /// Only mutants whose name or file contains this; may be given more than once
     #[arg(long)]
     only: Vec<String>,
@@ -32,25 +32,38 @@ struct Arguments {
     /// Ask both the room's tests and the simulation, also where one has noticed already
     #[arg(long)]
     both: bool,
+    /// Of which checkout a copy is broken; by default the one that this was built in
+    #[arg(long)]
+    repository: Option<PathBuf>,
+    /// Where the copy lies and is built; by default target/mutants of the repository
+    #[arg(long)]
+    place: Option<PathBuf>,
+    /// Features that the workspace is built with
+    #[arg(long)]
+    features: Option<String>,
 }
 
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).context("the repository's root")?;
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).context("the repository's root")?;
+    let root = &arguments.repository.map_or_else(|| Ok(own.to_owned()), |asked| asked.canonicalize())?;
     let mut mutants = Vec::new();
-    for list in LISTS {
-        mutants.extend(read(root, list)?);
+    for room in rooms(&arguments.room)? {
+        mutants.extend(read(root, room)?.into_iter().map(|mutant| (room, mutant)));
     }
     let total = mutants.len();
-    mutants.retain(|one| is_asked_for(one, &arguments.only));
-    let copy = Copy::of(root)?;
-    let trial = Trial { copy: &copy, seeds: arguments.seeds, both: arguments.both };
+    mutants.retain(|(_, one)| is_asked_for(one, &arguments.only));
+    for (room, mutant) in &mutants {
+        check(root, mutant).with_context(|| room.list())?;
+    }
+    ensure!(!mutants.is_empty(), "no mutant is called so");
+    let copy = Copy::of(root, &arguments.place.unwrap_or_else(|| root.join(PLACE)))?;
+    let trial = Trial::new(&copy, arguments.seeds, arguments.both, arguments.features);
     say(&format!("{} of {total} mutants, in {}", mutants.len(), copy.root().display()));
-    trial.unharmed().context("without any mutant")?;
     let mut survivors = Vec::new();
-    for (at, mutant) in mutants.iter().enumerate() {
+    for (at, (room, mutant)) in mutants.iter().enumerate() {
         let began = Instant::now();
-        let catches = trial.of(mutant)?;
+        let catches = trial.of(*room, mutant)?;
         say(&line(at + 1, mutant, &catches, began.elapsed()));
         if !catches.iter().any(Catch::has_caught) {
             survivors.push(mutant);

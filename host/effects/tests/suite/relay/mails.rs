@@ -1,0 +1,64 @@
+//! Mails go out again only where the server's yes did not become a deleted row, and that is rare.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
+
+use super::fragile::Fragile;
+use super::{Life, World, Writer, emptied, mail, start, started, until};
+use crate::suite::Ground;
+
+fn id(number: u32) -> String {
+    format!("{number}@keylane")
+}
+
+/// A host that is stopped as planned waits for the mails that a slow server has under way.
+pub async fn a_planned_stop_waits_for_a_slow_mail(ground: &Ground) {
+    let (world, outbox) = (World::default(), ground.here.clone().outbox());
+    let mut writer = Writer::new(&ground.here).await;
+    world.set_slow(&id(1), true);
+    writer.write(vec![mail(&id(1))]).await;
+    let first = start(&ground.here, &world, &Life::immortal(), "first");
+    until("the mail", async || world.mails().contains_key(&id(1))).await;
+    let stopping = tokio::spawn(first.stop());
+    // Longer than a stop waits for anything but mails; what is tested is that it has not given up.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(!stopping.is_finished(), "the mail was given up");
+    writer.write(vec![mail(&id(2))]).await;
+    world.set_slow(&id(1), false);
+    stopping.await.unwrap();
+    assert_eq!(outbox.counts().await.unwrap().mails, 1, "the first was noted, the second not begun");
+    let second = start(&ground.there, &world, &Life::immortal(), "second");
+    emptied(&*outbox).await;
+    second.stop().await;
+    assert_eq!(world.mails(), BTreeMap::from([(id(1), 1), (id(2), 1)]));
+}
+
+/// Mails that were taken beside a slow one are noted at once: a host that dies then repeats the slow one alone.
+pub async fn each_mail_is_noted_when_it_is_taken(ground: &Ground) {
+    let (world, outbox) = (World::default(), ground.here.clone().outbox());
+    let mut writer = Writer::new(&ground.here).await;
+    world.set_slow(&id(3), true);
+    writer.write((1..=5).map(|number| mail(&id(number))).collect()).await;
+    let first = start(&ground.here, &world, &Life::immortal(), "first");
+    until("all but the slow one", async || outbox.counts().await.unwrap().mails == 1).await;
+    drop(first);
+    world.set_slow(&id(3), false);
+    let second = start(&ground.there, &world, &Life::immortal(), "second");
+    emptied(&*outbox).await;
+    second.stop().await;
+    let times = |number: u32| (id(number), 1 + u32::from(number == 3));
+    assert_eq!(world.mails(), (1..=5).map(times).collect());
+}
+
+/// A database that is away for a moment when a mail was taken hears of it later.
+pub async fn a_mail_is_noted_as_soon_as_the_database_is_back(ground: &Ground) {
+    let (world, outbox) = (World::default(), ground.here.clone().outbox());
+    let mut writer = Writer::new(&ground.here).await;
+    writer.write(vec![mail(&id(1)), mail(&id(2))]).await;
+    let fragile = Fragile::new(ground.here.clone().outbox(), &Life::immortal());
+    let relay = started(Fragile { lost_notes: AtomicU32::new(2), ..fragile }, &world, "first");
+    emptied(&*outbox).await;
+    relay.stop().await;
+    assert_eq!(world.mails(), BTreeMap::from([(id(1), 1), (id(2), 1)]));
+}

@@ -1,0 +1,198 @@
+//! What is known of the cuts of one consumer: which one is under way, whom it is made of, and what was
+//! refused. [`super::cutting`] has what the polling thread does with it.
+//!
+//! A cut is made in an order that lets no other host's work be overwritten: the group's metadata is taken
+//! first, then the owners are asked for their snapshots, then each is checked against what is assigned, and
+//! it is sent with *that* metadata. Should the group have given a partition away in between, its generation
+//! has changed, and the coordinator refuses the whole transaction. Nothing is lost by that: the owners have
+//! what was in it, and the next cut is made of what is still owned.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use keylane_engine::{CutQuestion, OutgoingRecord, Ownership, Snapshot, Token, TopicPartition};
+use rdkafka::consumer::ConsumerGroupMetadata;
+
+use super::Item;
+use crate::config::{ConsumerConfig, KafkaConfig};
+use crate::cuts::Cutter;
+use crate::error::KafkaError;
+use crate::intake::feed::Feed;
+use crate::native::Ring;
+
+/// The longest and the shortest time after which the broker ends a transaction that it hears nothing of:
+/// others who take the partitions of a host that died wait for it, and so do the readers.
+const TRANSACTION_MOST: Duration = Duration::from_secs(10);
+const TRANSACTION_LEAST: Duration = Duration::from_secs(1);
+/// The longest wait for an owner's snapshot. One that is late is left out.
+pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(1);
+/// The most bytes of one transaction; the last partition's share may pass it.
+pub(super) const CUT_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// The wait after a cut that failed; it doubles with each further one up to the longest.
+const AGAIN_FIRST: Duration = Duration::from_millis(50);
+const AGAIN_MOST: Duration = Duration::from_secs(5);
+/// So many failures in a row are no trouble: a group that changes refuses what was begun before the change.
+pub(super) const FAILURES_ORDINARY: u32 = 3;
+/// How often a cut is tried again because of a topic that takes nothing, before that counts as the fault of
+/// the events that write to it: about half a minute.
+pub(super) const TOPIC_TRIES_MAX: u32 = 12;
+
+/// Owned by the committer.
+pub(in crate::intake) struct Cuts {
+    pub(super) cutter: Cutter,
+    pub(super) interval: Duration,
+    pub(super) next_at: Instant,
+    pub(super) step: Step,
+    /// None begins now: something else comes first.
+    pub(super) held_off: bool,
+    /// Assignments whose last snapshot was not committed, though nothing need have moved since.
+    pub(super) owed: BTreeSet<Token>,
+    /// Failures in a row.
+    pub(super) failures: u32,
+    /// How many of them were a topic's fault.
+    pub(super) topic_failures: u32,
+    pub(super) trouble: Option<String>,
+    /// By partition and offset, with the reason: events whose records were refused for good.
+    pub(super) refused: BTreeMap<TopicPartition, BTreeMap<i64, String>>,
+    /// Partitions that are to be dropped and taken anew, with the reason.
+    pub(super) set_back: BTreeMap<TopicPartition, String>,
+    pub(super) meters: CutMeters,
+}
+
+/// Where the cut that is under way stands.
+pub(super) enum Step {
+    Resting,
+    Asking(Asking),
+    Sending(Sending),
+}
+
+/// Owners are asked.
+pub(super) struct Asking {
+    pub(super) metadata: ConsumerGroupMetadata,
+    pub(super) begun: Instant,
+    /// By the boot clock: what is acknowledged proves the membership as of then.
+    pub(super) at: Duration,
+    pub(super) asked: Vec<(Token, CutQuestion)>,
+    pub(super) made: Vec<(Token, Snapshot)>,
+}
+
+/// A transaction is under way.
+pub(super) struct Sending {
+    pub(super) begun: Instant,
+    pub(super) at: Duration,
+    pub(super) parts: Vec<Part>,
+}
+
+/// One partition's part of a cut.
+pub(super) struct Part {
+    pub(super) item: Item,
+    pub(super) number: u64,
+    /// The offset and the records of each event.
+    pub(super) endings: Vec<(i64, Arc<[OutgoingRecord]>)>,
+}
+
+pub(super) struct CutMeters {
+    group: String,
+    pub(super) seconds: metrics::Histogram,
+    pub(super) records: metrics::Counter,
+    pub(super) refused: metrics::Counter,
+}
+
+impl CutMeters {
+    fn new(group: &str) -> Self {
+        let group = group.to_owned();
+        Self {
+            seconds: metrics::histogram!("keylane_cut_seconds", "group" => group.clone()),
+            records: metrics::counter!("keylane_cut_records_total", "group" => group.clone()),
+            refused: metrics::counter!("keylane_cut_events_refused_total", "group" => group.clone()),
+            group,
+        }
+    }
+
+    pub(super) fn count(&self, outcome: &'static str) {
+        metrics::counter!("keylane_cuts_total", "group" => self.group.clone(), "outcome" => outcome)
+            .increment(1);
+    }
+}
+
+impl Cuts {
+    /// Brokers need not answer yet.
+    pub(in crate::intake) fn start(
+        kafka: &KafkaConfig,
+        config: &ConsumerConfig,
+        interval: Duration,
+        ring: Ring,
+    ) -> Result<Self, KafkaError> {
+        let limit = (config.session_timeout / 2).clamp(TRANSACTION_LEAST, TRANSACTION_MOST);
+        Ok(Self {
+            cutter: Cutter::start(kafka, &config.group, limit, ring)?,
+            interval,
+            next_at: Instant::now(),
+            step: Step::Resting,
+            held_off: false,
+            owed: BTreeSet::new(),
+            failures: 0,
+            topic_failures: 0,
+            trouble: None,
+            refused: BTreeMap::new(),
+            set_back: BTreeMap::new(),
+            meters: CutMeters::new(&config.group),
+        })
+    }
+
+    pub(super) fn is_resting(&self) -> bool {
+        matches!(self.step, Step::Resting)
+    }
+
+    /// Whether there may be something to cut of this partition. One that is about to be dropped has no part in
+    /// any cut: with what its owner holds, none would be committed.
+    pub(super) fn wants(&self, feed: &Feed) -> bool {
+        let ownership = feed.inbox.ownership();
+        let answers = !ownership.is_lost() && ownership != Ownership::Faulted;
+        let has_any = feed.inbox.is_stirred() || self.owed.contains(&feed.token);
+        answers && has_any && !self.set_back.contains_key(&feed.partition)
+    }
+
+    /// It is over, and the next one may follow after the usual time.
+    pub(super) fn rest(&mut self, begun: Instant) {
+        self.step = Step::Resting;
+        self.next_at = begun + self.interval;
+    }
+
+    /// It came to nothing: what it was made of is still to be committed.
+    pub(super) fn fail(&mut self, parts: &[Part], reason: String) {
+        self.owed.extend(parts.iter().map(|part| part.item.token));
+        let again = AGAIN_FIRST.saturating_mul(1 << self.failures.min(8)).min(AGAIN_MOST);
+        self.step = Step::Resting;
+        self.next_at = Instant::now() + again;
+        self.failures += 1;
+        let group = self.meters.group.as_str();
+        match self.failures.cmp(&FAILURES_ORDINARY) {
+            Ordering::Equal => tracing::warn!(group, reason, "cuts are not committed; trying again"),
+            _ => tracing::info!(group, reason, "a cut was not committed; trying again"),
+        }
+        self.trouble = Some(reason);
+    }
+
+    /// These events' records were refused for good. Answers whether that was known of one of them: then it
+    /// is its dead letter that is refused now, or an operator had it run again.
+    pub(super) fn refuse(&mut self, events: BTreeMap<(TopicPartition, i64), String>) -> bool {
+        let mut known = false;
+        self.meters.refused.increment(events.len() as u64);
+        for ((partition, offset), reason) in events {
+            tracing::error!(%partition, offset, reason, "what the event gave out was refused for good");
+            self.set_back.insert(partition.clone(), format!("offset {offset}: {reason}"));
+            known |= self.refused.entry(partition).or_default().insert(offset, reason).is_some();
+        }
+        known
+    }
+}
+
+/// What a record takes, in bytes: its contents and a flat charge.
+pub(super) fn weight_bytes(record: &OutgoingRecord) -> usize {
+    const BOOKKEEPING_BYTES: usize = 100;
+    let length = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
+    BOOKKEEPING_BYTES + length(&record.key) + length(&record.value)
+}

@@ -1,0 +1,302 @@
+//! What the committer does for a handler in cuts: it makes one cut after the other, and no plain commit of
+//! new progress.
+//!
+//! A plain commit and a transaction must not overtake each other: of two commits of one partition the one
+//! that the coordinator was given later holds, and the end of a transaction does not change that. So a cut
+//! begins only when every plain commit is answered, and a plain one (a proof of life, what partitions start
+//! with) is made only while no cut is under way.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use keylane_engine::{CutAnswer, Snapshot, Token, TopicPartition};
+use rdkafka::consumer::Consumer;
+
+use super::cuts::{
+    ANSWER_LIMIT, Asking, CUT_BYTES_MAX, Cuts, FAILURES_ORDINARY, Part, Sending, Step, TOPIC_TRIES_MAX,
+    weight_bytes,
+};
+use super::{Committer, Item, Stand, checked};
+use crate::cuts::{Cut, CutEnd};
+use crate::intake::feed::Feed;
+use crate::transaction::{Fault, RefusedRecord, fault};
+
+/// Time between two looks whether the last cut of partitions that are given up has ended.
+const LAST_LOOK: Duration = Duration::from_millis(1);
+
+impl Committer {
+    /// Goes on with cuts. Answers whether none is under way, so that a plain commit may be made. A cut proves the
+    /// membership as well as that does; where one has failed to, the next waits until that is made up for.
+    pub(super) fn turn_cuts<'a>(
+        &mut self,
+        feeds: impl Iterator<Item = &'a Feed> + Clone,
+        due: bool,
+        now: Instant,
+    ) -> bool {
+        let Some(mut cuts) = self.cuts.take() else { return true };
+        self.hear_end(&mut cuts, feeds.clone());
+        let proves_first = due && self.proof_failed;
+        let is_due = cuts.is_resting() && cuts.cutter.is_open() && now >= cuts.next_at;
+        let may_begin = is_due && !cuts.held_off && !proves_first;
+        if may_begin && self.sent.is_empty() && !self.is_lost() {
+            self.ask(&mut cuts, feeds.clone(), now);
+        }
+        self.gather(&mut cuts, feeds, now);
+        let may_commit = cuts.is_resting() && due;
+        self.cuts = Some(cuts);
+        may_commit
+    }
+
+    /// Asks the owners who have anything.
+    fn ask<'a>(&self, cuts: &mut Cuts, feeds: impl Iterator<Item = &'a Feed> + Clone, now: Instant) {
+        let owned: BTreeSet<Token> = feeds.clone().map(|feed| feed.token).collect();
+        cuts.owed.retain(|token| owned.contains(token));
+        let wanted: Vec<&Feed> = feeds.filter(|feed| cuts.wants(feed)).collect();
+        if wanted.is_empty() || !self.lease.holds() {
+            return;
+        }
+        let at = self.lease.now();
+        let Some(metadata) = self.consumer.group_metadata() else { return };
+        let ask = |feed: &Feed| Some((feed.token, feed.inbox.ask_cut()?));
+        let asked = wanted.into_iter().filter_map(ask).collect();
+        cuts.step = Step::Asking(Asking { metadata, begun: now, at, asked, made: Vec::new() });
+    }
+
+    /// Takes the owners' answers, and sends when all are there, or late.
+    fn gather<'a>(&mut self, cuts: &mut Cuts, feeds: impl Iterator<Item = &'a Feed> + Clone, now: Instant) {
+        let Step::Asking(asking) = &mut cuts.step else { return };
+        let made = &mut asking.made;
+        asking.asked.retain_mut(|(token, question)| match question.answer() {
+            CutAnswer::Pending => true,
+            CutAnswer::Gone => false,
+            CutAnswer::Made(snapshot) => {
+                made.push((*token, *snapshot));
+                false
+            }
+        });
+        let is_late = now.saturating_duration_since(asking.begun) >= ANSWER_LIMIT;
+        if !asking.asked.is_empty() && !is_late {
+            return;
+        }
+        let Step::Asking(asking) = std::mem::replace(&mut cuts.step, Step::Resting) else { return };
+        // The late ones may have answered by now: what they told is not known.
+        cuts.owed.extend(asking.asked.iter().map(|(token, _)| *token));
+        self.send(cuts, feeds, asking);
+    }
+
+    fn send<'a>(&mut self, cuts: &mut Cuts, feeds: impl Iterator<Item = &'a Feed>, asking: Asking) {
+        let Asking { metadata, begun, at, mut made, .. } = asking;
+        // Those that were left out before come first.
+        made.sort_by_key(|(token, _)| !cuts.owed.contains(token));
+        let owned: BTreeMap<Token, &TopicPartition> = feeds
+            .filter(|feed| !feed.inbox.ownership().is_lost())
+            .map(|feed| (feed.token, &feed.partition))
+            .collect();
+        let mut bytes = 0;
+        let mut parts = Vec::with_capacity(made.len());
+        for (token, snapshot) in made {
+            // One that was given up meanwhile has nothing to say any more.
+            let Some(partition) = owned.get(&token) else { continue };
+            if bytes >= CUT_BYTES_MAX {
+                cuts.owed.insert(token);
+                continue;
+            }
+            cuts.owed.remove(&token);
+            let Some(part) = self.part(partition, token, snapshot) else { continue };
+            bytes +=
+                part.endings.iter().flat_map(|(_, records)| records.iter()).map(weight_bytes).sum::<usize>();
+            parts.push(part);
+        }
+        // A loss that the thread has not heard of: what it believes to own may be another's.
+        if self.is_lost() {
+            return cuts.fail(&parts, "the group has given the partitions to others".to_owned());
+        }
+        if parts.is_empty() {
+            return cuts.rest(begun);
+        }
+        let cut = Cut {
+            metadata,
+            offsets: parts.iter().map(|part| part.item.handed.clone()).collect(),
+            records: parts
+                .iter()
+                .flat_map(|part| &part.endings)
+                .map(|(_, records)| records.clone())
+                .collect(),
+        };
+        match cuts.cutter.hand_over(cut) {
+            Ok(()) => {
+                self.last_sent = Some(at);
+                cuts.step = Step::Sending(Sending { begun, at, parts });
+            }
+            Err(reason) => cuts.fail(&parts, reason),
+        }
+    }
+
+    /// What is to be committed of a partition, if anything is new.
+    fn part(&self, partition: &TopicPartition, token: Token, snapshot: Snapshot) -> Option<Part> {
+        let Snapshot { progress, endings, number } = snapshot;
+        let item = checked(partition, token, progress)?;
+        let known = self.stand(token).is_some_and(|stand| stand.is(&item.handed));
+        let endings: Vec<_> = endings.into_iter().map(|ending| (ending.offset, ending.records)).collect();
+        (!known || !endings.is_empty()).then_some(Part { item, number, endings })
+    }
+
+    /// Learns what became of the transaction that is under way.
+    fn hear_end<'a>(&mut self, cuts: &mut Cuts, feeds: impl Iterator<Item = &'a Feed>) {
+        let Step::Sending(sending) = &cuts.step else { return };
+        let Some(end) = cuts.cutter.ended() else { return };
+        cuts.meters.seconds.record(sending.begun.elapsed().as_secs_f64());
+        let Step::Sending(sending) = std::mem::replace(&mut cuts.step, Step::Resting) else { return };
+        match end {
+            CutEnd::Committed => self.committed(cuts, feeds, sending),
+            CutEnd::Failed(reason) => {
+                cuts.meters.count("failed");
+                cuts.fail(&sending.parts, reason);
+                self.proof_failed = true;
+            }
+            CutEnd::InDoubt(reason) => {
+                cuts.meters.count("in-doubt");
+                for part in &sending.parts {
+                    let reason = format!("whether a transaction was committed is not known: {reason}");
+                    cuts.set_back.insert(part.item.handed.partition.clone(), reason);
+                }
+                cuts.fail(&sending.parts, reason);
+                self.proof_failed = true;
+            }
+            CutEnd::Refused(refused) => {
+                cuts.meters.count("refused");
+                refuse(cuts, &sending, &refused);
+                self.proof_failed = true;
+            }
+        }
+    }
+
+    fn committed<'a>(&mut self, cuts: &mut Cuts, feeds: impl Iterator<Item = &'a Feed>, sending: Sending) {
+        cuts.meters.count("committed");
+        if cuts.trouble.take().is_some() {
+            tracing::info!(group = self.group, "cuts are committed again");
+        }
+        (cuts.failures, cuts.topic_failures) = (0, 0);
+        let mut numbers = BTreeMap::new();
+        for Part { item: Item { token, handed }, number, endings } in sending.parts {
+            let records: usize = endings.iter().map(|(_, records)| records.len()).sum();
+            cuts.meters.records.increment(records as u64);
+            if let Some(refused) = cuts.refused.get_mut(&handed.partition) {
+                refused.retain(|offset, _| {
+                    *offset >= handed.offset && !endings.iter().any(|(ended, _)| ended == offset)
+                });
+            }
+            numbers.insert(token, number);
+            // One that was forgotten meanwhile is not brought back.
+            if let Some(stand) = self.stands.get_mut(&token) {
+                *stand = Stand { offset: handed.offset, payload: handed.payload };
+            }
+        }
+        for feed in feeds {
+            if let Some(number) = numbers.get(&feed.token) {
+                feed.inbox.cut_committed(*number);
+            }
+        }
+        self.proof_failed = false;
+        self.lease.renew(sending.at);
+        cuts.rest(sending.begun);
+    }
+
+    /// Cuts what partitions that are about to be given up have ended, those that are `kept` along with them.
+    /// Waits for the transaction that is under way in any case: nobody knows better than its end.
+    pub(in crate::intake) fn cut_last(&mut self, gone: &[Feed], kept: &[Feed], limit: Duration) {
+        let until = Instant::now() + limit;
+        while !self.is_lost() {
+            let Some(cuts) = &mut self.cuts else { return };
+            let is_over = cuts.is_resting() && !gone.iter().any(|feed| cuts.wants(feed));
+            let now = Instant::now();
+            if is_over || gone.is_empty() || now >= until {
+                return;
+            }
+            cuts.held_off = false;
+            if cuts.failures == 0 {
+                cuts.next_at = now;
+            }
+            self.take_answers(Duration::ZERO);
+            self.turn_cuts(gone.iter().chain(kept), false, now);
+            std::thread::sleep(LAST_LOOK);
+        }
+    }
+
+    /// Whether a cut is under way. What partitions start with is not asked for meanwhile: what is read then may
+    /// be what the cut is about to change.
+    pub(in crate::intake) fn is_cutting(&self) -> bool {
+        self.cuts.as_ref().is_some_and(|cuts| !cuts.is_resting())
+    }
+
+    /// Whether partitions wait until it may be asked where they start: then no further cut begins before.
+    pub(in crate::intake) fn hold_cuts_off(&mut self, waits: bool) {
+        if let Some(cuts) = &mut self.cuts {
+            cuts.held_off = waits;
+        }
+    }
+
+    /// When the next cut may begin.
+    pub(in crate::intake) fn next_cut_in(&self, now: Instant) -> Option<Duration> {
+        let cuts = self.cuts.as_ref().filter(|cuts| cuts.is_resting())?;
+        Some(cuts.next_at.saturating_duration_since(now)).filter(|left| !left.is_zero())
+    }
+
+    /// Why cuts are not committed, if they are not.
+    pub(in crate::intake) fn cut_trouble(&self) -> Option<String> {
+        let cuts = self.cuts.as_ref()?;
+        let trouble = cuts.trouble.clone().filter(|_| cuts.failures >= FAILURES_ORDINARY);
+        trouble.or_else(|| cuts.cutter.trouble())
+    }
+
+    /// Partitions that are to be dropped and taken anew, with the reason.
+    pub(in crate::intake) fn take_set_back(&mut self) -> BTreeMap<TopicPartition, String> {
+        self.cuts.as_mut().map(|cuts| std::mem::take(&mut cuts.set_back)).unwrap_or_default()
+    }
+
+    /// For a handler in cuts: what was refused of this partition.
+    pub(in crate::intake) fn refused(&self, partition: &TopicPartition) -> Option<BTreeMap<i64, String>> {
+        Some(self.cuts.as_ref()?.refused.get(partition).cloned().unwrap_or_default())
+    }
+
+    /// The partition is another host's from now on.
+    pub(in crate::intake) fn forget_refused(&mut self, partition: &TopicPartition) {
+        if let Some(cuts) = &mut self.cuts {
+            cuts.refused.remove(partition);
+            cuts.set_back.remove(partition);
+        }
+    }
+}
+
+/// Finds the events whose records are at fault. Where it is a topic that takes nothing, they are at fault only
+/// when that does not pass.
+fn refuse(cuts: &mut Cuts, sending: &Sending, refused: &[RefusedRecord]) {
+    let of_record = refused.iter().any(|one| fault(one.code) == Fault::Record);
+    let reason = refused.first().map(|one| format!("{}: {}", one.topic, one.reason)).unwrap_or_default();
+    if !of_record && cuts.topic_failures < TOPIC_TRIES_MAX {
+        cuts.topic_failures += 1;
+        return cuts.fail(&sending.parts, reason);
+    }
+    let mut events = BTreeMap::new();
+    let mut place = 0;
+    for part in &sending.parts {
+        for (offset, records) in &part.endings {
+            let own = place..place + records.len();
+            place = own.end;
+            let at_fault = refused.iter().find(|one| {
+                let is_own = one.place.is_some_and(|place| own.contains(&place));
+                is_own && (!of_record || fault(one.code) == Fault::Record)
+            });
+            if let Some(one) = at_fault {
+                let reason = format!("a record for {} was refused: {}", one.topic, one.reason);
+                events.insert((part.item.handed.partition.clone(), *offset), reason);
+            }
+        }
+    }
+    if events.is_empty() || cuts.refuse(events) {
+        return cuts.fail(&sending.parts, reason);
+    }
+    (cuts.failures, cuts.topic_failures) = (0, 0);
+    cuts.owed.extend(sending.parts.iter().map(|part| part.item.token));
+    cuts.rest(sending.begun);
+}
