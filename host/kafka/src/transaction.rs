@@ -257,7 +257,7 @@ impl Transactions {
                 self.hand_over(base.key(&**key).payload(&**value))
             }
             Note::Offsets(Offsets { list, metadata }) => {
-                self.insist(|limit| self.producer.send_offsets_to_transaction(*list, metadata, limit))
+                self.insist(|limit| self.producer.send_offsets_to_transaction(list, metadata, limit))
             }
         }
     }

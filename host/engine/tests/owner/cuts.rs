@@ -35,7 +35,8 @@ async fn records_and_progress_are_of_one_moment() {
     let first = cut(&inbox).await;
     assert_eq!((first.progress.offset, records(&first)), (0, vec!["1 done".to_owned(), "2 done".to_owned()]));
     let told = restore(0, first.progress.payload.as_bytes(), TOPIC);
-    assert_eq!((told.gap.ended, told.note), (vec![1..3], RestoredNote::Ours));
+    assert!(told.gap.ended.iter().eq([&(1..3)]), "{:?}", told.gap.ended);
+    assert_eq!(told.note, RestoredNote::Ours);
     assert!(!inbox.is_stirred(), "all is told");
     bench.runner.gate.add_permits(1);
     bench.until_watermark(&inbox, 3).await;
