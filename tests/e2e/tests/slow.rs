@@ -46,10 +46,6 @@ const BACKLOG_EVENT_BYTES: usize = 64 * 1024;
 /// By how much the host may grow meanwhile: the records of a partition and its prefetch, twice that for what
 /// the allocator keeps, and the handlers' instances. The backlog is 100 MiB.
 const GROWTH_MIB: u64 = 50;
-/// Time between two looks at what is done.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// So many events are written ahead of the slow handler that it never rests while the fast one works.
-const AHEAD: usize = 5;
 const FAST_EVENTS: usize = 900;
 const FAST_PARTITIONS: i32 = 3;
 
@@ -75,13 +71,23 @@ fn beside(bootstrap: &str) -> Result<()> {
     for (partition, records) in (0..).zip(&fast) {
         topics.write(FAST, partition, records)?;
     }
-    let slow_events = until_the_fast_one_is_done(&host, &topics)?;
+    // The backlog comes meanwhile: on a crowded machine writing it takes longer than the slow events do.
+    std::thread::scope(|scope| {
+        let backlog = scope.spawn(|| Topics::new(bootstrap)?.write(SLOW, 0, &backlog()));
+        let metrics = until_done_is(&host, "fast", FAST_EVENTS)?;
+        let slow_done = done_by(&metrics, "slow");
+        ensure!(
+            slow_done < SLOW_EVENTS as f64,
+            "the fast one took as long as the slow one: {slow_done} are done"
+        );
+        backlog.join().map_err(|_| anyhow::anyhow!("writing the backlog panicked"))?
+    })?;
     Onlooker::new(bootstrap).until_all_is_done(&[group("fast", FAST)], LIMIT)?;
     let lag: u64 = host.partitions()?.iter().filter(|one| one.topic == FAST).filter_map(|one| one.lag).sum();
     ensure!(lag == 0, "the fast handler has a lag of {lag}: {:?}", host.partitions()?);
     check_copies(&copies(bootstrap)?, &by_key(&fast.concat()))?;
 
-    until_done_is(&host, "slow", slow_events)?;
+    until_done_is(&host, "slow", SLOW_EVENTS + BACKLOG)?;
     Onlooker::new(bootstrap).until_all_is_done(&[group("slow", SLOW)], LIMIT)?;
     ensure!(host.changes()? == changes, "partitions came or went: {}", host.process.last_words());
     let metrics = host.metrics()?;
@@ -90,19 +96,17 @@ fn beside(bootstrap: &str) -> Result<()> {
     }
     let grown = usage::usage(host.process.id())?.rss_max_mib.saturating_sub(before.rss_mib);
     ensure!(grown <= GROWTH_MIB, "the host grew by {grown} MiB, at rest it had {} MiB", before.rss_mib);
-    each_was_seen_once(bootstrap, slow_events)?;
+    each_was_seen_once(bootstrap)?;
     host.stop()
 }
 
 fn slow_events() -> Vec<(String, String)> {
-    let padding = "x".repeat(BACKLOG_EVENT_BYTES);
-    let slow = (0..SLOW_EVENTS).map(slow_event);
-    let backlog = (0..BACKLOG).map(|number| one_key(format!("b{number} done 0\n{padding}")));
-    slow.chain(backlog).collect()
+    (0..SLOW_EVENTS).map(|number| one_key(format!("s{number} slow {SLOW_EVENT_MS}"))).collect()
 }
 
-fn slow_event(number: usize) -> (String, String) {
-    one_key(format!("s{number} slow {SLOW_EVENT_MS}"))
+fn backlog() -> Vec<(String, String)> {
+    let padding = "x".repeat(BACKLOG_EVENT_BYTES);
+    (0..BACKLOG).map(|number| one_key(format!("b{number} done 0\n{padding}"))).collect()
 }
 
 fn one_key(value: String) -> (String, String) {
@@ -113,45 +117,25 @@ fn done_by(metrics: &Metrics, handler: &str) -> f64 {
     metrics.sum("keylane_events_done_total", &[("handler", handler)])
 }
 
-/// The slow handler is kept at work meanwhile, however long this machine needs, so a fast one that had to wait
-/// for it would never come to its end. Answers how many events the slow one has been given.
-fn until_the_fast_one_is_done(host: &Host, topics: &Topics) -> Result<usize> {
-    let mut written = SLOW_EVENTS + BACKLOG;
-    let give_up = Instant::now() + LIMIT;
-    loop {
-        let metrics = host.metrics()?;
-        let (slow, fast) = (done_by(&metrics, "slow"), done_by(&metrics, "fast"));
-        if fast >= FAST_EVENTS as f64 {
-            ensure!(slow < written as f64, "the slow handler had nothing to do: this shows nothing");
-            return Ok(written);
-        }
-        ensure!(Instant::now() < give_up, "{fast} fast events are done: {}", host.process.last_words());
-        if slow + AHEAD as f64 > written as f64 {
-            topics.write(SLOW, 0, &[slow_event(written)])?;
-            written += 1;
-        } else {
-            std::thread::sleep(LOOK_EVERY);
-        }
-    }
-}
-
 /// For each partition.
 fn fast_events() -> Vec<Vec<(String, String)>> {
     let each = FAST_EVENTS / FAST_PARTITIONS as usize;
     (0..FAST_PARTITIONS).map(|partition| numbered(&format!("{FAST}-{partition}"), 0..each, 20)).collect()
 }
 
-fn until_done_is(host: &Host, handler: &str, events: usize) -> Result<()> {
+/// Answers the metrics that tell it, so that what else they tell is of the same moment.
+fn until_done_is(host: &Host, handler: &str, events: usize) -> Result<Metrics> {
     let mut count = 0.0;
     let waited = waiting::until(&format!("{handler}: {events} events are done"), LIMIT, || {
-        count = done_by(&host.metrics()?, handler);
-        Ok((count >= events as f64).then_some(()))
+        let metrics = host.metrics()?;
+        count = done_by(&metrics, handler);
+        Ok((count >= events as f64).then_some(metrics))
     });
     waited.with_context(|| format!("{count} are; {}", host.process.last_words()))
 }
 
 /// What the slow handler tells: host, partition, offset, attempt and two times.
-fn each_was_seen_once(bootstrap: &str, events: usize) -> Result<()> {
+fn each_was_seen_once(bootstrap: &str) -> Result<()> {
     let told = PlainClient::new(bootstrap).read(SEEN)?;
     let mut offsets = BTreeSet::new();
     for record in &told {
@@ -160,7 +144,7 @@ fn each_was_seen_once(bootstrap: &str, events: usize) -> Result<()> {
         ensure!(attempt == "1", "attempt {attempt} of offset {offset}");
         ensure!(offsets.insert(offset.to_owned()), "offset {offset} was done twice");
     }
-    ensure!(offsets.len() == events, "{} events were done", offsets.len());
+    ensure!(offsets.len() == SLOW_EVENTS + BACKLOG, "{} events were done", offsets.len());
     Ok(())
 }
 

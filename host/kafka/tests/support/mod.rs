@@ -32,8 +32,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use keylane_devbroker::{Broker, BrokerOptions};
 use keylane_kafka::{Admin, ConsumerConfig, Health, Intake, KafkaConfig, NewTopic, Start};
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
-use rdkafka::client::DefaultClientContext;
+use rdkafka::admin::{AdminOptions, NewPartitions};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
@@ -96,9 +95,8 @@ impl Cluster {
 
     /// Gives a topic more partitions.
     pub async fn grow(&self, topic: &str, partitions: usize) {
-        let admin: AdminClient<DefaultClientContext> = self.foreign().create().unwrap();
         let grown = [NewPartitions::new(topic, partitions)];
-        let results = admin.create_partitions(&grown, &AdminOptions::new()).await.unwrap();
+        let results = topics::admin(self).create_partitions(&grown, &AdminOptions::new()).await.unwrap();
         results.first().unwrap().as_ref().unwrap();
     }
 
