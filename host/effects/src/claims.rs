@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keylane_engine::{
-    Boxed, Claims, ClaimsError, DeadLetter, Fence, GapSet, Hold, OutgoingRecord, TopicId, TopicPartition,
+    Boxed, Claims, ClaimsError, DeadLetter, Fence, GapSet, Hold, LogPosition, OutgoingRecord, TopicId,
+    TopicPartition,
 };
 use tokio::sync::OnceCell;
 
@@ -110,7 +111,9 @@ impl HandlerClaims {
                 Err(FinishError::Unknown(said)) => return Err(ClaimsError::Unknown(said)),
                 Err(FinishError::Refused(said)) => return Err(ClaimsError::Refused(said)),
                 Err(FinishError::Database(error)) => return Err(told(error)),
-                Err(FinishError::Conflict(said) | FinishError::Void(said)) => said,
+                Err(FinishError::Conflict(said) | FinishError::Waited(said) | FinishError::Void(said)) => {
+                    said
+                }
             };
             if tries == CONFLICT_TRIES {
                 return Err(ClaimsError::Unavailable(said));
@@ -148,11 +151,10 @@ impl Claims for HandlerClaims {
             self.check_cluster().await?;
             let key = self.key(&partition.topic, topic_id, partition.partition);
             let taken = self.database.take(&key, self.config.take_limit).await.map_err(told)?;
-            let hold =
-                |floor| Hold { fence: taken.fence, restored: GapSet { base: floor, ended: Vec::new() } };
-            let Some(mut hold) = taken.floor.map(hold) else { return Ok(None) };
-            claimed(&mut hold.restored, &taken.ended);
-            Ok(Some(hold))
+            let Some(floor) = taken.floor else { return Ok(None) };
+            let mut restored = GapSet { base: floor, ended: Vec::new() };
+            claimed(&mut restored, &taken.ended);
+            Ok(Some(Hold { fence: taken.fence, restored, floor, position: taken.position }))
         })
     }
 
@@ -169,9 +171,14 @@ impl Claims for HandlerClaims {
         Box::pin(self.end(fence, &[], offset, EndedAs::Skipped))
     }
 
-    fn raise_floor(&self, fence: Fence, floor: i64) -> Boxed<'_, Result<bool, ClaimsError>> {
+    fn raise_floor(
+        &self,
+        fence: Fence,
+        floor: i64,
+        position: Option<LogPosition>,
+    ) -> Boxed<'_, Result<bool, ClaimsError>> {
         Box::pin(async move {
-            let pruned = self.database.raise_floor(&fence, floor).await.map_err(not_begun)?;
+            let pruned = self.database.raise_floor(&fence, floor, position).await.map_err(not_begun)?;
             metrics::counter!("keylane_claims_pruned_total", "handler" => self.config.handler.clone())
                 .increment(pruned.claims);
             Ok(pruned.more)

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use keylane_engine::{Boxed, Fence, TopicId};
+use keylane_engine::{Boxed, Fence, LogPosition, TopicId};
 
 use crate::config::DatabaseConfig;
 use crate::error::{BeginError, DatabaseError, FinishError, StatementError, StatementFailed};
@@ -59,6 +59,8 @@ pub struct Taken {
     pub floor: Option<i64>,
     /// The offsets of events that have ended at or above the floor, sorted.
     pub ended: Vec<i64>,
+    /// What stands beside the floor: a place at or below it, if the leader's epoch was known there.
+    pub position: Option<LogPosition>,
 }
 
 /// How an event's story ended, as its claim says.
@@ -116,6 +118,9 @@ pub trait Database: Send + Sync {
     /// Which database this is.
     fn identity(&self) -> &Identity;
 
+    /// Whether another process does its work, so that a statement's time is spent waiting for that.
+    fn is_elsewhere(&self) -> bool;
+
     /// The database's outbox, for the relay and its commands.
     fn outbox(self: Arc<Self>) -> Arc<dyn Outbox>;
 
@@ -149,15 +154,29 @@ pub trait Database: Send + Sync {
     /// stands is never overwritten. Where the topic was settled before, a partition that is missing was
     /// added since and starts at 0, whatever is offered; so do all of a known name under a new topic id.
     /// The key's own partition does not matter.
+    ///
+    /// Answers [`DatabaseError::OtherFleet`] where the handler has progress in the topic under another fleet's name.
     fn settle_start(
         &self,
         stream: &StreamKey,
         floors: &[(i32, i64)],
     ) -> Boxed<'_, Result<BTreeMap<i32, i64>, DatabaseError>>;
 
+    /// Makes all progress of this handler, and the outbox, this fleet's, whichever fleet had them. Only where the
+    /// fleet was renamed, and none of its hosts runs under the former name: such a one is overtaken as soon as the
+    /// partitions are taken, but not before.
+    fn adopt_progress(&self, handler: &str, fleet: &str) -> Boxed<'_, Result<(), DatabaseError>>;
+
     /// Raises the floor and deletes the claims below it in one transaction, at most [`PRUNE_CLAIMS_MAX`]
-    /// claims. Never lowers it. The caller knows that all below has ended.
-    fn raise_floor(&self, fence: &Fence, floor: i64) -> Boxed<'_, Result<Pruned, BeginError>>;
+    /// claims. Never lowers it. The caller knows that all below has ended. The position, at or below that floor, is
+    /// written when the floor gets there. A floor that rises without one has none: the former belongs to the former
+    /// floor, since between a place and its floor there is no record.
+    fn raise_floor(
+        &self,
+        fence: &Fence,
+        floor: i64,
+        position: Option<LogPosition>,
+    ) -> Boxed<'_, Result<Pruned, BeginError>>;
 
     /// Which of these offsets have ended: claimed, or below the floor. Resolves an unknown outcome of COMMIT.
     fn ended(&self, fence: &Fence, offsets: &[i64]) -> Boxed<'_, Result<Vec<i64>, DatabaseError>>;
@@ -205,8 +224,10 @@ pub trait RunTransaction: Send {
     /// Undoes what came after the savepoint, which stays.
     fn rollback_to_savepoint(self: Box<Self>) -> Step<()>;
 
-    /// Writes outbox rows and one claim for each ended event, and commits. The order of the lists does not
-    /// matter: they are written sorted.
+    /// Writes outbox rows and one claim for each ended event, and commits. The rows are written in their order,
+    /// which is to be that of the handling, whatever their offsets: an event sees what those before it in the run
+    /// did, and of two rows where one caused the other the cause must leave first. The order of the endings does
+    /// not matter: they are written sorted, since two runs that claim the same would deadlock otherwise.
     fn finish(
         self: Box<Self>,
         outbox: &[OutboxRow],
@@ -237,10 +258,10 @@ pub(crate) fn unknown_driver(url: &str) -> DatabaseError {
     DatabaseError::Address { url: url.to_owned(), reason: reason.to_owned() }
 }
 
-/// Makes this machine the one that a moved SQLite file belongs to.
+/// Makes this machine the one that a moved SQLite file belongs to. Other databases belong to none.
 ///
 /// # Errors
-/// When the address is no SQLite file's, or the file cannot be written.
+/// When the file cannot be written, or no host has ever used it.
 pub async fn adopt(config: &DatabaseConfig) -> Result<(), DatabaseError> {
-    sqlite::adopt(config).await
+    if config.write.starts_with("sqlite:") { sqlite::adopt(config).await } else { Ok(()) }
 }

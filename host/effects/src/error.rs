@@ -20,7 +20,11 @@ pub enum StatementError {
     /// A limit is passed.
     #[error("{0}")]
     Limit(String),
-    /// The database does not answer, or not in time.
+    /// It took longer than it may.
+    #[error("{0}")]
+    Late(String),
+    /// The database is away or busy, or other transactions were in the way: of a read that belongs to no run.
+    /// Not the statement's fault, nor its event's.
     #[error("{0}")]
     Unavailable(String),
 }
@@ -35,6 +39,9 @@ pub enum StepError {
     /// smaller; nobody is charged and the guest never hears of it.
     #[error("another transaction was in the way: {0}")]
     Conflict(String),
+    /// A lock was not had in its time: the same, and however often it happens, it is not the event's fault.
+    #[error("another transaction kept a lock: {0}")]
+    Waited(String),
     /// The database is gone or in trouble: nobody is charged.
     #[error(transparent)]
     Database(#[from] DatabaseError),
@@ -81,6 +88,9 @@ pub enum FinishError {
     /// Another transaction was in the way: redo the run, smaller; nobody is charged.
     #[error("another transaction was in the way: {0}")]
     Conflict(String),
+    /// As [`StepError::Waited`].
+    #[error("another transaction kept a lock: {0}")]
+    Waited(String),
     /// The database refuses the commit itself: a deferred constraint is not made good. The fault of an event
     /// of the run; [`RunTransaction::savepoint`] tells which.
     #[error("the commit is refused: {0}")]
@@ -115,6 +125,15 @@ pub enum DatabaseError {
         /// What the driver says.
         reason: String,
     },
+    /// The database says itself that it cannot go on just now: it shuts down, its disk is full. Where a connection
+    /// is lost with that, nothing that was asked of it is to blame.
+    #[error("the database {url} is not able to go on: {reason}")]
+    Unable {
+        /// The address, without its password.
+        url: String,
+        /// What it says.
+        reason: String,
+    },
     /// The host's own tables are not as this version needs them, or a statement of the host failed.
     #[error("the host's own tables in {url} cannot be used: {reason}")]
     Tables {
@@ -146,6 +165,20 @@ pub enum DatabaseError {
         /// The cluster of this host.
         asked: String,
     },
+    /// The handler's progress is another fleet's.
+    #[error(
+        "the database {url} has this handler's progress in the fleet {stands:?}, this host is of \
+         {asked:?} and would do everything again. Give each fleet a database of its own; or, where the fleet was \
+         renamed and none of its hosts runs under the former name any more, run `keylane adopt`"
+    )]
+    OtherFleet {
+        /// The address, without its password.
+        url: String,
+        /// Whose it is.
+        stands: String,
+        /// Who asked.
+        asked: String,
+    },
     /// A migration of a handler failed, or is not what ran before.
     #[error("the migration {file} failed on the database {url}: {reason}", file = file.display())]
     Migration {
@@ -162,7 +195,7 @@ impl DatabaseError {
     /// Whether the same may succeed later without any change.
     #[must_use]
     pub fn can_retry(&self) -> bool {
-        matches!(self, Self::Unavailable { .. })
+        matches!(self, Self::Unavailable { .. } | Self::Unable { .. })
     }
 }
 

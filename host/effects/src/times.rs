@@ -4,8 +4,6 @@
 
 use std::time::Duration;
 
-use crate::config::DatabaseConfig;
-
 /// Two times that do not fit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{shorter} ({shorter_is:?}) must be shorter than {longer} ({longer_is:?}): {reason}")]
@@ -22,31 +20,28 @@ pub struct TimesError {
     pub reason: &'static str,
 }
 
-/// `limits.time` < `idle-in-transaction` < the consumer group's session time-out, and, where the host relays
-/// an outbox to Kafka, the time-out of its transactions below the session time-out too.
+/// What a run may leave its session idle < `idle-in-transaction` < the consumer group's session time-out, where the
+/// database has a server that ends idle sessions; and, where the host writes to Kafka in transactions, their
+/// time-out below the session time-out too.
 ///
 /// # Errors
 /// The first two times that do not fit.
 pub fn check_times(
-    event: Duration,
-    database: &DatabaseConfig,
+    run: Duration,
+    idle: Option<Duration>,
     session: Duration,
     transaction: Option<Duration>,
 ) -> Result<(), TimesError> {
-    const EVENT: &str = "the handler's limits.time";
+    const RUN: &str = "the time that a run may ask its database nothing";
     const IDLE: &str = "the database's idle-in-transaction";
     const SESSION: &str = "the group's session time-out";
     const TRANSACTION: &str = "Kafka's transaction.timeout.ms";
-    let idle = database.idle_in_transaction;
     let times = [
-        Some((EVENT, event, IDLE, idle, "the database would end a run in the middle of an event")),
-        Some((
-            IDLE,
-            idle,
-            SESSION,
-            session,
-            "a stopped host would keep its locks after its partition is lost",
-        )),
+        idle.map(|idle| (RUN, run, IDLE, idle, "the database would end a run in the middle of an event")),
+        idle.map(|idle| {
+            let reason = "a stopped host would keep its locks after its partition is lost";
+            (IDLE, idle, SESSION, session, reason)
+        }),
         transaction.map(|transaction| {
             let reason = "readers would wait for the records of a host that is gone";
             (TRANSACTION, transaction, SESSION, session, reason)
@@ -67,15 +62,18 @@ mod tests {
     #[test]
     fn each_time_must_be_shorter_than_the_next() {
         let seconds = Duration::from_secs;
-        let config = DatabaseConfig { idle_in_transaction: seconds(20), ..DatabaseConfig::new("sqlite://x") };
-        let check = |event, session, transaction: Option<u64>| {
-            check_times(seconds(event), &config, seconds(session), transaction.map(seconds))
+        let idle = Some(seconds(20));
+        let check = |run, session, transaction: Option<u64>| {
+            check_times(seconds(run), idle, seconds(session), transaction.map(seconds))
         };
         assert_eq!(check(1, 45, Some(30)), Ok(()));
         assert_eq!(check(1, 45, None), Ok(()));
         assert_eq!(check(20, 45, None).unwrap_err().longer, "the database's idle-in-transaction");
         assert_eq!(check(1, 20, None).unwrap_err().longer, "the group's session time-out");
         assert_eq!(check(1, 45, Some(45)).unwrap_err().shorter, "Kafka's transaction.timeout.ms");
+        let without_a_server = |session| check_times(seconds(30), None, seconds(session), Some(seconds(10)));
+        assert_eq!(without_a_server(11), Ok(()));
+        assert_eq!(without_a_server(10).unwrap_err().shorter, "Kafka's transaction.timeout.ms");
         let said = check(30, 45, None).unwrap_err().to_string();
         assert!(said.contains("30s") && said.contains("20s"), "{said}");
     }

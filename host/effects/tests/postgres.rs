@@ -24,6 +24,8 @@ mod relays;
 #[path = "postgres/restores.rs"]
 mod restores;
 mod suite;
+#[path = "postgres/trips.rs"]
+mod trips;
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -129,15 +131,17 @@ fn conformance<'a>(ground: &'a Ground<'a>) -> Vec<Named<'a>> {
         statements: a_fault_ends_the_run, a_late_statement_is_stopped, a_long_answer_is_refused, a_long_read_leaves_the_connection_usable, statements_that_are_not_for_guests_are_refused, the_read_address_cannot_write, a_run_reads_its_own_writes;
         keyvalue: values_are_part_of_the_run, pages_and_batches_are_bounded, guests_statements_do_not_reach_them, values_of_any_bytes_come_back, a_failed_event_leaves_no_value, numbers_that_runs_change_at_once_add_up;
         savepoints: only_the_failed_event_is_undone, a_savepoint_serves_more_than_once, a_swallowed_error_cannot_be_committed, a_deferred_key_is_the_fault_of_its_event;
-        ownership: a_former_epoch_is_refused, a_count_without_its_random_number_is_refused, a_take_waits_for_the_open_run_and_reads_its_claims, a_start_is_settled_once, a_topic_made_again_starts_at_0, the_identity_is_the_databases_own, another_cluster_is_refused;
-        pruning: the_floor_rises_and_claims_go, a_batch_is_bounded, a_zombie_cannot_pass_a_pruned_claim, an_offset_below_the_floor_has_ended;
+        ownership: a_former_epoch_is_refused, a_count_without_its_random_number_is_refused, a_take_waits_for_the_open_run_and_reads_its_claims, a_start_is_settled_once, a_topic_made_again_starts_at_0, a_renamed_fleet_is_refused_until_it_adopts_the_progress, the_identity_is_the_databases_own, another_cluster_is_refused;
+        pruning: the_floor_rises_and_claims_go, a_position_is_kept_beside_the_floor, a_batch_takes_the_former_position_away, a_batch_is_bounded, a_zombie_cannot_pass_a_pruned_claim, an_offset_below_the_floor_has_ended;
         commits: an_event_is_claimed_once, outputs_and_claims_need_no_statement, a_dropped_run_leaves_nothing, an_unknown_commit_is_found_out;
         migrations: hosts_at_once_migrate_once, a_changed_history_is_refused, handlers_have_histories_of_their_own, a_failing_file_leaves_nothing, a_migration_reaches_only_its_own;
         claims: a_partition_is_taken_where_it_stands, a_letter_is_buried_once, a_former_owner_ends_nothing, a_database_of_another_cluster_is_refused;
         relay: one_that_dies_at_any_step_is_followed, one_that_is_stopped_at_any_step_does_no_harm, one_relays_and_the_other_stands_by;
         refusals: a_refused_record_holds_up_its_key_alone, a_dropped_row_lets_its_key_go_on, a_missing_topic_holds_up_its_records_alone, a_refused_mail_waits_alone, one_bad_record_among_many_is_found;
-        mails: a_planned_stop_waits_for_a_slow_mail, each_mail_is_noted_when_it_is_taken, a_mail_is_noted_as_soon_as_the_database_is_back;
+        mails: a_planned_stop_waits_for_a_slow_mail, each_mail_is_noted_when_it_is_taken, a_mail_is_noted_as_soon_as_the_database_is_back, a_machine_that_slept_begins_no_mail;
+        stops: what_lies_in_the_outbox_leaves_at_a_stop, a_stop_goes_on_for_a_while_only;
         setbacks: what_was_set_back_stops_the_relay, a_running_relay_heeds_a_reset, a_reset_repeats_no_batch, an_outbox_is_one_fleets_and_one_hosts;
+        wakes: rows_of_this_process_are_sent_without_a_look, a_row_committed_behind_a_look_is_sent;
     }
 }
 
@@ -148,12 +152,13 @@ fn postgres_only<'a>(ground: &'a Ground<'a>) -> Vec<Named<'a>> {
         ground;
         guests: values_come_back, a_statement_is_prepared_for_its_kinds, failures_are_told_apart, limits_hold, waiting_for_a_lock_is_not_their_time, waiting_for_locks_is_not_their_time, the_hosts_tables_are_out_of_reach, readers_cannot_write;
         borders: a_function_cannot_take_the_hosts_role, values_by_key_do_not_hide_a_taken_role, a_view_that_takes_the_hosts_role_is_found, a_deferred_trigger_fires_as_the_guest, functions_reach_this_database_and_no_other, extensions_that_reach_further_are_refused, names_of_the_handler_are_not_taken_for_the_hosts, temporary_tables_are_not_taken_for_the_catalogues, a_function_that_will_not_be_stopped_is_ended, a_function_cannot_change_how_texts_are_read, a_superuser_is_refused, a_commit_that_is_not_pressed_to_the_disk_is_refused;
-        commits: a_run_is_written_whole, a_swallowed_error_is_void, a_savepoint_saves_the_rest, conflicts_are_the_hosts, a_deferred_constraint_is_refused, migrations_run_once, a_migration_that_is_cut_off_may_be_tried_again;
+        commits: a_run_is_written_whole, a_swallowed_error_is_void, a_savepoint_saves_the_rest, conflicts_are_the_hosts, a_lock_that_is_not_had_is_told_apart_from_a_conflict, what_the_server_says_of_itself_is_told_apart_from_a_loss, a_refused_commit_keeps_its_connection, a_deferred_constraint_is_refused, migrations_run_once, a_migration_that_is_cut_off_may_be_tried_again;
         owners: a_former_epoch_is_refused, a_take_reads_what_it_waited_for, a_take_ends_who_holds_on, a_take_is_granted_though_runs_keep_coming, an_idle_run_is_ended_and_nobody_is_charged, a_cancelled_statement_holds_nothing, start_is_settled_once, pruning_raises_the_floor, what_has_ended_is_told_while_runs_go_on, a_commit_under_way_is_waited_for;
         places: another_database_in_its_place_is_refused, a_copy_of_another_clusters_is_refused;
         poison: a_run_that_is_made_to_read_only_is_its_events_fault, what_a_function_raises_is_its_events_fault, what_a_late_trigger_raises_is_its_events_fault, a_function_that_forgets_what_is_prepared_harms_nobody;
-        readers: a_late_read_is_stopped_at_its_own_server, a_reader_makes_nothing_and_needs_only_the_guests_role;
-        relays: rows_that_are_seen_late_are_sent, one_that_is_frozen_anywhere_does_no_harm, a_session_that_keeps_the_relays_row_is_ended, takes_that_wait_do_not_hold_up_the_relay, what_other_tools_are_told_is_in_nobodys_way;
+        readers: a_late_read_is_stopped_at_its_own_server, a_reader_that_cannot_be_asked_is_told_apart_from_its_statement, a_reader_makes_nothing_and_needs_only_the_guests_role, a_reader_goes_on_after_its_table_has_changed;
+        relays: rows_that_are_seen_late_are_sent, one_that_is_frozen_anywhere_does_no_harm, a_session_that_keeps_the_relays_row_is_ended, takes_that_wait_do_not_hold_up_the_relay, what_other_tools_are_told_is_in_nobodys_way, rows_that_nobody_tells_of_are_found_by_looking, a_clock_that_was_set_back_keeps_the_outbox_from_nobody;
+        trips: a_run_costs_no_more_messages_than_by_hand;
         restores: a_copy_in_its_place_ends_ownership, rows_read_back_end_ownership, rows_older_by_one_batch_stop_the_relay, rows_with_the_last_batch_under_way_are_recognised;
     }
 }

@@ -51,6 +51,31 @@ async fn a_file_that_is_missing_is_waited_for_and_not_made() {
     assert!(!file.exists());
 }
 
+/// Whoever reads hears whether it is the statement's fault: connections that are all in use and a file that is gone are
+/// not.
+#[tokio::test]
+async fn a_reader_that_cannot_be_asked_is_told_apart_from_its_statement() {
+    let folder = tempfile::tempdir().unwrap();
+    let short = Duration::from_millis(300);
+    let config = DatabaseConfig { read_connections: 1, writer_wait: short, ..written(folder.path()).await };
+    let database = open_reading(&config).await.unwrap();
+    let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT 1 FROM n) SELECT count(*) FROM n";
+    let endless = database.check(endless, &[], &StatementLimits::default()).unwrap();
+    let limits = ResultLimits { rows: 1, bytes: 100 };
+    let (late, busy) = tokio::join!(database.query(endless, Vec::new(), limits, 5 * short), async {
+        tokio::time::sleep(short).await;
+        read(&*database, "SELECT x FROM t").await
+    });
+    assert!(matches!(late, Err(StatementError::Late(_))), "{late:?}");
+    assert!(matches!(busy, Err(StatementError::Unavailable(_))), "{busy:?}");
+    let (file, former) = (folder.path().join("ledger.db"), folder.path().join("former.db"));
+    std::fs::rename(&file, &former).unwrap();
+    let gone = read(&*database, "SELECT x FROM t").await;
+    assert!(matches!(gone, Err(StatementError::Unavailable(_))), "{gone:?}");
+    std::fs::rename(&former, &file).unwrap();
+    assert_eq!(read(&*database, "SELECT x FROM t").await.unwrap(), [[Value::Integer(7)]]);
+}
+
 #[tokio::test]
 async fn a_file_of_another_machine_is_refused() {
     let folder = tempfile::tempdir().unwrap();

@@ -13,7 +13,7 @@ mod turns;
 
 use std::time::Duration;
 
-use keylane_effects::{BeginError, DatabaseConfig, DatabaseError, EndedAs, adopt, open};
+use keylane_effects::{BeginError, DatabaseConfig, DatabaseError, EndedAs, OutboxRow, adopt, open};
 use sqlx::{ConnectOptions, Row};
 use suite::{Ground, LONG, Words};
 use tempfile::TempDir;
@@ -90,9 +90,9 @@ conform! {
         values_of_any_bytes_come_back, a_failed_event_leaves_no_value;
     ownership: a_former_epoch_is_refused, a_count_without_its_random_number_is_refused,
         a_take_waits_for_the_open_run_and_reads_its_claims, a_start_is_settled_once,
-        a_topic_made_again_starts_at_0, the_identity_is_the_databases_own, another_cluster_is_refused;
-    pruning: the_floor_rises_and_claims_go, a_batch_is_bounded, a_zombie_cannot_pass_a_pruned_claim,
-        an_offset_below_the_floor_has_ended;
+        a_topic_made_again_starts_at_0, a_renamed_fleet_is_refused_until_it_adopts_the_progress, the_identity_is_the_databases_own, another_cluster_is_refused;
+    pruning: the_floor_rises_and_claims_go, a_position_is_kept_beside_the_floor, a_batch_takes_the_former_position_away, a_batch_is_bounded,
+        a_zombie_cannot_pass_a_pruned_claim, an_offset_below_the_floor_has_ended;
     commits: an_event_is_claimed_once, outputs_and_claims_need_no_statement, a_dropped_run_leaves_nothing,
         an_unknown_commit_is_found_out;
     migrations: hosts_at_once_migrate_once, a_changed_history_is_refused,
@@ -104,9 +104,11 @@ conform! {
     refusals: a_refused_record_holds_up_its_key_alone, a_dropped_row_lets_its_key_go_on,
         a_missing_topic_holds_up_its_records_alone, a_refused_mail_waits_alone, one_bad_record_among_many_is_found;
     mails: a_planned_stop_waits_for_a_slow_mail, each_mail_is_noted_when_it_is_taken,
-        a_mail_is_noted_as_soon_as_the_database_is_back;
+        a_mail_is_noted_as_soon_as_the_database_is_back, a_machine_that_slept_begins_no_mail;
+    stops: what_lies_in_the_outbox_leaves_at_a_stop, a_stop_goes_on_for_a_while_only;
     setbacks: what_was_set_back_stops_the_relay, a_running_relay_heeds_a_reset, a_reset_repeats_no_batch,
         an_outbox_is_one_fleets_and_one_hosts;
+    wakes: rows_of_this_process_are_sent_without_a_look, a_row_committed_behind_a_look_is_sent;
 }
 
 /// A connection of nobody's, to look at the host's tables from outside.
@@ -115,22 +117,48 @@ async fn outside(folder: &TempDir) -> sqlx::SqliteConnection {
     options.connect().await.unwrap()
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_that_nobody_tells_of_are_found_by_looking() {
+    let folder = tempfile::tempdir().unwrap();
+    let ground = ground(&folder).await;
+    let insert = async |row: OutboxRow| {
+        let text = "INSERT INTO keylane_outbox (stream, event_offset, ordinal, kind, topic, key, value, headers) \
+                    SELECT id, $1, 0, 1, $2, $3, $4, $5 FROM keylane_stream";
+        let query = sqlx::query(text).bind(row.event_offset).bind(row.topic).bind(row.key);
+        query.bind(row.value).bind(row.headers).execute(&mut outside(&folder).await).await.unwrap();
+    };
+    suite::wakes::rows_that_nobody_tells_of_are_found_by_looking(&ground, insert).await;
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_keeps_the_outbox_from_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let ground = ground(&folder).await;
+    let set_back = async |time: Duration| {
+        let text = "UPDATE keylane_relay SET until_us = until_us + $1";
+        let time = i64::try_from(time.as_micros()).unwrap();
+        sqlx::query(text).bind(time).execute(&mut outside(&folder).await).await.unwrap();
+    };
+    suite::setbacks::a_clock_that_was_set_back_keeps_the_outbox_from_nobody(&ground, set_back).await;
+}
+
 #[tokio::test]
 async fn what_a_run_wrote_lies_in_the_outbox_in_order() {
     let folder = tempfile::tempdir().unwrap();
     let ground = ground(&folder).await;
     let fence = suite::owner(&*ground.here, "CREATE TABLE t (a BIGINT)").await;
     let run = ground.here.begin(&fence).await.unwrap();
-    let outbox = [(5, 1), (5, 0), (3, 0)].map(|(offset, ordinal)| suite::commits::output(offset, ordinal));
+    // As they were handled: what came of the one may have caused the other.
+    let outbox = [(5, 0), (5, 1), (3, 0)].map(|(offset, ordinal)| suite::commits::output(offset, ordinal));
     run.finish(&outbox, &[(5, EndedAs::DeadLettered), (3, EndedAs::Done)], LONG).await.unwrap();
     let mut outside = outside(&folder).await;
     let text = "SELECT event_offset, ordinal, kind, key, value, parked FROM keylane_outbox ORDER BY id";
     let rows = sqlx::query(text).fetch_all(&mut outside).await.unwrap();
     let places: Vec<(i64, i32, i32)> = rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();
-    assert_eq!(places, [(3, 0, 1), (5, 0, 1), (5, 1, 2)]);
-    let last = &rows[2];
-    assert_eq!(last.get::<Vec<u8>, _>(3), [0, 255]);
-    assert_eq!((last.get::<Option<Vec<u8>>, _>(4), last.get::<i64, _>(5)), (None, 0));
+    assert_eq!(places, [(5, 0, 1), (5, 1, 2), (3, 0, 1)]);
+    let mail = &rows[1];
+    assert_eq!(mail.get::<Vec<u8>, _>(3), [0, 255]);
+    assert_eq!((mail.get::<Option<Vec<u8>>, _>(4), mail.get::<i64, _>(5)), (None, 0));
     let claims = "SELECT event_offset, ended_as FROM keylane_claim ORDER BY 1";
     let claims = sqlx::query(claims).fetch_all(&mut outside).await.unwrap();
     let claims: Vec<(i64, i32)> = claims.iter().map(|row| (row.get(0), row.get(1))).collect();

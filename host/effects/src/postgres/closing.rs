@@ -1,30 +1,114 @@
-//! The end of a run: what is asked and set before it, and what is written, outbox rows and claims, sorted, one
-//! statement each. Two runs that inserted the same claims in different orders would deadlock; sorted, the second
-//! one waits for the first.
+//! The end of a run: what is asked and set before it, and what is written, outbox rows and claims, one statement
+//! each. Two runs that inserted the same claims in different orders would deadlock; sorted, the second one waits
+//! for the first. Outbox rows stand in nobody's way, and keep the order in which they came: of two, the cause has
+//! the smaller id.
+//!
+//! A message costs as much as a statement, so what holds no text of a guest's goes in one: what is asked, the
+//! claims (numbers) and COMMIT. Outbox rows are parameters of a statement between them. A message stops at the
+//! first word that fails, so each word makes sure that the next ones are right, and how many were carried out
+//! tells what the failure means.
+
+use std::borrow::Cow;
 
 use sqlx::PgConnection;
 
 use crate::database::{EndedAs, OutboxRow};
-use crate::postgres::place::NOW;
+use crate::postgres::place::{Backend, NOW};
 
 /// What is said of a handler whose function or view took another role, or kept the host from writing.
 pub(crate) const SETTINGS_CHANGED: &str =
     "a function or view of the handler's changed the session's role, or had the transaction read only";
 
-/// Before the closing statements: what the handler's constraints put off, still as guest. The settings that a
-/// function of its own could have changed, and that the host cannot set back, are asked for; the others are set.
-pub(crate) fn text() -> String {
-    format!(
-        "SET CONSTRAINTS ALL IMMEDIATE; SET LOCAL search_path = pg_catalog, pg_temp; \
-         SELECT {NOW}, current_setting('role'), current_setting('transaction_read_only'); \
-         SET LOCAL ROLE NONE; SET LOCAL synchronous_commit = on; SET LOCAL statement_timeout = 0"
-    )
+/// Divides by zero where the role is not the guest's any more, or the transaction only reads. Those two settings a
+/// function of the handler's could have changed, and the host cannot set them back; the others are set.
+const SAME_SETTINGS: &str = "SELECT 1 OPERATOR(pg_catalog./) \
+    (pg_catalog.current_setting('role') OPERATOR(pg_catalog.=) 'keylane_guest' \
+     AND pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.=) 'off')::pg_catalog.int4";
+
+/// What a word is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// The handler's own constraints check what they put off, still as guest.
+    PutOff,
+    /// Divides by zero where this is not the transaction that began.
+    SameTransaction,
+    /// [`SAME_SETTINGS`].
+    SameSettings,
+    /// The host takes its own role, to write.
+    Host,
+    /// The claims. One that exists, or lies below the floor, fails.
+    Claims,
+    /// The commit.
+    Commit,
 }
 
-/// What a trigger has put off to this moment fires as the guest. One that weakens the commit from there loses
-/// nothing that anybody was told: what leaves by the relay leaves after a later commit of the host's own, which
-/// presses all before it to the disk, and whoever finds the server started again takes its partitions anew.
-pub(crate) const COMMIT: &str = "SET LOCAL ROLE keylane_guest; SET LOCAL synchronous_commit = on; COMMIT";
+/// Words that are said in one message.
+#[derive(Default)]
+pub(crate) struct Words(Vec<(Stage, Cow<'static, str>)>);
+
+impl Words {
+    /// What comes first. From its end on the session is the host's.
+    pub(crate) fn before(began: Backend) -> Self {
+        let same = format!(
+            "SELECT 1 OPERATOR(pg_catalog./) ({NOW} OPERATOR(pg_catalog.=) {})::pg_catalog.int4",
+            began.at_us
+        );
+        Self(vec![
+            (Stage::PutOff, "SET CONSTRAINTS ALL IMMEDIATE".into()),
+            (Stage::PutOff, "SET LOCAL search_path = pg_catalog, pg_temp".into()),
+            (Stage::SameTransaction, same.into()),
+            (Stage::SameSettings, SAME_SETTINGS.into()),
+            (Stage::Host, "SET LOCAL ROLE NONE".into()),
+            (Stage::Host, "SET LOCAL synchronous_commit = on".into()),
+            (Stage::Host, "SET LOCAL statement_timeout = 0".into()),
+        ])
+    }
+
+    /// Claims: one that lies below the floor has no ending, which the table refuses.
+    pub(crate) fn claims(mut self, stream: i64, endings: &[(i64, EndedAs)]) -> Self {
+        let mut sorted = endings.to_vec();
+        sorted.sort_by_key(|(offset, _)| *offset);
+        let Some((lowest, _)) = sorted.first() else { return self };
+        let list = |number: fn(&(i64, EndedAs)) -> i64| {
+            let numbers: Vec<_> = sorted.iter().map(|ending| number(ending).to_string()).collect();
+            numbers.join(",")
+        };
+        let (offsets, endings) = (list(|(offset, _)| *offset), list(|(_, ended_as)| *ended_as as i64));
+        let text = format!(
+            "INSERT INTO keylane.claim (stream, event_offset, ended_as) SELECT {stream}, asked.event_offset, \
+             CASE WHEN EXISTS (SELECT FROM keylane.floor WHERE floor.stream = {stream} AND floor.floor > {lowest}) \
+             THEN NULL ELSE asked.ended_as END \
+             FROM unnest('{{{offsets}}}'::bigint[], '{{{endings}}}'::smallint[]) AS asked (event_offset, ended_as)"
+        );
+        self.0.push((Stage::Claims, text.into()));
+        self
+    }
+
+    /// The end. What a trigger has put off to this moment fires as the guest. One that weakens the commit from there
+    /// loses nothing that anybody was told: what leaves by the relay leaves after a later commit of the host's own,
+    /// which presses all before it to the disk, and whoever finds the server started again takes its partitions
+    /// anew.
+    pub(crate) fn commit(mut self) -> Self {
+        let end = ["SET LOCAL ROLE keylane_guest", "SET LOCAL synchronous_commit = on", "COMMIT"];
+        self.0.extend(end.map(|word| (Stage::Commit, Cow::Borrowed(word))));
+        self
+    }
+
+    /// The message.
+    pub(crate) fn text(&self) -> String {
+        self.0.iter().map(|(_, word)| &**word).collect::<Vec<_>>().join("; ")
+    }
+
+    /// How many come before the last, which is COMMIT.
+    pub(crate) fn before_commit(&self) -> usize {
+        self.0.len().saturating_sub(1)
+    }
+
+    /// What the first word is for that was not carried out, after so many.
+    pub(crate) fn stage(&self, carried_out: usize) -> Stage {
+        self.0.get(carried_out).map_or(Stage::Commit, |(stage, _)| *stage)
+    }
+}
 
 /// Outbox rows, by column.
 #[derive(Default)]
@@ -39,12 +123,10 @@ pub(crate) struct OutboxColumns {
 }
 
 impl OutboxColumns {
-    /// Sorted by event and ordinal.
+    /// In the same order.
     pub(crate) fn of(rows: &[OutboxRow]) -> Self {
-        let mut sorted: Vec<&OutboxRow> = rows.iter().collect();
-        sorted.sort_by_key(|row| (row.event_offset, row.ordinal));
         let mut columns = Self::default();
-        for row in sorted {
+        for row in rows {
             columns.event_offset.push(row.event_offset);
             columns.ordinal.push(row.ordinal);
             columns.kind.push(row.kind as i16);
@@ -56,11 +138,13 @@ impl OutboxColumns {
         columns
     }
 
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.event_offset.is_empty()
+    }
+
     /// Writes them.
     pub(crate) async fn insert(self, connection: &mut PgConnection, stream: i64) -> Result<(), sqlx::Error> {
-        if self.event_offset.is_empty() {
-            return Ok(());
-        }
         let text = "INSERT INTO keylane.outbox \
             (stream, event_offset, ordinal, kind, topic, key, value, headers) \
             SELECT $1, * FROM unnest($2::bigint[], $3::int[], $4::smallint[], $5::text[], $6::bytea[], \
@@ -69,37 +153,5 @@ impl OutboxColumns {
         let query = query.bind(self.kind).bind(self.topic).bind(self.key).bind(self.value).bind(self.headers);
         query.execute(connection).await?;
         Ok(())
-    }
-}
-
-/// Claims, by column.
-#[derive(Default)]
-pub(crate) struct ClaimColumns {
-    event_offset: Vec<i64>,
-    ended_as: Vec<i16>,
-}
-
-impl ClaimColumns {
-    /// Sorted by offset.
-    pub(crate) fn of(endings: &[(i64, EndedAs)]) -> Self {
-        let mut sorted = endings.to_vec();
-        sorted.sort_by_key(|(offset, _)| *offset);
-        let (event_offset, ended_as) =
-            sorted.into_iter().map(|(offset, ended)| (offset, ended as i16)).unzip();
-        Self { event_offset, ended_as }
-    }
-
-    /// Writes them. False, with nothing written, if one of them lies below the floor: that event has ended.
-    pub(crate) async fn insert(
-        self,
-        connection: &mut PgConnection,
-        stream: i64,
-    ) -> Result<bool, sqlx::Error> {
-        let Some(lowest) = self.event_offset.first().copied() else { return Ok(true) };
-        let text = "INSERT INTO keylane.claim (stream, event_offset, ended_as) \
-            SELECT $1, * FROM unnest($2::bigint[], $3::smallint[]) \
-            WHERE NOT EXISTS (SELECT FROM keylane.floor WHERE floor.stream = $1 AND floor.floor > $4)";
-        let query = sqlx::query(text).bind(stream).bind(self.event_offset).bind(self.ended_as).bind(lowest);
-        Ok(query.execute(connection).await?.rows_affected() > 0)
     }
 }

@@ -21,8 +21,16 @@ const PREPARED: [&str; 2] = ["26000", "42P05"];
 pub(crate) const ABORTED: &str = "25P02";
 /// `unique_violation`.
 pub(crate) const UNIQUE: &str = "23505";
+/// `not_null_violation`.
+pub(crate) const NOT_NULL: &str = "23502";
 /// Classes of a server in trouble: connection, resources, operator, system, internal.
 const TROUBLE: [&str; 5] = ["08", "53", "57", "58", "XX"];
+/// What the server says of itself, whatever was asked of it: `disk_full`, `too_many_connections`, `system_error`,
+/// `io_error`. Not the rest of these classes, which one statement can come to by itself: too little memory, more
+/// temporary files than it may have, a library that is not there.
+const UNABLE: [&str; 4] = ["53100", "53300", "58000", "58030"];
+/// The beginning of `admin_shutdown`, `crash_shutdown` and what follows them.
+const SHUTDOWN: &str = "57P0";
 /// `idle_in_transaction_session_timeout` and `transaction_timeout`.
 const SESSION_ENDED: [&str; 2] = ["25P03", "25P04"];
 
@@ -91,16 +99,28 @@ pub(crate) fn is_stale(error: &sqlx::Error) -> bool {
 /// A guest's statement failed.
 pub(crate) fn of_guest(error: &sqlx::Error, url: &str) -> StepError {
     let said = words(error);
+    if is_lock_timeout(error) {
+        return StepError::Waited(said);
+    }
     if is_conflict(error) {
         return StepError::Conflict(said);
     }
     match code(error) {
-        Some(code) if code == CANCELED => StatementError::Unavailable(said).into(),
+        Some(code) if code == CANCELED => StatementError::Late(said).into(),
         Some(code) if code.starts_with("54") => StatementError::Limit(said).into(),
         Some(code) if !is_trouble(code) => StatementError::Refused(said).into(),
         None if is_value(error) => StatementError::Refused(said).into(),
-        _ => unavailable(said, url).into(),
+        _ => gone(error, said, url).into(),
     }
+}
+
+/// The connection is lost, or the server in trouble.
+fn gone(error: &sqlx::Error, reason: String, url: &str) -> DatabaseError {
+    let is_unable = |code: &str| UNABLE.contains(&code) || code.starts_with(SHUTDOWN);
+    if code(error).is_some_and(is_unable) {
+        return DatabaseError::Unable { url: url.to_owned(), reason };
+    }
+    unavailable(reason, url)
 }
 
 /// A statement of the host's own failed.
@@ -114,7 +134,7 @@ pub(crate) fn of_host(error: &sqlx::Error, url: &str) -> DatabaseError {
     let passes = |code| is_trouble(code) || code == CANCELED || code == NO_DATABASE;
     let passing = is_conflict(error) || code(error).is_none_or(passes);
     if passing && !is_value(error) {
-        return unavailable(said, url);
+        return gone(error, said, url);
     }
     DatabaseError::Tables { url: url.to_owned(), reason: said }
 }
@@ -122,6 +142,11 @@ pub(crate) fn of_host(error: &sqlx::Error, url: &str) -> DatabaseError {
 /// The server, or a connection to it, was not had in time by the host's clock.
 pub(crate) fn late(said: String) -> sqlx::Error {
     sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, said))
+}
+
+/// Whether it is [`late`].
+pub(crate) fn is_late(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Io(source) if source.kind() == std::io::ErrorKind::TimedOut)
 }
 
 /// Whether the statement was cancelled, by whoever.

@@ -20,6 +20,7 @@
 
 mod closing;
 mod faults;
+mod fleets;
 mod foreign;
 mod functions;
 mod keyvalue;
@@ -45,7 +46,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use keylane_engine::{Boxed, Fence};
+use keylane_engine::{Boxed, Fence, LogPosition};
 
 use crate::config::DatabaseConfig;
 use crate::database::{Database, Identity, Pruned, RunTransaction, StreamKey, Taken};
@@ -79,6 +80,10 @@ pub(crate) async fn open(config: &DatabaseConfig) -> Result<Arc<dyn Database>, D
 impl Database for Postgres {
     fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    fn is_elsewhere(&self) -> bool {
+        true
     }
 
     fn outbox(self: Arc<Self>) -> Arc<dyn Outbox> {
@@ -118,9 +123,19 @@ impl Database for Postgres {
         Box::pin(async move { settle::settle_start(&self.server, &stream, floors).await })
     }
 
-    fn raise_floor(&self, fence: &Fence, floor: i64) -> Boxed<'_, Result<Pruned, BeginError>> {
+    fn adopt_progress(&self, handler: &str, fleet: &str) -> Boxed<'_, Result<(), DatabaseError>> {
+        let (handler, fleet) = (handler.to_owned(), fleet.to_owned());
+        Box::pin(async move { fleets::adopt(&self.server, &handler, &fleet).await })
+    }
+
+    fn raise_floor(
+        &self,
+        fence: &Fence,
+        floor: i64,
+        position: Option<LogPosition>,
+    ) -> Boxed<'_, Result<Pruned, BeginError>> {
         let fence = *fence;
-        Box::pin(async move { prune::raise_floor(&self.server, fence, floor).await })
+        Box::pin(async move { prune::raise_floor(&self.server, fence, floor, position).await })
     }
 
     fn ended(&self, fence: &Fence, offsets: &[i64]) -> Boxed<'_, Result<Vec<i64>, DatabaseError>> {

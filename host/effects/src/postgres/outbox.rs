@@ -26,8 +26,8 @@ use crate::postgres::ownership::{END_MAX, begin_in, granted};
 use crate::postgres::server::Server;
 use crate::postgres::session::Session;
 use crate::relay::{
-    Advance, Applicant, Batch, Dropped, Leased, ListedRow, Numbering, Outbox, OutboxCounts, OutboxError,
-    Refused, Selection, Standing, StoredRow, UnderWay,
+    Advance, Applicant, Batch, Dropped, LEASES, Leased, ListedRow, Numbering, Outbox, OutboxCounts,
+    OutboxError, Refused, Selection, Standing, StoredRow, UnderWay,
 };
 
 /// The outbox of a database.
@@ -55,7 +55,7 @@ impl PostgresOutbox {
             let mut session = begin(server).await?;
             let pid = session.known()?.pid;
             // Who keeps the row for longer than a lease lasts has lost it: a host that was stopped in the middle.
-            let locking = RelayRow::lock(&mut session);
+            let locking = RelayRow::lock(&mut session, applicant.time);
             let row = granted(server, pid, applicant.time, "the relay's row", locking).await?;
             if let Some(stands) = row.fleet.filter(|fleet| *fleet != applicant.fleet) {
                 session.rollback().await;
@@ -174,7 +174,7 @@ impl PostgresOutbox {
     async fn drop_rows(&self, which: Selection) -> Result<Dropped, OutboxError> {
         let dropping = async {
             let mut session = begin(&self.database.server).await?;
-            let row = RelayRow::lock(&mut session).await?;
+            let row = RelayRow::lock(&mut session, Duration::ZERO).await?;
             let asked = match which {
                 Selection::Rows(ids) => ids,
                 Selection::Refused => {
@@ -215,10 +215,14 @@ struct RelayRow {
 }
 
 impl RelayRow {
-    async fn lock(session: &mut Session) -> Result<Self, sqlx::Error> {
-        let text = "SELECT fleet, coalesce(host, ''), held_until > clock_timestamp(), epoch, nonce, \
+    /// `lease` is how long one is good. One that would be good for longer was written before the server's clock
+    /// was set back: nobody can say how old it is, and whoever has it still learns by its epoch.
+    async fn lock(session: &mut Session, lease: Duration) -> Result<Self, sqlx::Error> {
+        let text = "SELECT fleet, coalesce(host, ''), held_until > clock_timestamp() \
+                    AND held_until <= clock_timestamp() + $1 * interval '1 millisecond', epoch, nonce, \
                     begun::integer, numbering, sent, highest, batch FROM keylane.relay FOR UPDATE";
-        let row = sqlx::query(text).fetch_one(session.connection()?).await?;
+        let row = sqlx::query(text).bind(millis(lease.saturating_mul(LEASES)));
+        let row = row.fetch_one(session.connection()?).await?;
         let numbering = match row.try_get::<i32, _>(5)? {
             0 => Numbering::Fresh,
             1 => Numbering::Reset(row.try_get(6)?),
@@ -244,7 +248,7 @@ async fn begin(server: &Arc<Server>) -> Result<Session, sqlx::Error> {
 /// A transaction of whoever has the lease, with the relay's row; none if that is another.
 async fn owned(server: &Arc<Server>, epoch: Epoch) -> Result<Option<(Session, RelayRow)>, sqlx::Error> {
     let mut session = begin(server).await?;
-    let row = RelayRow::lock(&mut session).await?;
+    let row = RelayRow::lock(&mut session, Duration::ZERO).await?;
     if row.epoch != epoch {
         session.rollback().await;
         return Ok(None);

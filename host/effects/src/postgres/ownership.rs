@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::Row;
 
-use keylane_engine::{Epoch, Fence};
+use keylane_engine::{Epoch, Fence, LogPosition};
 
 use crate::database::{StreamKey, Taken};
 use crate::error::DatabaseError;
@@ -58,9 +58,10 @@ pub(crate) async fn take(
         let mut session = begin(server).await?;
         let epoch = raise(server, &mut session, id, wanted, limit).await?;
         let (floor, ended) = progress(&mut session, id).await?;
+        let (floor, position) = floor.unzip();
         session.commit().await?;
         metrics::histogram!("keylane_take_seconds").record(began.elapsed().as_secs_f64());
-        Ok(Taken { fence: Fence { stream: id, epoch }, floor, ended })
+        Ok(Taken { fence: Fence { stream: id, epoch }, floor, ended, position: position.flatten() })
     };
     server.within(limit.saturating_add(END_MAX), taking).await
 }
@@ -181,13 +182,21 @@ pub(crate) async fn granted<T>(
     }
 }
 
+/// A floor, and the position beside it.
+type Stands = (i64, Option<LogPosition>);
+
 /// Floor and claims, in statements after the epoch's.
-async fn progress(session: &mut Session, stream: i64) -> Result<(Option<i64>, Vec<i64>), sqlx::Error> {
-    let floor = sqlx::query_scalar("SELECT floor FROM keylane.floor WHERE stream = $1").bind(stream);
-    let floor: Option<i64> = floor.fetch_optional(session.connection()?).await?;
+async fn progress(session: &mut Session, stream: i64) -> Result<(Option<Stands>, Vec<i64>), sqlx::Error> {
+    let floor = "SELECT floor, read_to, leader_epoch FROM keylane.floor WHERE stream = $1";
+    let floor = sqlx::query_as(floor).bind(stream).fetch_optional(session.connection()?).await?;
+    let floor = floor.map(|(floor, read_to, leader_epoch): (i64, Option<i64>, Option<i32>)| {
+        let position = |(offset, leader_epoch)| LogPosition { offset, leader_epoch };
+        (floor, read_to.zip(leader_epoch).map(position))
+    });
     let text = "SELECT event_offset FROM keylane.claim WHERE stream = $1 AND event_offset >= $2 \
                 ORDER BY event_offset";
-    let ended = sqlx::query_scalar(text).bind(stream).bind(floor.unwrap_or(i64::MIN));
+    let lowest = floor.map_or(i64::MIN, |(floor, _)| floor);
+    let ended = sqlx::query_scalar(text).bind(stream).bind(lowest);
     Ok((floor, ended.fetch_all(session.connection()?).await?))
 }
 

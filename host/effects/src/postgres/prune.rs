@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use keylane_engine::Fence;
+use keylane_engine::{Fence, LogPosition};
 
 use crate::database::{PRUNE_CLAIMS_MAX, Pruned};
 use crate::error::BeginError;
@@ -16,6 +16,7 @@ pub(crate) async fn raise_floor(
     server: &Arc<Server>,
     fence: Fence,
     floor: i64,
+    position: Option<LogPosition>,
 ) -> Result<Pruned, BeginError> {
     let pruned = async {
         let mut session = begin(server).await?;
@@ -23,7 +24,7 @@ pub(crate) async fn raise_floor(
             session.rollback().await;
             return Ok(None);
         }
-        let pruned = prune(&mut session, fence.stream, floor).await?;
+        let pruned = prune(&mut session, fence.stream, floor, position).await?;
         session.commit().await?;
         Ok(Some(pruned))
     };
@@ -44,7 +45,12 @@ async fn is_own(session: &mut Session, fence: Fence) -> Result<bool, sqlx::Error
 
 /// The former floor is the lower bound: below it nothing lives, but before a vacuum much that is dead, which
 /// a search without a bound would pass over one by one.
-async fn prune(session: &mut Session, stream: i64, asked: i64) -> Result<Pruned, sqlx::Error> {
+async fn prune(
+    session: &mut Session,
+    stream: i64,
+    asked: i64,
+    position: Option<LogPosition>,
+) -> Result<Pruned, sqlx::Error> {
     let former =
         sqlx::query_scalar("SELECT floor FROM keylane.floor WHERE stream = $1 FOR UPDATE").bind(stream);
     let former: Option<i64> = former.fetch_optional(session.connection()?).await?;
@@ -60,8 +66,14 @@ async fn prune(session: &mut Session, stream: i64, asked: i64) -> Result<Pruned,
     let text = "DELETE FROM keylane.claim WHERE stream = $1 AND event_offset >= $2 AND event_offset < $3";
     let query = sqlx::query(text).bind(stream).bind(low).bind(floor);
     let claims = query.execute(session.connection()?).await?.rows_affected();
-    let text = "INSERT INTO keylane.floor (stream, floor) VALUES ($1, $2) \
-                ON CONFLICT (stream) DO UPDATE SET floor = excluded.floor";
-    sqlx::query(text).bind(stream).bind(floor).execute(session.connection()?).await?;
+    let text = "INSERT INTO keylane.floor (stream, floor, read_to, leader_epoch) VALUES ($1, $2, $3, $4) \
+        ON CONFLICT (stream) DO UPDATE SET floor = excluded.floor, \
+            read_to = excluded.read_to, leader_epoch = excluded.leader_epoch";
+    // It may lie above what a batch gets to. The former one goes all the same: between it and the new floor there
+    // are records, and a place is one with none between it and its floor.
+    let position = position.filter(|_| floor == asked);
+    let query = sqlx::query(text).bind(stream).bind(floor).bind(position.map(|position| position.offset));
+    let query = query.bind(position.map(|position| position.leader_epoch));
+    query.execute(session.connection()?).await?;
     Ok(Pruned { claims, floor, more: beyond.is_some() })
 }

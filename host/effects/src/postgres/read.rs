@@ -77,9 +77,9 @@ impl Failure {
             Self::Refused(said) => StatementError::Refused((*said).to_owned()).into(),
             Self::Late | Self::Deaf => {
                 let said = format!("the statement took longer than {deadline:?} (host-call)");
-                StatementError::Unavailable(said).into()
+                StatementError::Late(said).into()
             }
-            Self::Waited(waited) => StepError::Conflict(format!(
+            Self::Waited(waited) => StepError::Waited(format!(
                 "a statement waited for locks of other transactions for {waited:?}"
             )),
             Self::Silent => {
@@ -135,8 +135,9 @@ pub(crate) fn lock_waits(server: &Server) -> Duration {
 }
 
 /// The database's own bound on a statement, behind the host's clock.
-pub(crate) fn statement_timeout_ms(server: &Server, deadline: Duration) -> u128 {
-    deadline.saturating_add(lock_waits(server)).as_millis().clamp(1, 2_000_000_000)
+pub(crate) fn statement_timeout_ms(server: &Server, deadline: Duration) -> u64 {
+    let bound = deadline.saturating_add(lock_waits(server)).as_millis();
+    u64::try_from(bound).unwrap_or(u64::MAX).clamp(1, 2_000_000_000)
 }
 
 /// Holds a statement to its deadline by the host's clock, and cancels it in the database. What it waits for
@@ -190,7 +191,8 @@ fn begin_text(server: &Server, deadline: Duration) -> String {
     )
 }
 
-/// Reads without a run. A connection that died in the pool is replaced once.
+/// Reads without a run. What is no fault of the statement's is told as [`StatementError::Unavailable`], also that a
+/// hot standby's recovery was in its way.
 pub(crate) async fn query(
     server: Arc<Server>,
     statement: Statement,
@@ -210,12 +212,16 @@ pub(crate) async fn query(
         Ok(_) => true,
         Err(failure) => failure.leaves(&mut session).await,
     };
+    if let Err(Failure::Said(error)) = &answer {
+        // Its prepared statements are of a table that has changed since.
+        session.stale |= faults::is_stale(error);
+    }
     if lives {
         session.rollback().await;
     }
     answer.map_err(|failure| match failure.explain(&server.url, deadline) {
         StepError::Statement(error) => error,
-        StepError::Conflict(said) => StatementError::Unavailable(said),
+        StepError::Conflict(said) | StepError::Waited(said) => StatementError::Unavailable(said),
         StepError::Database(error) => StatementError::Unavailable(error.to_string()),
     })
 }
@@ -228,7 +234,8 @@ async fn begin_reading(server: &Arc<Server>, begin: &str) -> Result<Session, sql
         let late = || Err(faults::late(format!("the server has not answered within {CONNECT_WAIT:?}")));
         match begun.unwrap_or_else(|_| late()) {
             Ok(_) => return Ok(session),
-            Err(error) if left == 0 => return Err(error),
+            // One that does not answer in its time would not do so by another connection.
+            Err(error) if left == 0 || faults::is_late(&error) => return Err(error),
             // Idle connections that died with the server are dropped one by one.
             Err(_) => left -= 1,
         }

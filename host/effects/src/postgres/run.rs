@@ -1,6 +1,7 @@
 //! A run's transaction.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use keylane_engine::{Boxed, Fence};
@@ -9,6 +10,7 @@ use crate::config::Isolation;
 use crate::database::{EndedAs, OutboxRow, RunTransaction, Step};
 use crate::error::{BeginError, FinishError, StatementError, StatementFailed, StepError};
 use crate::keyvalue::{KeyRequest, KeyRow};
+use crate::postgres::closing::{Stage, Words};
 use crate::postgres::ownership::SAME_LIFE;
 use crate::postgres::place::{Backend, NOW};
 use crate::postgres::read::{self, Failure};
@@ -16,6 +18,7 @@ use crate::postgres::server::Server;
 use crate::postgres::session::Session;
 use crate::postgres::tables::GUEST;
 use crate::postgres::{closing, faults, keyvalue};
+use crate::relay::Written;
 use crate::statement::Statement;
 use crate::value::{ResultLimits, Rows, Value};
 
@@ -42,8 +45,8 @@ pub(crate) struct Run {
     savepoint: bool,
     /// A statement failed after the savepoint and was not undone yet.
     pub(super) failed: bool,
-    /// The deadline that the session's `statement_timeout` was set for.
-    allowed: Option<Duration>,
+    /// The session's `statement_timeout`, in milliseconds; none where it is not known.
+    allowed_ms: Option<u64>,
 }
 
 /// Begins, if the epoch is one's own.
@@ -64,8 +67,7 @@ pub(crate) async fn begin(server: &Arc<Server>, fence: Fence) -> Result<Box<dyn 
 /// Whether beginning again helps: a take was committed while this one waited for it, or the connection died
 /// in the pool with its server. A lock that was not had in its time is not asked for again.
 fn helps_again(error: &sqlx::Error) -> bool {
-    let in_time = !matches!(error, sqlx::Error::Io(source) if source.kind() == std::io::ErrorKind::TimedOut);
-    in_time && !faults::is_lock_timeout(error)
+    !faults::is_late(error) && !faults::is_lock_timeout(error)
 }
 
 /// Holds a step of the host's own to the host's clock.
@@ -84,7 +86,8 @@ async fn try_begin(
     server: &Arc<Server>,
     fence: Fence,
 ) -> Result<Option<Run>, sqlx::Error> {
-    let rows = match session.say(begin_text(server, fence)).await {
+    let allowed_ms = server.statement_ms.load(Ordering::Relaxed);
+    let rows = match session.say(begin_text(server, fence, allowed_ms)).await {
         Ok(rows) => rows,
         Err(error) => {
             if faults::is_answer(&error) {
@@ -100,13 +103,15 @@ async fn try_begin(
     let backend = Backend { pid: sqlx::Row::try_get(row, 0)?, at_us: sqlx::Row::try_get(row, 1)? };
     session.backend = Some(backend);
     let server = server.clone();
-    Ok(Some(Run { session, server, fence, backend, savepoint: false, failed: false, allowed: None }))
+    let allowed_ms = Some(allowed_ms);
+    Ok(Some(Run { session, server, fence, backend, savepoint: false, failed: false, allowed_ms }))
 }
 
 /// The share-lock keeps takes out until the end; whoever holds it at an epoch that has passed writes nothing.
 /// A take that is on its way has said so, and no run begins before it: shared locks would overtake it. A
 /// session's settings may have been changed by a function of the handler's, so they are set for each run.
-fn begin_text(server: &Server, fence: Fence) -> String {
+/// Its statements may take as long as those of the run before; where they may not, it is said with the first one.
+fn begin_text(server: &Server, fence: Fence, allowed_ms: u64) -> String {
     let isolation = match server.isolation {
         Isolation::Serializable => "SERIALIZABLE",
         Isolation::ReadCommitted => "READ COMMITTED",
@@ -122,7 +127,7 @@ fn begin_text(server: &Server, fence: Fence) -> String {
          WHERE stream = {stream} AND epoch = {count} AND nonce = {nonce} AND {SAME_LIFE} AND NOT EXISTS \
             (SELECT FROM keylane.wanted WHERE wanted.stream = {stream} AND wanted.epoch > {count}) \
          FOR SHARE OF fence; \
-         SET LOCAL search_path = public; SET LOCAL ROLE {GUEST}",
+         SET LOCAL statement_timeout = {allowed_ms}; SET LOCAL search_path = public; SET LOCAL ROLE {GUEST}",
         lock = server.lock_wait.as_millis(),
         idle = server.idle.as_millis(),
         stream = fence.stream,
@@ -135,11 +140,12 @@ impl Run {
     /// Before a guest's statement: nothing has failed, and the database's own time-out stands as the bound
     /// behind the host's clock.
     pub(super) async fn ready(&mut self, deadline: Duration) -> Result<(), Failure> {
-        if self.allowed != Some(deadline) {
-            let bound = read::statement_timeout_ms(&self.server, deadline);
-            let text = format!("SET LOCAL statement_timeout = {bound}");
+        let bound_ms = read::statement_timeout_ms(&self.server, deadline);
+        if self.allowed_ms != Some(bound_ms) {
+            let text = format!("SET LOCAL statement_timeout = {bound_ms}");
             bounded(&self.server, self.session.say(text)).await?;
-            self.allowed = Some(deadline);
+            self.allowed_ms = Some(bound_ms);
+            self.server.statement_ms.store(bound_ms, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -214,107 +220,87 @@ impl Run {
         StatementFailed { error: StatementError::Aborted.into(), transaction: Some(self) }
     }
 
-    /// Outbox rows and claims, in one statement each. Whatever a function of the handler's did to the session's
-    /// settings is undone first. The transaction must be the one that began, and the role the guest's still: a
-    /// session that took the host's has run the guest's statements with the host's rights.
-    async fn write(
-        &mut self,
-        outbox: closing::OutboxColumns,
-        endings: closing::ClaimColumns,
-    ) -> Result<(), FinishError> {
-        let rows = self.session.say(closing::text()).await.map_err(|error| self.not_kept(&error))?;
-        let said = |at: usize| rows.first().and_then(|row| sqlx::Row::try_get::<String, _>(row, at).ok());
-        let begun = rows.first().and_then(|row| sqlx::Row::try_get::<i64, _>(row, 0).ok());
-        if begun != Some(self.backend.at_us) {
-            return Err(FinishError::Void("it is not the transaction that began".to_owned()));
-        }
-        if said(1).as_deref() != Some(GUEST) || said(2).as_deref() != Some("off") {
-            return Err(FinishError::Refused(closing::SETTINGS_CHANGED.to_owned()));
-        }
-        let stream = self.fence.stream;
-        let written = async {
-            let connection = self.session.connection()?;
-            outbox.insert(connection, stream).await?;
-            endings.insert(connection, stream).await
-        };
-        match written.await {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(FinishError::ClaimExists),
-            Err(error) => {
-                self.session.stale |= faults::is_stale(&error);
-                Err(self.not_written(&error))
-            }
-        }
-    }
-
-    /// What the handler's own constraints and deferred triggers say at the end.
-    fn not_kept(&self, error: &sqlx::Error) -> FinishError {
-        if faults::is_own(error) {
-            return FinishError::Refused(error.to_string());
-        }
-        self.not_written(error)
-    }
-
-    fn not_written(&self, error: &sqlx::Error) -> FinishError {
-        let of_claims =
-            || error.as_database_error().and_then(|answer| answer.constraint()) == Some("claim_pkey");
-        match faults::code(error) {
-            Some(faults::ABORTED) => FinishError::Void("a statement had failed".to_owned()),
-            Some(faults::UNIQUE) if of_claims() => FinishError::ClaimExists,
-            _ if faults::is_conflict(error) => FinishError::Conflict(error.to_string()),
-            _ => self.server.fault(error).into(),
-        }
-    }
-
-    /// COMMIT. The server's clear no is one, whatever its reason; anything else leaves the outcome unknown.
-    async fn commit(&mut self) -> Result<(), FinishError> {
-        match self.session.commit_with(closing::COMMIT).await {
-            Ok(()) => Ok(()),
-            Err(error) if faults::is_conflict(&error) => Err(FinishError::Conflict(error.to_string())),
-            // What a trigger has put off once more, to this moment.
-            Err(error) if faults::is_own(&error) && !faults::is_canceled(&error) => {
-                Err(FinishError::Refused(error.to_string()))
-            }
-            Err(error) if faults::is_answer(&error) => Err(self.server.fault(&error).into()),
-            Err(error) => Err(FinishError::Unknown(error.to_string())),
-        }
-    }
-
+    /// Outbox rows and claims, in one statement each, and the commit. Whatever a function of the handler's did to
+    /// the session's settings is undone first. The transaction must be the one that began, and the role the guest's
+    /// still: a session that took the host's has run the guest's statements with the host's rights.
     async fn write_and_commit(
         &mut self,
         outbox: closing::OutboxColumns,
-        endings: closing::ClaimColumns,
+        endings: &[(i64, EndedAs)],
         deadline: Duration,
     ) -> Result<(), FinishError> {
         if self.failed {
             return Err(FinishError::Void("a failed statement was not rolled back".to_owned()));
         }
         let until = tokio::time::Instant::now() + deadline;
-        let late = || {
-            faults::unavailable(
-                format!("the closing statements took longer than {deadline:?}"),
-                &self.server.url,
-            )
-        };
-        let late = late();
-        let written = tokio::time::timeout_at(until, self.write(outbox, endings)).await;
-        match written {
-            Err(_) => return Err(late.into()),
-            Ok(Err(error)) => {
-                if !matches!(error, FinishError::Database(_)) {
-                    self.session.rollback().await;
-                }
-                return Err(error);
+        let mut words = Words::before(self.backend);
+        if !outbox.is_empty() {
+            let written = tokio::time::timeout_at(until, self.write(words, outbox)).await;
+            let late = || format!("the closing statements took longer than {deadline:?}");
+            written.unwrap_or_else(|_| Err(faults::unavailable(late(), &self.server.url).into()))?;
+            words = Words::default();
+        }
+        let words = words.claims(self.fence.stream, endings).commit();
+        let committed = self.session.commit_with(words.text(), words.before_commit());
+        let committed = tokio::time::timeout_at(until, committed).await;
+        match committed {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err((carried_out, error))) => Err(self.not_committed(words.stage(carried_out), &error)),
+            Err(_) => Err(FinishError::Unknown(format!("no answer within {deadline:?}"))),
+        }
+    }
+
+    /// Outbox rows, behind these words.
+    async fn write(&mut self, words: Words, outbox: closing::OutboxColumns) -> Result<(), FinishError> {
+        let said = self.session.say_each(words.text()).await;
+        said.map_err(|(carried_out, error)| self.not_done(words.stage(carried_out), &error))?;
+        let connection = self.session.connection().map_err(|error| self.server.fault(&error))?;
+        let written = outbox.insert(connection, self.fence.stream).await;
+        written.map_err(|error| {
+            self.session.stale |= faults::is_stale(&error);
+            self.not_written(&error)
+        })
+    }
+
+    /// What it means that the message with COMMIT has failed. The server's clear no is one, whatever its reason, and
+    /// so is all that it says before it came to the commit; anything else leaves the outcome unknown.
+    fn not_committed(&self, stage: Stage, error: &sqlx::Error) -> FinishError {
+        match faults::code(error) {
+            Some(_) if stage != Stage::Commit => self.not_done(stage, error),
+            Some(_) if faults::is_answer(error) => self.not_done(stage, error),
+            _ => FinishError::Unknown(error.to_string()),
+        }
+    }
+
+    /// What it means that a word of the closing ones has failed.
+    fn not_done(&self, stage: Stage, error: &sqlx::Error) -> FinishError {
+        match stage {
+            // What the handler's own constraints and deferred triggers say at the end.
+            Stage::PutOff if faults::is_own(error) => FinishError::Refused(error.to_string()),
+            Stage::SameTransaction if faults::is_division(error) => {
+                FinishError::Void("it is not the transaction that began".to_owned())
             }
-            Ok(Ok(())) => {}
+            Stage::SameSettings if faults::is_division(error) => {
+                FinishError::Refused(closing::SETTINGS_CHANGED.to_owned())
+            }
+            Stage::Claims if matches!(faults::code(error), Some(faults::UNIQUE | faults::NOT_NULL)) => {
+                FinishError::ClaimExists
+            }
+            // What a trigger has put off once more, to this moment.
+            Stage::Commit if faults::is_own(error) && !faults::is_canceled(error) => {
+                FinishError::Refused(error.to_string())
+            }
+            _ => self.not_written(error),
         }
-        let committed = tokio::time::timeout_at(until, self.commit()).await;
-        let committed =
-            committed.unwrap_or_else(|_| Err(FinishError::Unknown(format!("no answer within {deadline:?}"))));
-        if matches!(committed, Err(FinishError::Refused(_) | FinishError::Conflict(_))) {
-            self.session.rollback().await;
+    }
+
+    fn not_written(&self, error: &sqlx::Error) -> FinishError {
+        match faults::code(error) {
+            Some(faults::ABORTED) => FinishError::Void("a statement had failed".to_owned()),
+            _ if faults::is_lock_timeout(error) => FinishError::Waited(error.to_string()),
+            _ if faults::is_conflict(error) => FinishError::Conflict(error.to_string()),
+            _ => self.server.fault(error).into(),
         }
-        committed
     }
 }
 
@@ -368,7 +354,7 @@ impl RunTransaction for Run {
         Box::pin(async move {
             self.failed = false;
             // The time-out may have been set after the savepoint.
-            self.allowed = None;
+            self.allowed_ms = None;
             self.step("ROLLBACK TO SAVEPOINT keylane").await
         })
     }
@@ -379,9 +365,22 @@ impl RunTransaction for Run {
         endings: &[(i64, EndedAs)],
         deadline: Duration,
     ) -> Boxed<'static, Result<(), FinishError>> {
+        let (written, endings) = (Written::of(outbox), endings.to_vec());
         let outbox = closing::OutboxColumns::of(outbox);
-        let endings = closing::ClaimColumns::of(endings);
-        Box::pin(async move { self.write_and_commit(outbox, endings, deadline).await })
+        Box::pin(async move {
+            let finished = self.write_and_commit(outbox, &endings, deadline).await;
+            match &finished {
+                Ok(()) | Err(FinishError::Unknown(_)) => {
+                    if let Some(database) = self.server.database.get() {
+                        written.tell(database);
+                    }
+                }
+                // In doubt, or with the server in trouble, the session ends.
+                Err(FinishError::Database(_)) => {}
+                Err(_) => self.session.rollback().await,
+            }
+            finished
+        })
     }
 
     fn rollback(mut self: Box<Self>) -> Boxed<'static, ()> {

@@ -1,6 +1,7 @@
 //! The connections to one database.
 
 use std::str::FromStr;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -55,6 +56,8 @@ pub(crate) struct Server {
     pub reads: Arc<Place>,
     /// Of runs.
     pub isolation: Isolation,
+    /// How long a statement of the last run could take, in milliseconds, by the server's clock; 0 is for ever.
+    pub statement_ms: AtomicU64,
     /// How long a statement waits for one lock.
     pub lock_wait: Duration,
     /// How long a session may be idle inside a transaction.
@@ -92,6 +95,7 @@ impl Server {
             cluster: OnceLock::new(),
             options,
             isolation: config.isolation,
+            statement_ms: AtomicU64::new(0),
             lock_wait: config.lock_wait,
             idle: config.idle_in_transaction,
         })

@@ -5,9 +5,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::TryStreamExt;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgRow;
-use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
+use sqlx::{AssertSqlSafe, Connection, Either, PgConnection, Row};
 
 use crate::postgres::faults;
 use crate::postgres::place::{Backend, NOW, Permit, Place};
@@ -43,7 +44,7 @@ impl Session {
         })
     }
 
-    /// The connection, which counts as in use until [`Self::finish`] or [`Self::rollback`].
+    /// The connection, which counts as in use until [`Self::commit_with`] or [`Self::rollback`].
     pub(crate) fn connection(&mut self) -> Result<&mut PgConnection, sqlx::Error> {
         self.clean = false;
         self.connection.as_deref_mut().ok_or(sqlx::Error::PoolClosed)
@@ -53,6 +54,22 @@ impl Session {
     /// text: only the extended protocol holds a text to one statement.
     pub(crate) async fn say(&mut self, text: String) -> Result<Vec<PgRow>, sqlx::Error> {
         sqlx::raw_sql(AssertSqlSafe(text)).fetch_all(self.connection()?).await
+    }
+
+    /// The same for words of which each may fail in a way of its own. Answers how many were carried out before the
+    /// one that failed, as far as the server has told.
+    pub(crate) async fn say_each(&mut self, text: String) -> Result<(), (usize, sqlx::Error)> {
+        let mut carried_out = 0;
+        let mut answers =
+            sqlx::raw_sql(AssertSqlSafe(text)).fetch_many(self.connection().map_err(|error| (0, error))?);
+        loop {
+            match answers.try_next().await {
+                Ok(Some(Either::Left(_))) => carried_out += 1,
+                Ok(Some(Either::Right(_))) => {}
+                Ok(None) => return Ok(()),
+                Err(error) => return Err((carried_out, error)),
+            }
+        }
     }
 
     /// Begins a transaction with these words and learns which session this is. Answers the rows of the words.
@@ -86,18 +103,29 @@ impl Session {
 
     /// Commits a transaction of the host's own.
     pub(crate) async fn commit(&mut self) -> Result<(), sqlx::Error> {
-        self.commit_with("COMMIT").await
+        self.commit_with("COMMIT".to_owned(), 0).await.map_err(|(_, error)| error)
     }
 
-    /// Commits with these words.
-    pub(crate) async fn commit_with(&mut self, words: &str) -> Result<(), sqlx::Error> {
-        self.say(words.to_owned()).await?;
-        self.clean = true;
-        Ok(())
+    /// Says words of which the last, after so many others, is COMMIT, as [`Self::say_each`] does.
+    pub(crate) async fn commit_with(
+        &mut self,
+        words: String,
+        before: usize,
+    ) -> Result<(), (usize, sqlx::Error)> {
+        let said = self.say_each(words).await;
+        self.clean = match &said {
+            Ok(()) => true,
+            // A commit that is refused has ended the transaction.
+            Err((carried_out, error)) => *carried_out == before && faults::is_answer(error),
+        };
+        said
     }
 
-    /// Rolls back; a session that does not even do that is given up.
+    /// Rolls back what is open; a session that does not even do that is given up.
     pub(crate) async fn rollback(&mut self) {
+        if self.clean {
+            return;
+        }
         let said = tokio::time::timeout(ROLLBACK_WAIT, self.say("ROLLBACK".to_owned())).await;
         self.clean = matches!(said, Ok(Ok(_)));
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::database::StreamKey;
 use crate::error::DatabaseError;
+use crate::postgres::fleets;
 use crate::postgres::ownership::{add_streams, begin};
 use crate::postgres::server::Server;
 use crate::postgres::session::Session;
@@ -19,7 +20,7 @@ pub(crate) async fn settle_start(
     floors.sort_unstable();
     let settled = async {
         let mut session = begin(server).await?;
-        let standing = settle(&mut session, stream, &floors).await?;
+        let standing = settle(server, &mut session, stream, &floors).await?;
         session.commit().await?;
         Ok(standing)
     };
@@ -27,13 +28,16 @@ pub(crate) async fn settle_start(
 }
 
 async fn settle(
+    server: &Server,
     session: &mut Session,
     stream: &StreamKey,
     floors: &[(i32, i64)],
 ) -> Result<BTreeMap<i32, i64>, sqlx::Error> {
-    let name = format!("keylane {} {} {} {}", stream.fleet, stream.handler, stream.replay, stream.topic);
+    // Of all fleets, so that the second one finds what the first has settled.
+    let name = format!("keylane {} {} {}", stream.handler, stream.replay, stream.topic);
     let lock = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
     sqlx::query(lock).bind(name).execute(session.connection()?).await?;
+    fleets::check(server, session, stream).await?;
     let known = is_known(session, stream).await?;
     let (partitions, offers): (Vec<i32>, Vec<i64>) =
         floors.iter().map(|(partition, offer)| (*partition, if known { 0 } else { *offer })).unzip();

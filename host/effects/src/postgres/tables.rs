@@ -63,7 +63,9 @@ CREATE TABLE keylane.wanted (
 );
 CREATE TABLE keylane.floor (
     stream bigint PRIMARY KEY,
-    floor bigint NOT NULL
+    floor bigint NOT NULL,
+    read_to bigint,
+    leader_epoch integer
 );
 CREATE TABLE keylane.claim (
     stream bigint,
@@ -149,7 +151,7 @@ pub(crate) async fn may_read(server: &Arc<Server>) -> Result<(), DatabaseError> 
     refuse_superuser(&mut connection, server).await?;
     say(&mut connection, format!("SET ROLE {GUEST}; RESET ROLE")).await.map_err(|error| {
         match server.fault(&error) {
-            gone @ DatabaseError::Unavailable { .. } => gone,
+            gone if gone.can_retry() => gone,
             _ => DatabaseError::Tables {
                 url: server.url.clone(),
                 reason: format!(

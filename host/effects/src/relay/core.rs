@@ -19,6 +19,8 @@ const WAIT_MAX: Duration = Duration::from_secs(300);
 const FINAL_WAIT_MAX: Duration = Duration::from_secs(3_600);
 /// The longest wait for a topic that takes nothing. Short: asking whether it is there costs little.
 const TOPIC_WAIT_MAX: Duration = Duration::from_secs(10);
+/// One that was found out only after a time, in which nothing else was sent, waits up to so many times as long.
+const TOPIC_WAIT_TIMES: u32 = 10;
 /// The most topics that are remembered as taking nothing; beyond them the longest known is forgotten.
 const TOPICS_MAX: usize = 1_000;
 
@@ -128,6 +130,13 @@ pub(crate) fn wait(attempts: u32, is_final: bool) -> Duration {
     doubled(attempts, if is_final { FINAL_WAIT_MAX } else { WAIT_MAX })
 }
 
+/// How long a topic waits that took nothing so often before. A try that took long has kept all others waiting:
+/// then it is tried ever more seldom, until that is a small part of the time.
+fn topic_wait(times: u32, took: Duration) -> Duration {
+    let longer = took.saturating_mul(2_u32.saturating_pow(times.min(20)).min(TOPIC_WAIT_TIMES));
+    doubled(times, TOPIC_WAIT_MAX).max(longer.min(WAIT_MAX))
+}
+
 fn doubled(attempts: u32, most: Duration) -> Duration {
     FIRST_WAIT.saturating_mul(2_u32.saturating_pow(attempts.min(20))).min(most)
 }
@@ -174,20 +183,21 @@ impl Pace {
         }
     }
 
-    /// A batch was refused: topics that take nothing, and records that may be at fault.
+    /// A batch was refused: topics that take nothing, and records that may be at fault. With the time now, and
+    /// how long that took.
     ///
     /// Brokers take or refuse many records together, so that innocent ones are suspected with the one at
     /// fault. Then less is taken at once, until one stands alone.
     pub(crate) fn refused(
         &mut self,
-        now: Duration,
+        (now, took): (Duration, Duration),
         batch: &[&str],
         topics: &[String],
         suspects: &[usize],
     ) -> Blame {
         for topic in topics {
             let (_, times) = self.topics.get(topic).copied().unwrap_or_default();
-            let until = now.saturating_add(doubled(times, TOPIC_WAIT_MAX));
+            let until = now.saturating_add(topic_wait(times, took));
             self.topics.insert(topic.clone(), (until, times.saturating_add(1)));
         }
         while self.topics.len() > TOPICS_MAX {

@@ -7,6 +7,7 @@ use futures::stream::FuturesUnordered;
 use keylane_engine::Epoch;
 use tokio::sync::watch;
 
+use crate::database::OutboxKind;
 use crate::outbox::letter_of;
 use crate::relay::core;
 use crate::relay::meters;
@@ -16,33 +17,46 @@ use crate::relay::task::{End, Work};
 
 /// Mails under way at once. What is under way when the host dies may be sent again.
 const MAILS_AT_ONCE: usize = 8;
-/// Time between two looks into an outbox that had none.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// So much less often than for records it is looked for mails of other hosts.
+const LOOKS: u32 = 4;
 /// How long a note of what became of mails is tried again, and how often.
 const NOTE_LIMIT: Duration = Duration::from_secs(10);
 const NOTE_EVERY: Duration = Duration::from_millis(200);
 /// The longest pause while the server takes nothing at all.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
-/// Sends until the turn ends.
+/// Sends until the turn ends, or, when the host stops, until no mail waits that the server takes.
 pub(super) async fn relay(work: &Work, epoch: Epoch, end: &watch::Sender<bool>) -> End {
+    let look = work.config.look.saturating_mul(LOOKS);
     let Some(sender) = &work.mail else {
-        while !work.pause(end, LOOK_EVERY).await {}
+        while !work.pause(end, look).await {}
         return End::Asked;
     };
-    let (mut pause, mut failures) = (Duration::ZERO, 0_u32);
-    while !work.pause(end, pause).await {
+    let mut news = work.listen(OutboxKind::Mail);
+    // None where no mail waits.
+    let (mut pause, mut failures) = (Some(Duration::ZERO), 0_u32);
+    loop {
+        match pause {
+            Some(pause) => work.pause(end, pause).await,
+            None => work.rest(end, look, &mut news).await,
+        };
+        // Asked before the look, as for records. A server that takes nothing is not asked once more.
+        let last = work.is_stopping();
+        if work.is_over(end) || (last && failures > 0) {
+            return End::Asked;
+        }
+        news.listen();
         match handful(work, epoch, end, sender.as_ref()).await {
-            Ok(Handful::Empty) => pause = LOOK_EVERY,
-            Ok(Handful::Answered) => (pause, failures) = (Duration::ZERO, 0),
+            Ok(Handful::Empty | Handful::Unanswered) if last => return End::Asked,
+            Ok(Handful::Empty) => pause = None,
+            Ok(Handful::Answered) => (pause, failures) = (Some(Duration::ZERO), 0),
             Ok(Handful::Unanswered) => {
-                pause = core::wait(failures, false).min(PAUSE_MAX);
+                pause = Some(core::wait(failures, false).min(PAUSE_MAX));
                 failures = failures.saturating_add(1);
             }
             Err(ended) => return ended,
         }
     }
-    End::Asked
 }
 
 enum Handful {

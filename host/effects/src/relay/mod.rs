@@ -19,20 +19,25 @@
 //! Mails have no order and no transaction. Each is sent, then deleted, as soon as the server has taken it; one
 //! of which the server's yes did not become a deleted row is sent again with the same Message-ID.
 //!
-//! - `store.rs`: what is asked of a database. `ports.rs`: the ways out.
+//! - `store.rs`: what is asked of a database. `ports.rs`: the ways out. `news.rs`: what wakes it.
+//! - `config.rs`: whose relay it is. `stopping.rs`: how it is asked to stop.
 //! - `core.rs`: what is decided. `task.rs`, `opening.rs`, `records.rs`, `mails.rs`: who does it. `meters.rs`:
 //!   metrics.
 
+mod config;
 mod core;
 mod mails;
 mod meters;
+mod news;
 mod opening;
 mod ports;
 mod records;
+mod stopping;
 mod store;
 mod task;
 
 pub use self::core::Mismatch;
+pub use config::{RelayConfig, RelayStatus};
 pub use ports::{
     Handed, MailError, MailSender, OpenedSender, Position, RelaySender, RelaySenders, SendError,
 };
@@ -40,7 +45,8 @@ pub use store::{
     Advance, Applicant, Batch, Dropped, Leased, ListedRow, Numbering, Outbox, OutboxCounts, OutboxError,
     Parked, Refused, Selection, Standing, StoredRow, UnderWay,
 };
-pub use task::{Relay, RelayConfig, RelayStatus};
+pub use task::Relay;
 
 pub(crate) use self::core::fitting;
-pub(crate) use store::{ASIDE_MAX, DUE_ROWS_MAX, ERROR_CHARS_MAX, RELEASE_ROWS_MAX};
+pub(crate) use news::Written;
+pub(crate) use store::{ASIDE_MAX, DUE_ROWS_MAX, ERROR_CHARS_MAX, LEASES, RELEASE_ROWS_MAX};

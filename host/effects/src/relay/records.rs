@@ -5,18 +5,21 @@ use std::time::{Duration, Instant};
 use keylane_engine::{Epoch, OutgoingRecord};
 use tokio::sync::watch;
 
+use crate::database::OutboxKind;
 use crate::outbox::record_of;
 use crate::relay::core::{self, BATCH_BYTES, BATCH_ROWS, Pace};
 use crate::relay::meters;
+use crate::relay::news::Listener;
 use crate::relay::opening::Opened;
 use crate::relay::ports::{Position, RelaySender, SendError};
 use crate::relay::store::{Advance, Batch, Refused, Standing, StoredRow, UnderWay};
 use crate::relay::task::{End, Work};
 
-/// Time between two looks into an outbox that was empty.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Time between two looks that find nothing to send, however many rows are told of: those that have to wait are
+/// told of as well.
+const LOOK_GAP: Duration = Duration::from_millis(10);
 
-/// Sends until the turn ends.
+/// Sends until the turn ends, or, when the host stops, until all that was there has left.
 pub(super) async fn relay(
     work: &Work,
     epoch: Epoch,
@@ -28,13 +31,16 @@ pub(super) async fn relay(
     metrics::gauge!(meters::BATCH_MAX, "database" => name()).set(BATCH_ROWS as f64);
     let Opened { numbering, standing, under_way } = opened;
     let (pace, began) = (Pace::new(), Instant::now());
-    let mut records = Records { work, sender, numbering, standing, pace, began };
+    let news = work.listen(OutboxKind::Record);
+    let mut records = Records { work, sender, numbering, standing, pace, began, news };
     let mut done = Done { under_way, refused: Vec::new() };
     loop {
-        let over = work.pause(end, Duration::ZERO).await;
+        // Asked before the look: what is committed behind a look is left only by one that has to stop later.
+        let (over, last) = (work.is_over(end), work.is_stopping());
         match records.step(epoch, &mut done, over).await {
             Ok(_) if over => return End::Asked,
             Ok(true) => {}
+            Ok(false) if last => return End::Asked,
             Ok(false) => {
                 if let Err(ended) = records.wait(end).await {
                     return ended;
@@ -65,11 +71,14 @@ struct Records<'a> {
     standing: Standing,
     pace: Pace,
     began: Instant,
+    /// Of what was committed since the last look.
+    news: Listener,
 }
 
 impl Records<'_> {
     /// Ends the batch before and sends the next one, unless it is over. Answers whether there was one.
     async fn step(&mut self, epoch: Epoch, done: &mut Done, over: bool) -> Result<bool, End> {
+        self.news.listen();
         let Done { under_way, refused } = std::mem::take(done);
         let step = Advance {
             expected: self.standing,
@@ -96,6 +105,7 @@ impl Records<'_> {
         }
         let position = Position { numbering: self.numbering, batch: batch.standing.highest };
         let name = || self.work.config.name.clone();
+        let begun = Instant::now();
         match self.sender.send(records, position).await {
             Ok(()) => {
                 self.pace.sent(batch.rows.iter().map(|stored| stored.row.topic.as_str()));
@@ -106,15 +116,21 @@ impl Records<'_> {
             }
             Err(SendError::Refused { topics, records, reason }) => {
                 metrics::counter!(meters::REFUSED, "database" => name(), "kind" => "record").increment(1);
-                Ok(self.blame(batch, &topics, &records, &reason))
+                Ok(self.blame(batch, (&topics, &records), &reason, begun.elapsed()))
             }
             Err(error) => Err(error.into()),
         }
     }
 
-    fn blame(&mut self, batch: &Batch, topics: &[String], suspects: &[usize], reason: &str) -> Done {
+    fn blame(
+        &mut self,
+        batch: &Batch,
+        (topics, suspects): (&[String], &[usize]),
+        reason: &str,
+        took: Duration,
+    ) -> Done {
         let of: Vec<&str> = batch.rows.iter().map(|stored| stored.row.topic.as_str()).collect();
-        let blame = self.pace.refused(self.began.elapsed(), &of, topics, suspects);
+        let blame = self.pace.refused((self.began.elapsed(), took), &of, topics, suspects);
         let name = &self.work.config.name;
         for topic in topics {
             tracing::warn!(database = name, topic, reason, "a topic takes no records now; its rows wait");
@@ -131,11 +147,12 @@ impl Records<'_> {
         Done { under_way: UnderWay::NotSent, refused: of_topic.chain(at_fault).collect() }
     }
 
-    /// Waits until there is something to send, or the turn ends.
+    /// Waits until there is something to send, the turn ends or the host stops.
     async fn wait(&mut self, end: &watch::Sender<bool>) -> Result<(), End> {
-        while !self.work.pause(end, LOOK_EVERY).await {
+        while !self.work.rest(end, self.work.config.look, &mut self.news).await {
+            self.news.listen();
             let paused = self.pace.paused(self.began.elapsed());
-            if self.work.outbox.has_records(&paused).await? {
+            if self.work.outbox.has_records(&paused).await? || self.work.pause(end, LOOK_GAP).await {
                 break;
             }
         }

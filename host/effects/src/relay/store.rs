@@ -23,6 +23,8 @@ pub(crate) const DUE_ROWS_MAX: i64 = 1_000;
 /// How many lots of rows are put aside behind others that wait, in search of one that may be sent, before the
 /// transaction is ended and others have their turn.
 pub(crate) const ASIDE_MAX: u32 = 16;
+/// No lease is good for longer than so many times what a lease is.
+pub(crate) const LEASES: u32 = 2;
 /// The most characters of an error that a row keeps.
 pub(crate) const ERROR_CHARS_MAX: usize = 500;
 
@@ -225,7 +227,7 @@ pub enum OutboxError {
     /// The outbox is another fleet's.
     #[error(
         "the outbox belongs to the fleet {stands:?}, this host is of {asked:?}; give each fleet a database of its \
-         own, or run `keylane outbox reset` where the fleet was renamed and none of its hosts runs any more"
+         own, or run `keylane adopt` where the fleet was renamed and none of its hosts runs under the former name"
     )]
     OtherFleet {
         /// Whose it is.

@@ -1,24 +1,27 @@
 //! The task of a relay: waits for the lease, works while it has it, and takes over anew after any trouble.
 //!
 //! Who owns: one task of each host for each database; at most one of them has the lease. Who waits: the
-//! others, who ask again [`RENEWALS`] times in a lease's time; a task waits for nothing else but the database and the ways
-//! out, which have limits of their own. Who wakes: the clock, or [`Relay::stop`]. What bounds: one batch and
-//! one handful of mails under way.
+//! others, who ask again [`RENEWALS`] times in a lease's time; the one that has it, while its outbox is empty; a
+//! task waits for nothing else but the database and the ways out, which have limits of their own. Who wakes: the
+//! clock, [`Relay::stop`], or a run of this process (`news.rs`). What bounds: one batch and one handful of mails
+//! under way.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use keylane_engine::Epoch;
+use keylane_engine::{Epoch, Lease};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::database::OutboxKind;
+use crate::relay::config::{RelayConfig, RelayStatus};
+use crate::relay::news::{Listener, News};
 use crate::relay::ports::{MailSender, RelaySenders, SendError};
+use crate::relay::stopping::{Stop, Stopper, stop};
 use crate::relay::store::{Applicant, Leased, Outbox, OutboxError};
 use crate::relay::{mails, meters, records};
 
-/// How long a lease is good without being renewed, unless the configuration says otherwise.
-const LEASE: Duration = Duration::from_secs(10);
 /// A lease is renewed, and asked for by the others, so often in its time.
 const RENEWALS: u32 = 4;
 /// How long giving the lease back may take; one that is not given back runs out.
@@ -30,65 +33,15 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// Time between two words about a relay that is stopped.
 const SAY_STOPPED_EVERY: Duration = Duration::from_secs(300);
-/// How long a stop waits for the batch under way, beside what a mail may take, before that is given up.
-const STOP_LIMIT: Duration = Duration::from_secs(15);
-
-/// Whose relay this is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RelayConfig {
-    /// The fleet.
-    pub fleet: String,
-    /// This host's name, for people.
-    pub host: String,
-    /// The database's name in the host's configuration, for logs and metrics.
-    pub name: String,
-    /// How long the lease is good without being renewed: so long the outbox waits when the host that
-    /// relays dies. What keeps two of them apart are epochs, not this.
-    pub lease: Duration,
-    /// How long a stop waits for the batch under way, beside what the mails under way may take: a mail that is
-    /// given up after the server took it is sent again.
-    pub stop: Duration,
-}
-
-impl RelayConfig {
-    /// All else by default.
-    #[must_use]
-    pub fn new(fleet: impl Into<String>, host: impl Into<String>, name: impl Into<String>) -> Self {
-        let (fleet, host, name) = (fleet.into(), host.into(), name.into());
-        Self { fleet, host, name, lease: LEASE, stop: STOP_LIMIT }
-    }
-}
-
-/// What a relay does.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RelayStatus {
-    /// It has the lease and opens the way to Kafka.
-    Opening,
-    /// It relays.
-    Relaying,
-    /// Another host does.
-    Standby {
-        /// That host.
-        by: String,
-    },
-    /// Something does not answer; it tries again.
-    Failing {
-        /// What.
-        reason: String,
-    },
-    /// It does nothing until an operator decides.
-    Stopped {
-        /// Why, and what can be done.
-        reason: String,
-    },
-}
-
 /// A relay that runs.
 pub struct Relay {
     task: JoinHandle<()>,
-    stopping: watch::Sender<bool>,
+    stopper: Stopper,
     status: watch::Receiver<RelayStatus>,
-    stop_limit: Duration,
+    /// How long a stop may take.
+    stop: Duration,
+    /// How much longer a mail may take.
+    mail: Duration,
 }
 
 impl Relay {
@@ -101,13 +54,14 @@ impl Relay {
         mail: Option<Arc<dyn MailSender>>,
         config: RelayConfig,
     ) -> Self {
-        let (stopping, stopped) = watch::channel(false);
+        let (stopper, stopping) = stop();
         let (say, status) = watch::channel(RelayStatus::Opening);
-        let stop_limit =
-            config.stop.saturating_add(mail.as_ref().map_or(Duration::ZERO, |mail| mail.limit()));
-        let work = Work { outbox, senders, mail, config, stopped, say, lease: Mutex::new(None) };
+        let mail_limit = mail.as_ref().map_or(Duration::ZERO, |mail| mail.limit());
+        let news = News::of(outbox.database());
+        let (lease, stop) = (Lease::new(config.lease, config.clock.clone()), config.stop);
+        let work = Work { outbox, senders, mail, config, news, stopping, say, lease };
         let task = runtime.spawn(work.run());
-        Self { task, stopping, status, stop_limit }
+        Self { task, stopper, status, stop, mail: mail_limit }
     }
 
     /// What it does now.
@@ -116,11 +70,12 @@ impl Relay {
         self.status.clone()
     }
 
-    /// Ends it after the batch and the mails under way, and gives the lease back. Waits no longer than that may
-    /// take.
+    /// Ends it when what lies in the outbox has left, or has had a while for that; after the batch and the mails
+    /// under way; and gives the lease back. Waits no longer than that may take.
     pub async fn stop(mut self) {
-        let _ended = self.stopping.send(true);
-        let _given_up = tokio::time::timeout(self.stop_limit, &mut self.task).await;
+        self.stopper.ask(self.stop);
+        let limit = self.stop.saturating_add(self.mail);
+        let _given_up = tokio::time::timeout(limit, &mut self.task).await;
     }
 }
 
@@ -134,7 +89,7 @@ impl Drop for Relay {
 /// Why a turn with the lease has ended.
 #[derive(Debug)]
 pub(super) enum End {
-    /// The host stops, or another part of the turn has ended.
+    /// The host stops and nothing is left to do, or another part of the turn has ended.
     Asked,
     /// The lease or the way is another's now.
     Lost,
@@ -172,10 +127,12 @@ pub(super) struct Work {
     pub(super) senders: Arc<dyn RelaySenders>,
     pub(super) mail: Option<Arc<dyn MailSender>>,
     pub(super) config: RelayConfig,
-    stopped: watch::Receiver<bool>,
+    news: Arc<News>,
+    stopping: Stop,
     say: watch::Sender<RelayStatus>,
-    /// Until when the lease is good, by this host's clock; counted from before it was asked for.
-    lease: Mutex<Option<Instant>>,
+    /// Whether the lease is surely still ours: counted from before it was asked for, by a clock that goes on while
+    /// the machine sleeps. Another host may send the same mails meanwhile.
+    lease: Lease,
 }
 
 impl Work {
@@ -183,8 +140,7 @@ impl Work {
         let mut former = None;
         let mut troubles = 0_u32;
         let mut said: Option<(String, Instant)> = None;
-        let mut stopped = self.stopped.clone();
-        while !*stopped.borrow() {
+        while !self.stopping.is_asked() {
             let began = Instant::now();
             let pause = match self.turn(&mut former).await {
                 End::Asked => Duration::ZERO,
@@ -202,7 +158,7 @@ impl Work {
                     self.every()
                 }
             };
-            let _over = tokio::time::timeout(jittered(pause), stopped.wait_for(|stopped| *stopped)).await;
+            let _over = tokio::time::timeout(jittered(pause), self.stopping.asked()).await;
         }
         if let Some(epoch) = former {
             let _given_up = tokio::time::timeout(RELEASE_LIMIT, self.outbox.release(epoch)).await;
@@ -245,7 +201,7 @@ impl Work {
         let (end, _) = watch::channel(false);
         let parts = async {
             let done = self.open_and_work(epoch, &end).await;
-            let _told = end.send(true);
+            let _told = end.send_replace(true);
             done
         };
         let (worked, renewed) = tokio::join!(parts, self.renew(epoch, &end));
@@ -253,12 +209,12 @@ impl Work {
     }
 
     async fn lease(&self, former: Option<Epoch>) -> Result<Epoch, End> {
-        let asked = Instant::now();
+        let asked = self.lease.now();
         let RelayConfig { fleet, host, lease: time, .. } = self.config.clone();
         let applicant = Applicant { fleet, host, former, time };
         match self.outbox.lease(&applicant).await? {
             Leased::Ours(epoch) => {
-                self.note_lease(asked);
+                self.lease.renew(asked);
                 Ok(epoch)
             }
             Leased::Held { by } => {
@@ -268,31 +224,32 @@ impl Work {
         }
     }
 
-    fn note_lease(&self, asked: Instant) {
-        *self.lease.lock().unwrap_or_else(PoisonError::into_inner) = Some(asked + self.config.lease);
-    }
-
-    /// Whether the lease is surely still ours.
-    fn has_lease(&self) -> bool {
-        let until = *self.lease.lock().unwrap_or_else(PoisonError::into_inner);
-        until.is_some_and(|until| Instant::now() < until)
-    }
-
     /// Whether something may still be begun that only the one with the lease may do.
     pub(super) fn may_begin(&self, end: &watch::Sender<bool>) -> bool {
-        self.has_lease() && !*end.borrow() && !*self.stopped.borrow()
+        self.lease.holds() && !self.is_over(end)
+    }
+
+    /// Whether nothing may be begun any more, because the turn ends or because a stop has taken its time.
+    pub(super) fn is_over(&self, end: &watch::Sender<bool>) -> bool {
+        *end.borrow() || self.stopping.is_over()
+    }
+
+    /// Whether the host stops: whoever finds nothing to do after it has seen this has ended.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.is_asked()
     }
 
     /// Renews the lease, however long the ways out take, and shows the outbox's figures.
     async fn renew(&self, epoch: Epoch, end: &watch::Sender<bool>) -> End {
         let mut counted: Option<Instant> = None;
-        while !pause(end, &self.stopped, self.every()).await {
-            let asked = Instant::now();
+        // Also while the host stops, since mails may still be begun then.
+        while tokio::time::timeout(self.every(), ended(end)).await.is_err() {
+            let asked = self.lease.now();
             if let Err(error) = self.outbox.renew(epoch, self.config.lease).await {
-                let _told = end.send(true);
+                let _told = end.send_replace(true);
                 return error.into();
             }
-            self.note_lease(asked);
+            self.lease.renew(asked);
             if counted.is_none_or(|counted| counted.elapsed() > COUNT_EVERY) {
                 counted = Some(Instant::now());
                 self.show_counts().await;
@@ -316,12 +273,12 @@ impl Work {
                 self.tell(RelayStatus::Relaying);
                 let one = async {
                     let done = records::relay(self, epoch, end, sender, opened).await;
-                    let _told = end.send(true);
+                    tell_the_other(&done, end);
                     done
                 };
                 let other = async {
                     let done = mails::relay(self, epoch, end).await;
-                    let _told = end.send(true);
+                    tell_the_other(&done, end);
                     done
                 };
                 let (records, mails) = tokio::join!(one, other);
@@ -331,23 +288,42 @@ impl Work {
         }
     }
 
-    /// Waits, unless the turn ends. Answers whether it has.
+    /// Listens for rows of this kind.
+    pub(super) fn listen(&self, kind: OutboxKind) -> Listener {
+        self.news.listen(kind)
+    }
+
+    /// Waits for news, or so long, unless the turn ends or the host stops. Answers whether one of them does.
+    pub(super) async fn rest(&self, end: &watch::Sender<bool>, time: Duration, news: &mut Listener) -> bool {
+        tokio::select! {
+            over = self.pause(end, time) => over,
+            () = news.heard() => false,
+        }
+    }
+
+    /// Waits, unless the turn ends or the host stops. Answers whether one of them does.
     pub(super) async fn pause(&self, end: &watch::Sender<bool>, time: Duration) -> bool {
-        pause(end, &self.stopped, time).await
+        let either = async {
+            tokio::select! {
+                () = ended(end) => {}
+                () = self.stopping.asked() => {}
+            }
+        };
+        tokio::time::timeout(time, either).await.is_ok()
     }
 }
 
-/// Waits, unless the turn ends. Answers whether it has.
-async fn pause(end: &watch::Sender<bool>, stopped: &watch::Receiver<bool>, time: Duration) -> bool {
-    let (mut end, mut stopped) = (end.subscribe(), stopped.clone());
-    let either = async {
-        tokio::select! {
-            // A sender that is gone has ended as well.
-            _ = end.wait_for(|ended| *ended) => {}
-            _ = stopped.wait_for(|stopped| *stopped) => {}
-        }
-    };
-    tokio::time::timeout(time, either).await.is_ok()
+/// Waits until the turn ends. A sender that is gone has ended it as well.
+async fn ended(end: &watch::Sender<bool>) {
+    let mut end = end.subscribe();
+    let _ended_or_gone = end.wait_for(|ended| *ended).await;
+}
+
+/// One part of a turn that has nothing more to do leaves the other one to its own.
+fn tell_the_other(done: &End, end: &watch::Sender<bool>) {
+    if !matches!(done, End::Asked) {
+        end.send_replace(true);
+    }
 }
 
 /// The reason that is none of having been asked.

@@ -1,4 +1,4 @@
-//! The closing statements of a run: its outbox rows and its claims, sorted, one statement each.
+//! The closing statements of a run: its outbox rows, in the order in which they came, and its claims, sorted.
 
 use sqlx::{QueryBuilder, Sqlite};
 
@@ -11,13 +11,12 @@ use crate::sqlite::fault::Fault;
 /// Rows of one INSERT into the outbox; SQLite takes 32,766 parameters, a row has eight.
 const OUTBOX_ROWS_MAX: usize = 1_000;
 
-/// Writes the outbox rows, in the order of their events.
+/// Writes the outbox rows, in their order: of two, the cause has the smaller id.
 pub(crate) async fn outbox(
     connection: &mut Connection,
     fence: Fence,
     mut rows: Vec<OutboxRow>,
 ) -> Result<(), Fault> {
-    rows.sort_by_key(|row| (row.event_offset, row.ordinal));
     while !rows.is_empty() {
         let rest = rows.split_off(rows.len().min(OUTBOX_ROWS_MAX));
         let mut builder = QueryBuilder::<Sqlite>::new(

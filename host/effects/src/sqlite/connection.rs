@@ -64,7 +64,7 @@ impl Connection {
             let file = file.ok_or_else(replaced)?;
             let watch = Watch::install(&mut handle);
             if !native::set_authorizer(&mut handle, &watch) {
-                return Err(Fault::Unavailable("the authorizer could not be set".to_owned()));
+                return Err(Fault::Gone("the authorizer could not be set".to_owned()));
             }
             (watch, file)
         };
@@ -247,7 +247,7 @@ async fn answered<T>(
     statement: impl Future<Output = Result<T, Fault>>,
 ) -> Result<T, Fault> {
     let answer = match tokio::time::timeout(deadline.saturating_add(GRACE), statement).await {
-        Ok(Err(Fault::Busy(_) | Fault::Unavailable(_))) if watch.late() => {
+        Ok(Err(Fault::Busy(_) | Fault::Unable(_) | Fault::Gone(_))) if watch.late() => {
             Err(Fault::Statement(late(deadline)))
         }
         Ok(answer) => answer,

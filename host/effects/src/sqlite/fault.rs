@@ -13,8 +13,10 @@ pub(crate) enum Fault {
     Conflict(String),
     /// Another connection is in the way just now: it is worth asking again, by the same connection.
     Busy(String),
-    /// SQLite cannot do its work: the disk, the file.
-    Unavailable(String),
+    /// SQLite says that it cannot do its work: the disk, the file.
+    Unable(String),
+    /// The connection is of no more use: its thread is gone, or what it reads is damaged.
+    Gone(String),
     /// An offset was claimed before, or another unique key of the host's tables is taken.
     Unique(String),
     /// The connection does not even answer to its deadline: it must not be used again.
@@ -28,9 +30,10 @@ impl Fault {
             Self::Statement(error) => StepError::Statement(error),
             Self::Unique(said) => StepError::Statement(StatementError::Refused(said)),
             Self::Conflict(said) => StepError::Conflict(said),
-            Self::Busy(reason) | Self::Unavailable(reason) => {
-                DatabaseError::Unavailable { url: url.to_owned(), reason }.into()
+            Self::Busy(reason) | Self::Unable(reason) => {
+                DatabaseError::Unable { url: url.to_owned(), reason }.into()
             }
+            Self::Gone(reason) => DatabaseError::Unavailable { url: url.to_owned(), reason }.into(),
             Self::Stuck(deadline) => StepError::Statement(late(deadline)),
         }
     }
@@ -39,13 +42,13 @@ impl Fault {
     pub(crate) fn host(self, url: &str) -> DatabaseError {
         let url = url.to_owned();
         match self {
-            Self::Statement(StatementError::Unavailable(reason)) => {
+            Self::Statement(StatementError::Late(reason)) | Self::Gone(reason) => {
                 DatabaseError::Unavailable { url, reason }
             }
             Self::Statement(error) => DatabaseError::Tables { url, reason: error.to_string() },
             Self::Unique(reason) => DatabaseError::Tables { url, reason },
-            Self::Conflict(reason) | Self::Busy(reason) | Self::Unavailable(reason) => {
-                DatabaseError::Unavailable { url, reason }
+            Self::Conflict(reason) | Self::Busy(reason) | Self::Unable(reason) => {
+                DatabaseError::Unable { url, reason }
             }
             Self::Stuck(deadline) => {
                 DatabaseError::Unavailable { url, reason: format!("no answer within {deadline:?}") }
@@ -58,7 +61,7 @@ impl Fault {
         match self {
             Self::Statement(error) => error,
             Self::Unique(said) => StatementError::Refused(said),
-            Self::Conflict(said) | Self::Busy(said) | Self::Unavailable(said) => {
+            Self::Conflict(said) | Self::Busy(said) | Self::Unable(said) | Self::Gone(said) => {
                 StatementError::Unavailable(said)
             }
             Self::Stuck(deadline) => late(deadline),
@@ -68,7 +71,7 @@ impl Fault {
 
 /// A statement took longer than it may.
 pub(crate) fn late(deadline: Duration) -> StatementError {
-    StatementError::Unavailable(format!("the statement took longer than {deadline:?} (host-call)"))
+    StatementError::Late(format!("the statement took longer than {deadline:?} (host-call)"))
 }
 
 /// Tells an error of the driver. A statement that was stopped is told apart by whoever set the deadline.
@@ -93,7 +96,7 @@ pub(crate) fn explain(error: &sqlx::Error) -> Fault {
             sqlx::Error::ColumnDecode { .. } | sqlx::Error::Protocol(_) | sqlx::Error::Encode(_) => {
                 Fault::Statement(StatementError::Refused(error.to_string()))
             }
-            _ => Fault::Unavailable(error.to_string()),
+            _ => Fault::Gone(error.to_string()),
         };
     };
     let said = database.message().to_owned();
@@ -104,9 +107,8 @@ pub(crate) fn explain(error: &sqlx::Error) -> Fault {
         (BUSY_SNAPSHOT, _) => Fault::Conflict(said),
         (CONSTRAINT_PRIMARY_KEY | CONSTRAINT_UNIQUE, _) => Fault::Unique(said),
         (_, BUSY | LOCKED) => Fault::Busy(said),
-        (_, INTERRUPTED | IO_ERROR | CORRUPT | FULL | CANNOT_OPEN | NOT_A_DATABASE) => {
-            Fault::Unavailable(said)
-        }
+        (_, INTERRUPTED | IO_ERROR | FULL | CANNOT_OPEN | NOT_A_DATABASE) => Fault::Unable(said),
+        (_, CORRUPT) => Fault::Gone(said),
         (_, READ_ONLY) => Fault::Statement(StatementError::Refused(format!("only reading here: {said}"))),
         (_, NO_MEMORY | TOO_BIG) => {
             let said = format!("the statement needs too much memory: {said}");

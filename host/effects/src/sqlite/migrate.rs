@@ -27,7 +27,7 @@ pub(crate) async fn migrate(file: &File, handler: &str, path: &Path) -> Result<(
     for one in folder.pending(&ran)? {
         let done = writing.connection()?.script(Mode::Migration, &one.text, FILE).await;
         done.map_err(|fault| match fault {
-            Fault::Busy(_) | Fault::Unavailable(_) | Fault::Stuck(_) => fault.host(&file.url),
+            Fault::Busy(_) | Fault::Unable(_) | Fault::Gone(_) | Fault::Stuck(_) => fault.host(&file.url),
             own => folder.fault(Some(one), &own.guest().to_string()),
         })?;
         if !writing.connection()?.in_transaction().await.map_err(|fault| fault.host(&file.url))? {

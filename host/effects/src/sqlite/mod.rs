@@ -6,7 +6,7 @@
 //! - `connection.rs`, `watch.rs`, `authorizer.rs`, `native.rs`: one connection, its deadline and its
 //!   allow list.
 //! - `rules.rs`, `tokens.rs`: the check of a guest's text, the second guard.
-//! - `run.rs`, `closing.rs`, `ownership.rs`: runs, and the host's own transactions.
+//! - `run.rs`, `closing.rs`, `ownership.rs`, `fleets.rs`: runs, and the host's own transactions.
 //! - `tables.rs`, `migrate.rs`: the host's tables and the handlers'. `outbox.rs`: what the relay does.
 //! - `life.rs`, `machine.rs`: which file the path names, and where it lies.
 //! - `fault.rs`, `holder.rs`, `row.rs`: errors, the process that holds the writer, values.
@@ -16,6 +16,7 @@ mod closing;
 mod connection;
 mod fault;
 mod file;
+mod fleets;
 mod holder;
 mod keyvalue;
 mod life;
@@ -40,7 +41,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use keylane_engine::{Boxed, Fence};
+use keylane_engine::{Boxed, Fence, LogPosition};
 
 use crate::config::DatabaseConfig;
 use crate::database::{Database, Identity, Pruned, RunTransaction, StreamKey, Taken};
@@ -69,10 +70,6 @@ pub(crate) async fn open(config: &DatabaseConfig) -> Result<Arc<dyn Database>, D
 
 /// Makes this machine the one that the file belongs to.
 pub(crate) async fn adopt(config: &DatabaseConfig) -> Result<(), DatabaseError> {
-    if !config.write.starts_with("sqlite:") {
-        let reason = "only a SQLite file belongs to a machine".to_owned();
-        return Err(DatabaseError::Address { url: config.write.clone(), reason });
-    }
     tables::adopt(&File::new(config).await?, config).await
 }
 
@@ -89,6 +86,10 @@ impl Sqlite {
 impl Database for Sqlite {
     fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    fn is_elsewhere(&self) -> bool {
+        false
     }
 
     fn outbox(self: Arc<Self>) -> Arc<dyn Outbox> {
@@ -127,8 +128,18 @@ impl Database for Sqlite {
         Box::pin(async move { ownership::settle_start(&self.file, &stream, &floors).await })
     }
 
-    fn raise_floor(&self, fence: &Fence, floor: i64) -> Boxed<'_, Result<Pruned, BeginError>> {
-        Box::pin(ownership::raise_floor(&self.file, *fence, floor))
+    fn adopt_progress(&self, handler: &str, fleet: &str) -> Boxed<'_, Result<(), DatabaseError>> {
+        let (handler, fleet) = (handler.to_owned(), fleet.to_owned());
+        Box::pin(async move { fleets::adopt(&self.file, &handler, &fleet).await })
+    }
+
+    fn raise_floor(
+        &self,
+        fence: &Fence,
+        floor: i64,
+        position: Option<LogPosition>,
+    ) -> Boxed<'_, Result<Pruned, BeginError>> {
+        Box::pin(ownership::raise_floor(&self.file, *fence, floor, position))
     }
 
     fn ended(&self, fence: &Fence, offsets: &[i64]) -> Boxed<'_, Result<Vec<i64>, DatabaseError>> {

@@ -24,8 +24,8 @@ use tokio::sync::Mutex;
 
 use crate::error::DatabaseError;
 use crate::relay::{
-    Advance, Applicant, Batch, Dropped, Leased, ListedRow, Numbering, Outbox, OutboxCounts, OutboxError,
-    Refused, Selection, Standing, StoredRow, UnderWay,
+    Advance, Applicant, Batch, Dropped, LEASES, Leased, ListedRow, Numbering, Outbox, OutboxCounts,
+    OutboxError, Refused, Selection, Standing, StoredRow, UnderWay,
 };
 use crate::sqlite::Sqlite;
 use crate::sqlite::connection::{Connection, host};
@@ -61,11 +61,12 @@ impl SqliteOutbox {
         let file = &self.database.file;
         let mut writing = begin(file).await?;
         let row = RelayRow::read(&mut writing, file).await?;
+        let is_held = row.is_held(applicant.time);
         if let Some(stands) = row.fleet.filter(|fleet| *fleet != applicant.fleet) {
             writing.rollback().await;
             return Err(OutboxError::OtherFleet { stands, asked: applicant.fleet.clone() });
         }
-        if applicant.former != Some(row.epoch) && row.until_us > now_us() {
+        if applicant.former != Some(row.epoch) && is_held {
             writing.rollback().await;
             return Ok(Leased::Held { by: row.host });
         }
@@ -210,6 +211,13 @@ impl RelayRow {
             })?,
         })
     }
+
+    /// Whether another host has the lease. One that would be good for longer than leases are was written before the
+    /// machine's clock was set back: nobody can say how old it is, and whoever has it still learns by its epoch.
+    fn is_held(&self, lease: Duration) -> bool {
+        let now = now_us();
+        self.until_us > now && self.until_us <= now.saturating_add(micros(lease.saturating_mul(LEASES)))
+    }
 }
 
 async fn begin(file: &File) -> Result<Writing, DatabaseError> {
@@ -223,7 +231,11 @@ fn now_us() -> i64 {
 }
 
 fn later_us(time: Duration) -> i64 {
-    now_us().saturating_add(i64::try_from(time.as_micros()).unwrap_or(i64::MAX))
+    now_us().saturating_add(micros(time))
+}
+
+fn micros(time: Duration) -> i64 {
+    i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
 }
 
 impl Outbox for SqliteOutbox {

@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use keylane_engine::{Epoch, Fence};
+use keylane_engine::{Epoch, Fence, LogPosition};
 
 use crate::database::{PRUNE_CLAIMS_MAX, Pruned, StreamKey, Taken};
 use crate::error::{BeginError, DatabaseError};
 use crate::sqlite::connection::host;
 use crate::sqlite::file::File;
+use crate::sqlite::fleets;
 use crate::sqlite::tables::{get, only};
 use crate::sqlite::writing::Writing;
 
@@ -28,14 +29,14 @@ pub(crate) async fn take(file: &File, key: &StreamKey, limit: Duration) -> Resul
     let rows = writing.fetch(host(raise).bind(stream).bind(opened)).await?;
     let row = only(&rows, &file.url)?;
     let epoch = Epoch { count: get(row, 0, &file.url)?, nonce: get(row, 1, &file.url)? };
-    let floor = floor(&mut writing, file, stream).await?;
+    let (floor, position) = floor(&mut writing, file, stream).await?.unzip();
     let claims = "SELECT event_offset FROM keylane_claim WHERE stream = $1 AND event_offset >= $2 \
                   ORDER BY event_offset";
     let rows = writing.fetch(host(claims).bind(stream).bind(floor.unwrap_or(i64::MIN))).await?;
     let ended = rows.iter().map(|row| get(row, 0, &file.url)).collect::<Result<_, _>>()?;
     writing.commit().await?;
     metrics::histogram!("keylane_take_seconds").record(began.elapsed().as_secs_f64());
-    Ok(Taken { fence: Fence { stream, epoch }, floor, ended })
+    Ok(Taken { fence: Fence { stream, epoch }, floor, ended, position: position.flatten() })
 }
 
 /// Settles the starts of all partitions of a topic, as the seam says.
@@ -45,6 +46,10 @@ pub(crate) async fn settle_start(
     floors: &[(i32, i64)],
 ) -> Result<BTreeMap<i32, i64>, DatabaseError> {
     let mut writing = Writing::begin(file, file.writer_wait, file.lock_wait).await?;
+    if let Err(error) = fleets::check(&mut writing, file, key).await {
+        writing.rollback().await;
+        return Err(error);
+    }
     let known = "SELECT 1 FROM keylane_stream JOIN keylane_floor ON stream = id \
                  WHERE fleet = $1 AND handler = $2 AND replay = $3 AND (topic_id = $4 OR topic = $5) LIMIT 1";
     let known = host(known).bind(key.fleet.clone()).bind(key.handler.clone()).bind(key.replay);
@@ -53,7 +58,7 @@ pub(crate) async fn settle_start(
     for (partition, offered) in floors {
         let stream = stream(&mut writing, file, key, *partition).await?;
         let offered = if settled_before { 0 } else { *offered };
-        let insert = "INSERT INTO keylane_floor VALUES ($1, $2) ON CONFLICT DO NOTHING";
+        let insert = "INSERT INTO keylane_floor (stream, floor) VALUES ($1, $2) ON CONFLICT DO NOTHING";
         writing.run(host(insert).bind(stream).bind(offered)).await?;
     }
     let stands = "SELECT partition, floor FROM keylane_stream JOIN keylane_floor ON stream = id \
@@ -67,13 +72,18 @@ pub(crate) async fn settle_start(
 }
 
 /// Raises the floor by one batch.
-pub(crate) async fn raise_floor(file: &File, fence: Fence, wanted: i64) -> Result<Pruned, BeginError> {
+pub(crate) async fn raise_floor(
+    file: &File,
+    fence: Fence,
+    wanted: i64,
+    position: Option<LogPosition>,
+) -> Result<Pruned, BeginError> {
     let mut writing = Writing::begin(file, file.writer_wait, file.lock_wait).await?;
     if !owns(&mut writing, fence).await? {
         writing.rollback().await;
         return Err(BeginError::NotOwner);
     }
-    let Some(floor) = floor(&mut writing, file, fence.stream).await? else {
+    let Some((floor, _)) = floor(&mut writing, file, fence.stream).await? else {
         let reason = format!("stream {} has no floor to raise; settle its start first", fence.stream);
         return Err(DatabaseError::Tables { url: file.url.to_string(), reason }.into());
     };
@@ -86,8 +96,13 @@ pub(crate) async fn raise_floor(file: &File, fence: Fence, wanted: i64) -> Resul
     let raised = more.unwrap_or(wanted).max(floor);
     let delete = "DELETE FROM keylane_claim WHERE stream = $1 AND event_offset >= $2 AND event_offset < $3";
     let claims = writing.run(host(delete).bind(fence.stream).bind(floor).bind(raised)).await?;
-    let update = "UPDATE keylane_floor SET floor = $2 WHERE stream = $1 AND floor < $2";
-    writing.run(host(update).bind(fence.stream).bind(raised)).await?;
+    // It may lie above what a batch gets to. The former one goes all the same: between it and the new floor there
+    // are records, and a place is one with none between it and its floor.
+    let position = position.filter(|_| raised == wanted);
+    let update = "UPDATE keylane_floor SET floor = $2, read_to = $3, leader_epoch = $4 \
+                  WHERE stream = $1 AND floor < $2";
+    let update = host(update).bind(fence.stream).bind(raised).bind(position.map(|position| position.offset));
+    writing.run(update.bind(position.map(|position| position.leader_epoch))).await?;
     writing.commit().await?;
     Ok(Pruned { claims, floor: raised, more: more.is_some() })
 }
@@ -134,9 +149,18 @@ async fn stream(
     get(only(&rows, &file.url)?, 0, &file.url)
 }
 
-async fn floor(writing: &mut Writing, file: &File, stream: i64) -> Result<Option<i64>, DatabaseError> {
-    let rows = writing.fetch(host("SELECT floor FROM keylane_floor WHERE stream = $1").bind(stream)).await?;
-    rows.first().map(|row| get(row, 0, &file.url)).transpose()
+/// The floor, and the position beside it.
+async fn floor(
+    writing: &mut Writing,
+    file: &File,
+    stream: i64,
+) -> Result<Option<(i64, Option<LogPosition>)>, DatabaseError> {
+    let text = "SELECT floor, read_to, leader_epoch FROM keylane_floor WHERE stream = $1";
+    let rows = writing.fetch(host(text).bind(stream)).await?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    let read_to: Option<i64> = get(row, 1, &file.url)?;
+    let position = |(offset, leader_epoch)| LogPosition { offset, leader_epoch };
+    Ok(Some((get(row, 0, &file.url)?, read_to.zip(get(row, 2, &file.url)?).map(position))))
 }
 
 /// Numbers as a JSON list: one parameter for any number of them.

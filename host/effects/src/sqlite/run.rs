@@ -8,6 +8,7 @@ use keylane_engine::{Boxed, Fence};
 use crate::database::{EndedAs, OutboxRow, RunTransaction, Step};
 use crate::error::{BeginError, FinishError, StatementError, StatementFailed, StepError};
 use crate::keyvalue::{KeyRequest, KeyRow};
+use crate::relay::Written;
 use crate::sqlite::connection::{Connection, host};
 use crate::sqlite::fault::Fault;
 use crate::sqlite::file::File;
@@ -20,6 +21,8 @@ use crate::value::{ResultLimits, Rows, Value};
 pub(crate) struct SqliteRun {
     writing: Writing,
     url: Arc<str>,
+    /// The database's identity.
+    database: Option<String>,
     fence: Fence,
     /// A savepoint stands.
     savepoint: bool,
@@ -40,7 +43,8 @@ impl SqliteRun {
         }
         let url = file.url.clone();
         writing.connection()?.for_guests().await.map_err(|fault| fault.host(&url))?;
-        Ok(Box::new(Self { writing, url, fence, savepoint: false, failed: false }))
+        let database = file.database.get().cloned();
+        Ok(Box::new(Self { writing, url, database, fence, savepoint: false, failed: false }))
     }
 
     fn connection(&mut self) -> Stepped<&mut Connection> {
@@ -172,7 +176,7 @@ impl SqliteRun {
         committed.map_err(|fault| match fault {
             Fault::Stuck(deadline) => FinishError::Unknown(format!("no answer within {deadline:?}")),
             // Stopped on the way, or a disk that fails in the middle: it may be committed all the same.
-            Fault::Unavailable(said) | Fault::Statement(StatementError::Unavailable(said)) => {
+            Fault::Unable(said) | Fault::Gone(said) | Fault::Statement(StatementError::Late(said)) => {
                 FinishError::Unknown(said)
             }
             Fault::Statement(error) => FinishError::Refused(error.to_string()),
@@ -235,12 +239,17 @@ impl RunTransaction for SqliteRun {
     ) -> Boxed<'static, Result<(), FinishError>> {
         let (outbox, endings) = (outbox.to_vec(), endings.to_vec());
         Box::pin(async move {
-            let written = self.write(outbox, endings, deadline).await;
-            match &written {
-                Ok(()) | Err(FinishError::Unknown(_)) => {}
+            let written = Written::of(&outbox);
+            let finished = self.write(outbox, endings, deadline).await;
+            match &finished {
+                Ok(()) | Err(FinishError::Unknown(_)) => {
+                    if let Some(database) = &self.database {
+                        written.tell(database);
+                    }
+                }
                 Err(_) => self.writing.rollback().await,
             }
-            written
+            finished
         })
     }
 

@@ -47,7 +47,9 @@ CREATE TABLE IF NOT EXISTS keylane_fence (
 ) STRICT;
 CREATE TABLE IF NOT EXISTS keylane_floor (
     stream INTEGER PRIMARY KEY REFERENCES keylane_stream (id),
-    floor INTEGER NOT NULL
+    floor INTEGER NOT NULL,
+    read_to INTEGER,
+    leader_epoch INTEGER
 ) STRICT;
 CREATE TABLE IF NOT EXISTS keylane_claim (
     stream INTEGER NOT NULL,

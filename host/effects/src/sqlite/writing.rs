@@ -78,8 +78,7 @@ impl Writing {
     /// Commits under a deadline. On a fault the transaction may still be open.
     pub(crate) async fn commit_within(&mut self, deadline: Duration) -> Result<(), Fault> {
         let connection = self.slot.as_mut();
-        let connection =
-            connection.ok_or_else(|| Fault::Unavailable("the connection is closed".to_owned()))?;
+        let connection = connection.ok_or_else(|| Fault::Gone("the connection is closed".to_owned()))?;
         connection.run_within(host("COMMIT"), deadline).await?;
         self.clean = true;
         Ok(())

@@ -202,7 +202,7 @@ pub async fn names_of_the_handler_are_not_taken_for_the_hosts(ground: &Ground<'_
     let (_, run) = execute(again.as_ref(), run, "insert into t values (1)", &[]).await.unwrap();
     finish(run, &[1, 2, 3]).await.unwrap();
     assert_eq!(again.ended(&fence, &[1, 9]).await.unwrap(), [1]);
-    assert_eq!(again.raise_floor(&fence, 3).await.unwrap().claims, 2);
+    assert_eq!(again.raise_floor(&fence, 3, None).await.unwrap().claims, 2);
     again.bind_cluster("cluster").await.unwrap();
     let more = folder(&[("1_u.sql", "CREATE TABLE u (a int)")]);
     again.migrate("other", more.path()).await.unwrap();
@@ -266,10 +266,10 @@ pub async fn a_function_that_will_not_be_stopped_is_ended(ground: &Ground<'_>) {
     let limits = ResultLimits { rows: 1, bytes: 100 };
     let run = begin(database.as_ref(), &fence).await;
     let failed = run.query(deaf.clone(), Vec::new(), limits, Duration::from_millis(200)).await.err().unwrap();
-    assert!(matches!(failed.error, StepError::Statement(StatementError::Unavailable(_))), "{failed:?}");
+    assert!(matches!(failed.error, StepError::Statement(StatementError::Late(_))), "{failed:?}");
     assert!(failed.transaction.is_none());
     let late = database.query(deaf, Vec::new(), limits, Duration::from_millis(200)).await;
-    assert!(matches!(late, Err(StatementError::Unavailable(_))), "{late:?}");
+    assert!(matches!(late, Err(StatementError::Late(_))), "{late:?}");
     // It holds nothing: a take that ends nobody within its time would not be granted.
     let taken = database.take(&crate::ground::stream(), crate::ground::LONG).await.unwrap();
     finish(begin(database.as_ref(), &taken.fence).await, &[1]).await.unwrap();

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use keylane_effects::{
-    DatabaseConfig, EndedAs, FinishError, Isolation, OutboxKind, OutboxRow, StepError, Value, open,
+    DatabaseConfig, DatabaseError, EndedAs, FinishError, Isolation, OutboxKind, OutboxRow, StepError, Value,
+    open,
 };
 
-use crate::ground::{Ground, LONG, begin, execute, finish, folder, migrate, read, run, stream, take};
+use crate::ground::{Ground, LONG, begin, execute, finish, folder, migrate, query, read, run, stream, take};
 
 fn output(event_offset: i64, ordinal: i32) -> OutboxRow {
     let (topic, headers) = ("out".to_owned(), vec![1]);
@@ -34,11 +35,11 @@ pub async fn a_run_is_written_whole(ground: &Ground<'_>) {
     let run = begin(database.as_ref(), &fence).await;
     let (_, run) = execute(database.as_ref(), run, "insert into t values (1)", &[]).await.unwrap();
     let endings = [(9, EndedAs::Skipped), (4, EndedAs::Done)];
-    run.finish(&[output(9, 0), output(4, 1), output(4, 0)], &endings, LONG).await.unwrap();
+    run.finish(&[output(9, 0), output(9, 1), output(4, 0)], &endings, LONG).await.unwrap();
     let claims = "SELECT event_offset, ended_as::bigint FROM keylane.claim ORDER BY 1";
     assert_eq!(rows_of(&config, claims).await, [(4, 1), (9, 3)]);
     let outbox = "SELECT event_offset, ordinal::bigint FROM keylane.outbox ORDER BY id";
-    assert_eq!(rows_of(&config, outbox).await, [(4, 0), (4, 1), (9, 0)]);
+    assert_eq!(rows_of(&config, outbox).await, [(9, 0), (9, 1), (4, 0)], "in the order of the handling");
     let again = begin(database.as_ref(), &fence).await;
     let (_, again) = execute(database.as_ref(), again, "insert into t values (2)", &[]).await.unwrap();
     assert!(matches!(finish(again, &[9, 10]).await, Err(FinishError::ClaimExists)));
@@ -96,6 +97,78 @@ pub async fn conflicts_are_the_hosts(ground: &Ground<'_>) {
         };
         assert_eq!(conflict, isolation == Isolation::Serializable);
     }
+}
+
+/// Whoever waits for a lock is told so, in a statement and at the end: however often, it is nobody's fault.
+pub async fn a_lock_that_is_not_had_is_told_apart_from_a_conflict(ground: &Ground<'_>) {
+    let config = DatabaseConfig { lock_wait: Duration::from_millis(300), ..ground.config() };
+    let database = open(&config).await.unwrap();
+    migrate(database.as_ref(), "CREATE TABLE t (a int); INSERT INTO t VALUES (1)").await;
+    let fence = take(database.as_ref()).await;
+    let admin = ground.admin(&config).await;
+    let mut altering = admin.begin().await.unwrap();
+    sqlx::query("LOCK TABLE t IN ACCESS EXCLUSIVE MODE").execute(&mut *altering).await.unwrap();
+    let run = begin(database.as_ref(), &fence).await;
+    let waited = execute(database.as_ref(), run, "update t set a = 2", &[]).await.err().unwrap();
+    assert!(matches!(waited.error, StepError::Waited(_)), "{waited:?}");
+    altering.rollback().await.unwrap();
+    let mut altering = admin.begin().await.unwrap();
+    sqlx::query("LOCK TABLE keylane.claim IN ACCESS EXCLUSIVE MODE").execute(&mut *altering).await.unwrap();
+    let run = begin(database.as_ref(), &fence).await;
+    let (_, run) = execute(database.as_ref(), run, "update t set a = 2", &[]).await.unwrap();
+    let waited = finish(run, &[1]).await;
+    assert!(matches!(waited, Err(FinishError::Waited(_))), "{waited:?}");
+    altering.rollback().await.unwrap();
+    let run = begin(database.as_ref(), &fence).await;
+    finish(run, &[1]).await.unwrap();
+}
+
+/// A server that shuts down ends its sessions with its reason. One that is idle for too long is ended for that.
+pub async fn what_the_server_says_of_itself_is_told_apart_from_a_loss(ground: &Ground<'_>) {
+    let config = DatabaseConfig { idle_in_transaction: Duration::from_secs(2), ..ground.config() };
+    let database = open(&config).await.unwrap();
+    migrate(database.as_ref(), "CREATE TABLE t (a int)").await;
+    let fence = take(database.as_ref()).await;
+    let admin = ground.admin(&config).await;
+    let run = begin(database.as_ref(), &fence).await;
+    let ends = async {
+        let text = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+            WHERE datname = current_database() AND state = 'active' AND query LIKE '%n(i)%' \
+            AND pid <> pg_backend_pid()";
+        while sqlx::query(text).fetch_optional(&admin).await.unwrap().is_none() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let (ended, ()) = tokio::join!(query(database.as_ref(), run, crate::suite::ENDLESS, &[]), ends);
+    let ended = ended.err().unwrap();
+    assert!(matches!(ended.error, StepError::Database(DatabaseError::Unable { .. })), "{ended:?}");
+    let run = begin(database.as_ref(), &fence).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let lost = query(database.as_ref(), run, "select 1", &[]).await.err().unwrap();
+    assert!(matches!(lost.error, StepError::Database(DatabaseError::Unavailable { .. })), "{lost:?}");
+}
+
+/// The server has rolled back what it refuses to commit: nothing is left to be ended, and nobody's session is.
+pub async fn a_refused_commit_keeps_its_connection(ground: &Ground<'_>) {
+    let database = open(&DatabaseConfig { write_connections: 2, ..ground.config() }).await.unwrap();
+    let tables =
+        "CREATE TABLE t (a int, session int DEFAULT pg_backend_pid()); INSERT INTO t VALUES (1, NULL)";
+    migrate(database.as_ref(), tables).await;
+    let fence = take(database.as_ref()).await;
+    for round in 0..3 {
+        for text in ["insert into t (a) select sum(a) from t", "insert into t (a) values (1)"] {
+            let (first, second) =
+                (begin(database.as_ref(), &fence).await, begin(database.as_ref(), &fence).await);
+            let (_, first) = execute(database.as_ref(), first, text, &[]).await.unwrap();
+            let (_, second) = execute(database.as_ref(), second, text, &[]).await.unwrap();
+            finish(first, &[]).await.unwrap();
+            let finished = finish(second, &[]).await;
+            let refused = matches!(finished, Err(FinishError::Conflict(_)));
+            assert_eq!(refused, text.contains("sum"), "{round}: {finished:?}");
+        }
+    }
+    let sessions = read(database.as_ref(), "select count(distinct session) from t").await.rows;
+    assert_eq!(sessions, [[Value::Integer(2)]]);
 }
 
 pub async fn a_deferred_constraint_is_refused(ground: &Ground<'_>) {

@@ -105,6 +105,15 @@ pub async fn finish(run: Box<dyn RunTransaction>, offsets: &[i64]) -> Result<(),
     run.finish(&[], &endings, LONG).await
 }
 
+/// Whether nobody is told that the run is committed, nor that it is not its database's fault.
+pub fn is_in_doubt(finished: &Result<(), FinishError>) -> bool {
+    match finished {
+        Err(FinishError::Unknown(_)) => true,
+        Err(FinishError::Database(error)) => error.can_retry(),
+        _ => false,
+    }
+}
+
 /// What a query outside any run answers.
 pub async fn read(database: &dyn Database, text: &str) -> Rows {
     let statement = database.check(text, &[], &StatementLimits::default()).unwrap();

@@ -83,7 +83,7 @@ pub async fn limits_hold(ground: &Ground<'_>) {
         "with recursive n as (select 1 as a union all select a % 7 + 1 from n) select count(*) from n";
     let endless = database.check(endless, &[], &StatementLimits::default()).unwrap();
     let failed = run.query(endless, Vec::new(), few, Duration::from_millis(300)).await.err().unwrap();
-    assert!(matches!(failed.error, StepError::Statement(StatementError::Unavailable(_))), "{failed:?}");
+    assert!(matches!(failed.error, StepError::Statement(StatementError::Late(_))), "{failed:?}");
     let (_, run) = failed.transaction.unwrap().rollback_to_savepoint().await.unwrap();
     finish(run, &[1]).await.unwrap();
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use keylane_effects::{DatabaseConfig, ResultLimits, StatementError, StatementLimits, open, open_reading};
 use keylane_test_support::PostgreSql;
 
-use crate::ground::{Ground, LONG};
+use crate::ground::{Ground, LONG, migrate};
 
 const SESSIONS: &str = "SELECT pid FROM pg_stat_activity WHERE datname LIKE 'check%' AND application_name = 'keylane' \
     AND query LIKE '%n(i)%' ORDER BY pid";
@@ -24,7 +24,7 @@ pub async fn a_late_read_is_stopped_at_its_own_server(ground: &Ground<'_>) {
     let mut sessions = Vec::new();
     for _ in 0..2 {
         let late = database.query(endless.clone(), Vec::new(), limits, Duration::from_millis(300)).await;
-        assert!(matches!(late, Err(StatementError::Unavailable(_))), "{late:?}");
+        assert!(matches!(late, Err(StatementError::Late(_))), "{late:?}");
         let one = database.check("select 1", &[], &StatementLimits::default()).unwrap();
         database.query(one, Vec::new(), limits, LONG).await.unwrap();
         let text = SESSIONS
@@ -38,6 +38,50 @@ pub async fn a_late_read_is_stopped_at_its_own_server(ground: &Ground<'_>) {
     }
     let kept = sessions[0].iter().filter(|pid| sessions[1].contains(pid)).count();
     assert!(kept >= 1, "the session was given up: {sessions:?}");
+}
+
+/// Whoever reads hears whether it is the statement's fault: a server that is away, connections that are all in use and
+/// a table that is being altered are not.
+pub async fn a_reader_that_cannot_be_asked_is_told_apart_from_its_statement(_ground: &Ground<'_>) {
+    let replica = PostgreSql::start().unwrap();
+    let (write, short) = (replica.database().unwrap(), Duration::from_millis(300));
+    let config = DatabaseConfig {
+        read_connections: 1,
+        lock_wait: short,
+        writer_wait: short,
+        ..DatabaseConfig::new(&write)
+    };
+    let made = open(&config).await.unwrap();
+    crate::ground::migrate(made.as_ref(), "CREATE TABLE t (a int)").await;
+    let database = open_reading(&config).await.unwrap();
+    let limits = ResultLimits { rows: 1, bytes: 100 };
+    let ask = async |text: &str, deadline| {
+        let statement = database.check(text, &[], &StatementLimits::default()).unwrap();
+        database.query(statement, Vec::new(), limits, deadline).await
+    };
+    let is_away = |answer: &Result<_, _>| matches!(answer, Err(StatementError::Unavailable(_)));
+    ask("select 1", LONG).await.unwrap();
+    let (late, busy) = tokio::join!(ask(crate::suite::ENDLESS, 5 * short), async {
+        tokio::time::sleep(short).await;
+        ask("select 1", LONG).await
+    });
+    assert!(matches!(late, Err(StatementError::Late(_))), "{late:?}");
+    assert!(is_away(&busy), "{busy:?}");
+    let name = write.rsplit('/').next().unwrap();
+    let admin = sqlx::PgPool::connect(&replica.url(name)).await.unwrap();
+    let mut altering = admin.begin().await.unwrap();
+    sqlx::query("LOCK TABLE t IN ACCESS EXCLUSIVE MODE").execute(&mut *altering).await.unwrap();
+    let locked = ask("select count(*) from t", LONG).await;
+    assert!(is_away(&locked), "{locked:?}");
+    altering.rollback().await.unwrap();
+    ask("select count(*) from t", LONG).await.unwrap();
+    replica.kill().unwrap();
+    for _ in 0..2 {
+        let gone = ask("select 1", LONG).await;
+        assert!(is_away(&gone), "{gone:?}");
+    }
+    replica.up().unwrap();
+    ask("select 1", LONG).await.unwrap();
 }
 
 /// A reader needs no right of the host's, makes nothing, and is told what is missing.
@@ -66,4 +110,22 @@ pub async fn a_reader_makes_nothing_and_needs_only_the_guests_role(ground: &Grou
     let made = "SELECT count(*) FROM pg_namespace WHERE nspname = 'keylane'";
     let made: i64 = sqlx::query_scalar(made).fetch_one(&inside).await.unwrap();
     assert_eq!(made, 0);
+}
+
+/// A connection whose prepared statements are of a table that has changed since is not kept.
+pub async fn a_reader_goes_on_after_its_table_has_changed(ground: &Ground<'_>) {
+    let config = DatabaseConfig { read_connections: 1, ..ground.config() };
+    let database = open(&config).await.unwrap();
+    migrate(database.as_ref(), "CREATE TABLE notes (words TEXT)").await;
+    let limits = ResultLimits { rows: 1, bytes: 100 };
+    let columns = async || {
+        let all = database.check("select * from notes", &[], &StatementLimits::default()).unwrap();
+        database.query(all, Vec::new(), limits, LONG).await.map(|rows| rows.columns.len())
+    };
+    assert_eq!(columns().await.unwrap(), 1);
+    let admin = ground.admin(&config).await;
+    sqlx::raw_sql("ALTER TABLE notes ADD more TEXT").execute(&admin).await.unwrap();
+    let first = columns().await;
+    assert!(matches!(first, Err(StatementError::Unavailable(_))), "{first:?}");
+    assert_eq!(columns().await.unwrap(), 2, "by another connection");
 }

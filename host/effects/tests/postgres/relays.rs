@@ -8,10 +8,10 @@ use sqlx::AssertSqlSafe;
 
 use crate::ground::{Ground, LONG, stream};
 use crate::pair_of;
-use crate::suite::frozen;
 use crate::suite::relay::fragile::Life;
 use crate::suite::relay::world::World;
 use crate::suite::relay::{Writer, emptied, record, start, until};
+use crate::suite::{frozen, setbacks, wakes};
 
 /// A run that has written its rows is held up before its commit; rows with larger numbers are sent meanwhile.
 /// Its own, with the smaller numbers, are sent when they can be seen.
@@ -135,6 +135,29 @@ pub async fn what_other_tools_are_told_is_in_nobodys_way(ground: &Ground<'_>) {
     .await;
     assert_eq!(world.seen().len(), 3);
     relay.stop().await;
+}
+
+/// A row that another process has written, of which nobody tells this one.
+pub async fn rows_that_nobody_tells_of_are_found_by_looking(ground: &Ground<'_>) {
+    let config = ground.config();
+    let (pair, admin) = (pair_of(&config).await, ground.admin(&config).await);
+    let insert = async |row: OutboxRow| {
+        let text = "INSERT INTO keylane.outbox (stream, event_offset, ordinal, kind, topic, key, value, headers) \
+                    SELECT id, $1, 0, 1, $2, $3, $4, $5 FROM keylane.stream";
+        let query = sqlx::query(text).bind(row.event_offset).bind(row.topic).bind(row.key);
+        query.bind(row.value).bind(row.headers).execute(&admin).await.unwrap();
+    };
+    wakes::rows_that_nobody_tells_of_are_found_by_looking(&pair, insert).await;
+}
+
+pub async fn a_clock_that_was_set_back_keeps_the_outbox_from_nobody(ground: &Ground<'_>) {
+    let config = ground.config();
+    let (pair, admin) = (pair_of(&config).await, ground.admin(&config).await);
+    let set_back = async |time: Duration| {
+        let text = "UPDATE keylane.relay SET held_until = held_until + make_interval(secs => $1)";
+        sqlx::query(text).bind(time.as_secs_f64()).execute(&admin).await.unwrap();
+    };
+    setbacks::a_clock_that_was_set_back_keeps_the_outbox_from_nobody(&pair, set_back).await;
 }
 
 /// The server is killed again and again while a relay works.

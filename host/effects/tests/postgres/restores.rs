@@ -27,7 +27,7 @@ async fn say(admin: &sqlx::PgPool, text: String) {
 async fn is_refused(database: &dyn Database, fence: &Fence) {
     let begun = database.begin(fence).await.err();
     assert!(matches!(begun, Some(BeginError::NotOwner)), "{begun:?}");
-    let raised = database.raise_floor(fence, 3).await;
+    let raised = database.raise_floor(fence, 3, None).await;
     assert!(matches!(raised, Err(BeginError::NotOwner)), "{raised:?}");
 }
 
@@ -36,7 +36,7 @@ async fn goes_on(database: &dyn Database) {
     let taken = database.take(&stream(), LONG).await.unwrap();
     assert_eq!((taken.floor, taken.ended), (Some(0), vec![1]));
     commit(database, &taken.fence, 2).await;
-    database.raise_floor(&taken.fence, 3).await.unwrap();
+    database.raise_floor(&taken.fence, 3, None).await.unwrap();
     let rows = read(database, "select a from t order by a").await.rows;
     assert_eq!(rows, [[Value::Integer(1)], [Value::Integer(2)]]);
 }

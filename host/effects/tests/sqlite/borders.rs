@@ -18,7 +18,7 @@ async fn the_host_works(database: &dyn Database) {
     let next = taken.ended.last().map_or(taken.floor.unwrap(), |last| last + 1);
     let run = database.begin(&taken.fence).await.unwrap();
     run.finish(&[suite::commits::output(next, 0)], &[(next, EndedAs::Done)], LONG).await.unwrap();
-    database.raise_floor(&taken.fence, next + 1).await.unwrap();
+    database.raise_floor(&taken.fence, next + 1, None).await.unwrap();
 }
 
 #[tokio::test]

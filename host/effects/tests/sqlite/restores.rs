@@ -47,7 +47,7 @@ fn replace(folder: &TempDir, copy: &Path) {
 async fn is_refused(database: &dyn Database, fence: &Fence) {
     let begun = database.begin(fence).await.err();
     assert!(matches!(begun, Some(BeginError::NotOwner)), "{begun:?}");
-    let raised = database.raise_floor(fence, 3).await;
+    let raised = database.raise_floor(fence, 3, None).await;
     assert!(matches!(raised, Err(BeginError::NotOwner)), "{raised:?}");
 }
 
@@ -57,7 +57,7 @@ async fn goes_on(folder: &TempDir, database: &dyn Database) {
     assert_eq!((taken.floor, taken.ended), (Some(0), vec![1]));
     assert_eq!(kept(database).await, [1], "the former file is still read");
     commit_event(database, &taken.fence, 2).await;
-    database.raise_floor(&taken.fence, 3).await.unwrap();
+    database.raise_floor(&taken.fence, 3, None).await.unwrap();
     let other = open(&config(folder)).await.unwrap();
     assert_eq!(kept(&*other).await, [1, 2], "the former file is still written");
     assert_eq!(take(&*other).await.floor, Some(3));
@@ -86,7 +86,7 @@ async fn a_floor_is_not_raised_in_a_file_in_its_place() {
     let database = open(&config(&folder)).await.unwrap();
     let (fence, copy) = owned(&folder, &*database).await;
     replace(&folder, &copy);
-    let raised = database.raise_floor(&fence, 3).await;
+    let raised = database.raise_floor(&fence, 3, None).await;
     assert!(matches!(raised, Err(BeginError::NotOwner)), "{raised:?}");
     goes_on(&folder, &*database).await;
 }
@@ -133,7 +133,7 @@ async fn a_file_that_is_gone_is_waited_for() {
     let begun = database.begin(&fence).await.err();
     assert!(matches!(&begun, Some(BeginError::Database(error)) if error.can_retry()), "{begun:?}");
     let taken = database.take(&key(), LONG).await;
-    assert!(matches!(taken, Err(DatabaseError::Unavailable { .. })), "{taken:?}");
+    assert!(matches!(&taken, Err(error) if error.can_retry()), "{taken:?}");
     assert!(!effects(&folder, "").exists(), "an empty database was made");
     replace(&folder, &copy);
     is_refused(&*database, &fence).await;

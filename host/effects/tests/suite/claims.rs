@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use keylane_effects::{ClaimsConfig, Database, EndedAs, HandlerClaims};
 use keylane_engine::{
-    Claims, ClaimsError, DeadLetter, Event, FailureClass, Fence, GapSet, OutgoingRecord, TopicId,
-    TopicPartition,
+    Claims, ClaimsError, DeadLetter, Event, FailureClass, Fence, GapSet, LogPosition, OutgoingRecord,
+    TopicId, TopicPartition,
 };
 
 use super::{Ground, LONG, kept, migrate};
@@ -58,9 +58,10 @@ pub async fn a_partition_is_taken_where_it_stands(ground: &Ground) {
     }
     let hold = claims.take(&partition(), ID).await.unwrap().unwrap();
     assert_eq!(hold.restored, GapSet { base: 4, ended: std::iter::once(5..7).collect() });
-    assert!(!claims.raise_floor(hold.fence, 7).await.unwrap());
+    let position = Some(LogPosition { offset: 6, leader_epoch: 2 });
+    assert!(!claims.raise_floor(hold.fence, 7, position).await.unwrap());
     let hold = claims.take(&partition(), ID).await.unwrap().unwrap();
-    assert_eq!(hold.restored, GapSet::at(7));
+    assert_eq!((hold.restored, hold.position), (GapSet::at(7), position));
 }
 
 /// A letter that is buried again, or was done meanwhile, is left as it is.
@@ -89,7 +90,7 @@ pub async fn a_former_owner_ends_nothing(ground: &Ground) {
     let own = owner(&there).await;
     assert_eq!(here.bury(former, letter(4)).await, Err(ClaimsError::NotOwner));
     assert_eq!(here.skip(former, 4).await, Err(ClaimsError::NotOwner));
-    assert_eq!(here.raise_floor(former, 5).await, Err(ClaimsError::NotOwner));
+    assert_eq!(here.raise_floor(former, 5, None).await, Err(ClaimsError::NotOwner));
     let run = ground.there.begin(&own).await.unwrap();
     run.finish(&[], &[(4, EndedAs::Done)], LONG).await.unwrap();
 }

@@ -16,7 +16,7 @@ pub mod savepoints;
 pub mod statements;
 pub mod values;
 
-pub use relay::{frozen, mails, refusals, setbacks};
+pub use relay::{frozen, mails, refusals, setbacks, stops, wakes};
 
 use std::path::Path;
 use std::sync::Arc;

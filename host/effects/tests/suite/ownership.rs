@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use keylane_effects::{BeginError, DatabaseError, EndedAs};
+use keylane_effects::{BeginError, DatabaseError, EndedAs, StreamKey};
 use keylane_engine::TopicId;
 use keylane_engine::{Epoch, Fence};
 
@@ -18,7 +18,7 @@ pub async fn a_former_epoch_is_refused(ground: &Ground) {
     assert_eq!(taken.fence.stream, former.stream);
     assert_eq!(taken.fence.epoch.count, former.epoch.count + 1);
     assert!(matches!(here.begin(&former).await.err(), Some(BeginError::NotOwner)));
-    assert!(matches!(here.raise_floor(&former, 5).await, Err(BeginError::NotOwner)));
+    assert!(matches!(here.raise_floor(&former, 5, None).await, Err(BeginError::NotOwner)));
     commit_event(there, &taken.fence, 0).await;
     assert_eq!(kept(there).await, [0]);
 }
@@ -89,6 +89,40 @@ pub async fn a_topic_made_again_starts_at_0(ground: &Ground) {
     replay.replay = 1;
     assert_eq!(database.settle_start(&replay, &[(0, 5)]).await.unwrap(), [(0, 5)].into());
     assert_eq!(database.settle_start(&key(), &[(0, 1)]).await.unwrap(), [(0, 10)].into());
+}
+
+/// A fleet that was renamed has no progress under its new name. It is told so, instead of doing everything again;
+/// what it adopts it goes on with, and hosts that run on under the former name are overtaken and then refused.
+pub async fn a_renamed_fleet_is_refused_until_it_adopts_the_progress(ground: &Ground) {
+    let (here, there) = (&*ground.here, &*ground.there);
+    let former = owner(here, TABLE).await;
+    commit_event(here, &former, 0).await;
+    let renamed = StreamKey { fleet: "renamed".to_owned(), ..key() };
+    assert_eq!(there.take(&renamed, LONG).await.unwrap().floor, None);
+    for _ in 0..2 {
+        let refused = there.settle_start(&renamed, &[(0, 0)]).await.unwrap_err();
+        assert!(matches!(refused, DatabaseError::OtherFleet { .. }) && !refused.can_retry(), "{refused:?}");
+        let said = refused.to_string();
+        assert!(said.contains("\"fleet\"") && said.contains("\"renamed\""), "{said}");
+        assert!(said.contains("keylane adopt"), "{said}");
+    }
+    let other = StreamKey { handler: "other".to_owned(), ..renamed.clone() };
+    assert_eq!(there.settle_start(&other, &[(0, 9)]).await.unwrap(), [(0, 9)].into(), "another handler's");
+
+    there.adopt_progress("handler", "renamed").await.unwrap();
+    assert_eq!(there.settle_start(&renamed, &[(0, 7)]).await.unwrap(), [(0, 0)].into());
+    let taken = there.take(&renamed, LONG).await.unwrap();
+    assert_eq!((taken.floor, taken.ended), (Some(0), vec![0]));
+    assert!(matches!(here.begin(&former).await.err(), Some(BeginError::NotOwner)));
+    assert_eq!(here.take(&key(), LONG).await.unwrap().floor, None);
+    let refused = here.settle_start(&key(), &[(0, 0)]).await.unwrap_err();
+    assert!(matches!(refused, DatabaseError::OtherFleet { .. }), "{refused:?}");
+
+    // The former name has left a number without progress, which must not be in a third one's way.
+    there.adopt_progress("handler", "third").await.unwrap();
+    let third = StreamKey { fleet: "third".to_owned(), ..key() };
+    assert_eq!(there.settle_start(&third, &[(0, 7)]).await.unwrap(), [(0, 0)].into());
+    assert_eq!(there.take(&third, LONG).await.unwrap().ended, [0]);
 }
 
 /// Both hosts see the same database, and it keeps its identity.

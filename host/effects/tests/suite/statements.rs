@@ -39,10 +39,10 @@ pub async fn a_late_statement_is_stopped(ground: &Ground) {
     let short = Duration::from_millis(300);
     let statement = checked(database, ENDLESS, &[]);
     let failed = run.query(statement.clone(), Vec::new(), LIMITS, short).await.err().unwrap();
-    assert!(matches!(heard(&failed), StatementError::Unavailable(_)), "{failed:?}");
+    assert!(matches!(heard(&failed), StatementError::Late(_)), "{failed:?}");
     assert!(failed.transaction.is_none());
     let read = database.query(statement, Vec::new(), LIMITS, short).await;
-    assert!(matches!(read, Err(StatementError::Unavailable(_))), "{read:?}");
+    assert!(matches!(read, Err(StatementError::Late(_))), "{read:?}");
     super::commit_event(database, &fence, 2).await;
     assert_eq!(kept(database).await, [2]);
 }

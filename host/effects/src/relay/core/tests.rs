@@ -179,7 +179,7 @@ proptest! {
             }
             // The broker refuses it with all that came in the same batch of the client's.
             let suspects: Vec<usize> = (0..batch.len()).collect();
-            let blame = pace.refused(Duration::ZERO, &batch, &[], &suspects);
+            let blame = pace.refused((Duration::ZERO, Duration::ZERO), &batch, &[], &suspects);
             prop_assert!(blame.of_topic.is_empty());
             if let [guilty] = blame.at_fault.as_slice() {
                 prop_assert_eq!(from + guilty, bad);
@@ -205,7 +205,7 @@ proptest! {
         let mut pace = Pace::new();
         pace.rows = topics.len();
         let batch: Vec<&str> = topics.iter().map(String::as_str).collect();
-        let blame = pace.refused(Duration::ZERO, &batch, &paused, &suspects);
+        let blame = pace.refused((Duration::ZERO, Duration::ZERO), &batch, &paused, &suspects);
         let leaves_out = !blame.at_fault.is_empty() || !blame.of_topic.is_empty();
         prop_assert!(leaves_out || pace.rows() < topics.len(), "the same batch would be refused for ever");
         prop_assert!(blame.at_fault.iter().chain(&blame.of_topic).all(|place| *place < topics.len()));
@@ -219,7 +219,7 @@ fn a_topic_that_takes_nothing_is_left_alone_for_longer_each_time() {
     let mut now = Duration::ZERO;
     let mut waits = Vec::new();
     for _ in 0..6 {
-        let blame = pace.refused(now, &["gone", "here"], &["gone".to_owned()], &[]);
+        let blame = pace.refused((now, Duration::ZERO), &["gone", "here"], &["gone".to_owned()], &[]);
         assert_eq!(blame, Blame { at_fault: Vec::new(), of_topic: vec![0] });
         assert_eq!(pace.paused(now), ["gone"]);
         let until = pace.topics.get("gone").unwrap().0;
@@ -229,12 +229,27 @@ fn a_topic_that_takes_nothing_is_left_alone_for_longer_each_time() {
     }
     assert_eq!(waits, [1, 2, 4, 8, 10, 10]);
     pace.sent(["gone"].into_iter());
-    pace.refused(now, &["gone"], &["gone".to_owned()], &[]);
+    pace.refused((now, Duration::ZERO), &["gone"], &["gone".to_owned()], &[]);
     assert_eq!(
         pace.topics.get("gone").unwrap().0 - now,
         Duration::from_secs(1),
         "forgotten when it was sent"
     );
+}
+
+/// A partition without a leader is found out by a time-out, during which nothing leaves.
+#[test]
+fn a_topic_that_costs_all_others_time_is_tried_ever_more_seldom() {
+    let (mut pace, took, mut now) = (Pace::new(), Duration::from_secs(30), Duration::ZERO);
+    let mut waits = Vec::new();
+    for _ in 0..6 {
+        now += took;
+        pace.refused((now, took), &["silent", "here"], &["silent".to_owned()], &[]);
+        let until = pace.topics.get("silent").unwrap().0;
+        waits.push((until - now).as_secs());
+        now = until;
+    }
+    assert_eq!(waits, [30, 60, 120, 240, 300, 300], "others lose half of the time first, then a tenth");
 }
 
 #[test]

@@ -1,12 +1,15 @@
 //! Mails go out again only where the server's yes did not become a deleted row, and that is rare.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
+use keylane_effects::RelayConfig;
+
 use super::fragile::Fragile;
-use super::{Life, World, Writer, emptied, mail, start, started, until};
-use crate::suite::Ground;
+use super::{Clock, Life, World, Writer, config, emptied, mail, start, started, started_as, until};
+use crate::suite::{Ground, LONG};
 
 fn id(number: u32) -> String {
     format!("{number}@keylane")
@@ -61,4 +64,25 @@ pub async fn a_mail_is_noted_as_soon_as_the_database_is_back(ground: &Ground) {
     emptied(&*outbox).await;
     relay.stop().await;
     assert_eq!(world.mails(), BTreeMap::from([(id(1), 1), (id(2), 1)]));
+}
+
+/// A machine that sleeps before a mail begins may have lost the lease meanwhile, though little time has passed for
+/// those of its clocks that sleep too.
+pub async fn a_machine_that_slept_begins_no_mail(ground: &Ground) {
+    let (world, outbox) = (World::default(), ground.here.clone().outbox());
+    let mut writer = Writer::new(&ground.here).await;
+    writer.write(vec![mail(&id(1))]).await;
+    let (life, clock) = (Life::until("before the mail", 0), Arc::<Clock>::default());
+    let sleeper = RelayConfig { lease: LONG, clock: clock.clone(), ..config("sleeper") };
+    let first = started_as(Fragile::new(ground.here.clone().outbox(), &life), &world, sleeper);
+    life.stopped().await;
+    clock.turn(2 * LONG);
+    // For the database no time has passed, so that the lease is taken away by hand.
+    outbox.reset().await.unwrap();
+    let second = start(&ground.there, &world, &Life::immortal(), "second");
+    emptied(&*outbox).await;
+    life.go_on();
+    first.stop().await;
+    second.stop().await;
+    assert_eq!(world.mails(), BTreeMap::from([(id(1), 1)]));
 }

@@ -6,10 +6,12 @@ pub mod frozen;
 pub mod mails;
 pub mod refusals;
 pub mod setbacks;
+pub mod stops;
+pub mod wakes;
 pub mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -17,7 +19,7 @@ use keylane_effects::{
     Database, EndedAs, Letter, MailSender, Outbox, OutboxCounts, OutboxKind, OutboxRow, Relay, RelayConfig,
     RelayStatus, mail_row, record_row,
 };
-use keylane_engine::{Fence, OutgoingRecord};
+use keylane_engine::{BootClock, Fence, OutgoingRecord};
 use tokio::runtime::Handle;
 
 use self::fragile::{Fragile, Life, STEPS};
@@ -27,6 +29,26 @@ use super::{Ground, LONG, key, take};
 /// So long an outbox waits for the next relay here.
 const LEASE: Duration = Duration::from_millis(200);
 
+/// A machine's clock, which a test can turn.
+#[derive(Default)]
+pub struct Clock {
+    ahead: Mutex<Duration>,
+}
+
+impl Clock {
+    /// As after the machine has slept for so long.
+    pub fn turn(&self, time: Duration) {
+        *self.ahead.lock().unwrap() += time;
+    }
+}
+
+impl BootClock for Clock {
+    fn now(&self) -> Duration {
+        static BEGUN: LazyLock<Instant> = LazyLock::new(Instant::now);
+        BEGUN.elapsed() + *self.ahead.lock().unwrap()
+    }
+}
+
 /// Starts a relay of this name.
 pub fn start(database: &Arc<dyn Database>, world: &World, life: &Arc<Life>, host: &str) -> Relay {
     started(Fragile::new(database.clone().outbox(), life), world, host)
@@ -34,15 +56,20 @@ pub fn start(database: &Arc<dyn Database>, world: &World, life: &Arc<Life>, host
 
 /// Starts a relay of this name over this outbox.
 pub fn started(outbox: Fragile, world: &World, host: &str) -> Relay {
+    started_as(outbox, world, config(host))
+}
+
+/// Starts a relay that is as this says.
+pub fn started_as(outbox: Fragile, world: &World, config: RelayConfig) -> Relay {
     let ways = world.ways(&outbox.life);
     let mail: Arc<dyn MailSender> = ways.clone();
-    Relay::start(&Handle::current(), Arc::new(outbox), ways, Some(mail), config(host))
+    Relay::start(&Handle::current(), Arc::new(outbox), ways, Some(mail), config)
 }
 
 /// A stop gives the batch under way up at once here, but never a mail.
 fn config(host: &str) -> RelayConfig {
-    let stop = Duration::from_millis(50);
-    RelayConfig { lease: LEASE, stop, ..RelayConfig::new("fleet", host, "orders") }
+    let (stop, clock) = (Duration::from_millis(50), Arc::<Clock>::default());
+    RelayConfig { lease: LEASE, stop, ..RelayConfig::new("fleet", host, "orders", clock) }
 }
 
 /// Waits for a condition.

@@ -1,5 +1,7 @@
 //! Databases and logs that were set back: the relay stops and says so, until an operator decides.
 
+use std::time::Duration;
+
 use keylane_effects::{Applicant, Leased, OutboxError, Position, RelayStatus};
 
 use super::{Life, World, Writer, emptied, record, says, start, until};
@@ -178,4 +180,27 @@ pub async fn an_outbox_is_one_fleets_and_one_hosts(ground: &Ground) {
     here.reset().await.unwrap();
     let taken = there.lease(&applicant("other", "c")).await.unwrap();
     assert!(matches!(taken, Leased::Ours(_)), "after a reset it may be another fleet's: {taken:?}");
+    ground.here.adopt_progress("handler", "renamed").await.unwrap();
+    let Leased::Ours(own) = here.lease(&applicant("renamed", "d")).await.unwrap() else { panic!("held") };
+    ground.there.adopt_progress("handler", "renamed").await.unwrap();
+    here.renew(own, LONG).await.unwrap();
+}
+
+/// A lease of which the clock says that it is good for an hour is one of before the clock was set back. `set_back`
+/// does that to what lies in the database.
+pub async fn a_clock_that_was_set_back_keeps_the_outbox_from_nobody(
+    ground: &Ground,
+    set_back: impl AsyncFn(Duration),
+) {
+    let (here, there) = (ground.here.clone().outbox(), ground.there.clone().outbox());
+    let applicant =
+        |host: &str| Applicant { fleet: "fleet".to_owned(), host: host.to_owned(), former: None, time: LONG };
+    let Leased::Ours(first) = here.lease(&applicant("a")).await.unwrap() else { panic!("held") };
+    set_back(LONG / 2).await;
+    let held = there.lease(&applicant("b")).await.unwrap();
+    assert_eq!(held, Leased::Held { by: "a".to_owned() }, "a little is no reason");
+    set_back(Duration::from_secs(3_600)).await;
+    let taken = there.lease(&applicant("b")).await.unwrap();
+    assert!(matches!(taken, Leased::Ours(_)), "{taken:?}");
+    assert_eq!(here.renew(first, LONG).await, Err(OutboxError::NotOwner), "it learns by its epoch");
 }
