@@ -1,11 +1,15 @@
-//! The host's budget: how many bytes of events the whole host may hold, over all its handlers.
+//! The host's budget: how many bytes of events, and of records that wait for their cut, the whole host may hold,
+//! over all its handlers.
 //!
 //! Who owns: the host, one budget, shared by every inbox. Who waits: nobody; an inbox that is refused
 //! room puts its poller's wake down as hungry. Who wakes: whoever gives bytes back while some are hungry.
 //! What bounds: the budget in bytes, and beside it the [`Floor`] of each partition and one batch: below its
 //! floor an inbox takes a batch whatever the host holds, else a handler that fills the host and does not
 //! get on would keep the partitions of all others from their events. So the host holds at most the budget
-//! and, for each of its partitions, a floor and a batch. The hungry are at most one per assignment.
+//! and, for each of its partitions, a floor and a batch. The records of a partition in cuts have a floor of as
+//! many bytes for themselves, above which no run begins while the host is full (one at a time does where no cut
+//! can take anything before something further down has ended); they come on top, with what the runs that are out
+//! then give. The hungry are at most one per assignment.
 //!
 //! Every byte is charged to one assignment's [`Room`], and every hungry entry belongs to one
 //! [`Seat`]: both give back what is left when they are dropped, so that a partition that is taken away
@@ -43,7 +47,7 @@ impl Floor {
     }
 }
 
-/// The bytes of events that the host may hold at once.
+/// The bytes of events and of records that wait for their cut, as many as the host may hold at once.
 pub struct HostBudget {
     bytes_max: usize,
     floor: Floor,
@@ -58,8 +62,8 @@ pub struct HostBudget {
 }
 
 impl HostBudget {
-    /// A budget of this many bytes ([`crate::Event::weight_bytes`]). Made once, after the recorder of
-    /// the metrics is installed.
+    /// A budget of this many bytes ([`crate::Event::weight_bytes`], [`crate::OutgoingRecord::weight_bytes`]). Made
+    /// once, after the recorder of the metrics is installed.
     #[must_use]
     pub fn new(bytes_max: usize) -> Arc<Self> {
         Self::with_floor(bytes_max, Floor::default())
@@ -176,11 +180,13 @@ impl Drop for Seat {
     }
 }
 
-/// What one assignment holds: records and bytes delivered and not ended. Each change is measured where it
-/// is made, because the owner sleeps while it takes nothing in.
+/// What one assignment holds: records and bytes delivered and not ended, and bytes that wait for their cut. Each
+/// change is measured where it is made, because the owner sleeps while it takes nothing in.
 pub(crate) struct Room {
     records: AtomicUsize,
     bytes: AtomicUsize,
+    /// What events that have ended gave out, until it is committed.
+    outgoing_bytes: AtomicUsize,
     /// Handed over, and not taken in by the owner.
     deliveries: AtomicUsize,
     budget: Arc<HostBudget>,
@@ -190,7 +196,7 @@ pub(crate) struct Room {
 impl Room {
     pub(crate) fn new(budget: Arc<HostBudget>, meters: RoomMeters) -> Self {
         let (records, bytes, deliveries) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
-        Self { records, bytes, deliveries, budget, meters }
+        Self { records, bytes, outgoing_bytes: AtomicUsize::new(0), deliveries, budget, meters }
     }
 
     pub(crate) fn records(&self) -> usize {
@@ -211,7 +217,7 @@ impl Room {
         let HostBudget { bytes_max, floor, .. } = &*self.budget;
         (!self.is_below_floor() && !self.budget.has_room()).then(|| {
             format!(
-                "the host holds {} bytes of events, of at most {bytes_max}, and this partition no less than \
+                "the host holds {} bytes of events and records, of at most {bytes_max}, and this partition no less than \
                  the {} records or {} bytes that are always its own",
                 self.budget.held_bytes(),
                 floor.records,
@@ -255,8 +261,39 @@ impl Room {
         (records_before, bytes_before, sank)
     }
 
-    /// Gives back everything: the assignment's events are gone from memory.
+    /// Notes records that wait for their cut.
+    pub(crate) fn hold_outgoing(&self, bytes: usize) {
+        self.outgoing_bytes.fetch_add(bytes, Ordering::AcqRel);
+        self.budget.charge(bytes);
+    }
+
+    /// Gives back what is committed.
+    pub(crate) fn release_outgoing(&self, bytes: usize) {
+        let before = self.outgoing_bytes.fetch_sub(bytes, Ordering::AcqRel);
+        assert!(before >= bytes, "more bytes of records released than were held");
+        self.budget.give_back(bytes);
+    }
+
+    /// Whether there is room for what another run gives out. The partition's own next cut makes some at the latest,
+    /// so nobody is to be woken.
+    pub(crate) fn has_outgoing_room(&self) -> bool {
+        self.outgoing_bytes.load(Ordering::Acquire) < self.budget.floor.bytes || self.budget.has_room()
+    }
+
+    /// Why the host keeps the partition from another run, where it does.
+    pub(crate) fn why_no_outgoing(&self) -> String {
+        let HostBudget { bytes_max, floor, .. } = &*self.budget;
+        format!(
+            "the host holds {} bytes of events and records, of at most {bytes_max}, and this partition no less than \
+             the {} bytes of records that are always its own",
+            self.budget.held_bytes(),
+            floor.bytes
+        )
+    }
+
+    /// Gives back everything: the assignment's events are gone from memory, and what they gave out.
     pub(crate) fn clear(&self) {
+        self.budget.give_back(self.outgoing_bytes.swap(0, Ordering::AcqRel));
         let records = self.records.swap(0, Ordering::AcqRel);
         let bytes = self.bytes.swap(0, Ordering::AcqRel);
         self.meters.deliveries.decrement(self.deliveries.swap(0, Ordering::AcqRel) as f64);

@@ -3,17 +3,28 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+
 use crate::backoff::Backoff;
 use crate::burial;
 use crate::claims::{Claims, ClaimsError, Fence};
 use crate::event::TopicPartition;
+use crate::leader_epochs::LogPosition;
 use crate::ports::DeadLetter;
+
+/// The most endings of one partition that its database writes down at once. Each is a transaction of its own,
+/// and what waits for the database too long gives the partition up; so a burst of them waits here, where waiting
+/// has no end. There are no more of them than events that the partition holds.
+const CLAIMS_AT_ONCE_MAX: usize = 8;
 
 /// A handler's claims under the fence of one partition: what its owner writes with.
 #[derive(Clone)]
 pub(crate) struct Fenced {
-    pub(crate) claims: Arc<dyn Claims>,
+    claims: Arc<dyn Claims>,
     pub(crate) fence: Fence,
+    /// Who waits: endings, in the order in which they came. Who wakes: one that was answered, also while it waits
+    /// to be tried again.
+    places: Arc<Semaphore>,
 }
 
 /// An ending that is not a run's.
@@ -23,6 +34,10 @@ pub(crate) enum Claim {
 }
 
 impl Fenced {
+    pub(crate) fn new(claims: Arc<dyn Claims>, fence: Fence) -> Self {
+        Self { claims, fence, places: Arc::new(Semaphore::new(CLAIMS_AT_ONCE_MAX)) }
+    }
+
     /// Ends when the claim is committed: then its event has ended. What the database refuses is tried again
     /// for as long as the partition is owned, as a dead letter that the broker refuses.
     ///
@@ -49,6 +64,8 @@ impl Fenced {
     }
 
     async fn claim(&self, claim: &Claim) -> Result<(), ClaimsError> {
+        // Refused only by a semaphore that is closed, which nobody does.
+        let _place = self.places.acquire().await.ok();
         match claim {
             Claim::Bury(letter) => self.claims.bury(self.fence, letter.clone()).await,
             Claim::Skip(offset) => self.claims.skip(self.fence, *offset).await,
@@ -56,8 +73,12 @@ impl Fenced {
     }
 
     /// Raises the floor, batch after batch.
-    pub(crate) async fn raise_floor(self, floor: i64) -> Result<(), ClaimsError> {
-        while self.claims.raise_floor(self.fence, floor).await? {}
+    pub(crate) async fn raise_floor(
+        self,
+        floor: i64,
+        position: Option<LogPosition>,
+    ) -> Result<(), ClaimsError> {
+        while self.claims.raise_floor(self.fence, floor, position).await? {}
         Ok(())
     }
 }

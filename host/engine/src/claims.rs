@@ -14,6 +14,7 @@ use keylane_lanes::GapSet;
 
 use crate::assignment::TopicId;
 use crate::event::TopicPartition;
+use crate::leader_epochs::LogPosition;
 use crate::ports::DeadLetter;
 
 /// A future of a port.
@@ -43,8 +44,14 @@ pub struct Fence {
 pub struct Hold {
     /// The new ownership.
     pub fence: Fence,
-    /// What has ended: its base is the floor, what stands above it are the claims.
+    /// What has ended: its base is the floor, or lies above where claims follow that without a gap; what stands
+    /// above it are the other claims.
     pub restored: GapSet,
+    /// The floor.
+    pub floor: i64,
+    /// A place by which it is seen whether the log was cut since. At or below the floor, unless an operator has
+    /// lowered that. None where no leader's epoch was known.
+    pub position: Option<LogPosition>,
 }
 
 /// Why a database could not be asked, or did not do it.
@@ -104,6 +111,12 @@ pub trait Claims: Send + Sync + 'static {
     fn skip(&self, fence: Fence, offset: i64) -> Boxed<'_, Result<(), ClaimsError>>;
 
     /// Raises the floor and deletes claims below it, one bounded batch. Answers whether another is needed to
-    /// get there. The caller knows that everything below has ended.
-    fn raise_floor(&self, fence: Fence, floor: i64) -> Boxed<'_, Result<bool, ClaimsError>>;
+    /// get there. The caller knows that everything below has ended. The position, at or below that floor
+    /// and with no record between them, is kept beside it when it is there. A floor that rises without one has none.
+    fn raise_floor(
+        &self,
+        fence: Fence,
+        floor: i64,
+        position: Option<LogPosition>,
+    ) -> Boxed<'_, Result<bool, ClaimsError>>;
 }

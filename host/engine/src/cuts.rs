@@ -9,8 +9,9 @@
 //! Who owns: the owner holds what is not committed; the intake has a copy of what it sends. Who waits: nobody;
 //! the intake looks whether an answer has come. Who wakes: the owner, by the assignment's wake, when there is
 //! something to cut for the first time since the last snapshot, and when it has answered. What bounds:
-//! [`CUT_RECORDS_MAX`] and [`CUT_BYTES_MAX`] for each partition, at which no run begins; one question at a
-//! time.
+//! [`CUT_RECORDS_MAX`] and [`CUT_BYTES_MAX`] for each partition, at which no run begins, and the host's budget
+//! for all of them ([`crate::HostBudget`]); one question at a time. Where nothing of what is held can be cut before
+//! something further down has ended, runs go on one at a time, and what they may add is bounded by the inbox alone.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,8 +27,6 @@ use crate::progress::Progress;
 pub(crate) const CUT_RECORDS_MAX: usize = 10_000;
 /// So many bytes of them do.
 pub(crate) const CUT_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// What a record weighs beside its contents, in bytes.
-const BOOKKEEPING_BYTES: usize = 100;
 
 /// Makes the record of a dead letter.
 pub type LetterForm = Arc<dyn Fn(&DeadLetter) -> OutgoingRecord + Send + Sync>;
@@ -146,23 +145,27 @@ pub(crate) struct Basket {
     bytes: usize,
     /// The last snapshot, and what was in it.
     out: (u64, Vec<u64>),
+    /// How many endings it had to leave out, since the progress could not tell of them.
+    untold: usize,
 }
 
 impl Basket {
     pub(crate) fn new(letters: LetterForm, refused: BTreeMap<i64, String>) -> Self {
         let (held, out) = (BTreeMap::new(), (0, Vec::new()));
-        Self { letters, refused, held, counted: 0, records: 0, bytes: 0, out }
+        Self { letters, refused, held, counted: 0, records: 0, bytes: 0, out, untold: 0 }
     }
 
-    /// An event has ended with these records.
-    pub(crate) fn hold(&mut self, offset: i64, records: Vec<OutgoingRecord>) {
+    /// An event has ended with these records. Answers their weight in bytes.
+    pub(crate) fn hold(&mut self, offset: i64, records: Vec<OutgoingRecord>) -> usize {
         if records.is_empty() {
-            return;
+            return 0;
         }
+        let bytes = weight_bytes(&records);
         self.records += records.len();
-        self.bytes += records.iter().map(weight_bytes).sum::<usize>();
+        self.bytes += bytes;
         self.counted += 1;
         self.held.insert(self.counted, Ending { offset, records: records.into() });
+        bytes
     }
 
     /// Records and bytes that are held.
@@ -174,6 +177,22 @@ impl Basket {
         self.records >= CUT_RECORDS_MAX || self.bytes >= CUT_BYTES_MAX
     }
 
+    /// Whether no cut can take anything of what is held before something further down has ended, as far as the last
+    /// snapshot knows: its progress could tell of nothing of it.
+    pub(crate) fn is_stuck(&self) -> bool {
+        !self.held.is_empty() && self.untold == self.held.len()
+    }
+
+    /// Whether there are any such events whose refusal was not told yet.
+    pub(crate) fn has_refused(&self) -> bool {
+        !self.refused.is_empty()
+    }
+
+    /// Whether the records of this event were refused, and that was not told yet.
+    pub(crate) fn is_refused(&self, offset: i64) -> bool {
+        self.refused.contains_key(&offset)
+    }
+
     /// Why an event is not to be run, told once: whoever has it tried again after that means it.
     pub(crate) fn take_refused(&mut self, offset: i64) -> Option<String> {
         self.refused.remove(&offset)
@@ -182,32 +201,32 @@ impl Basket {
     /// All that is held of events that the progress tells of.
     pub(crate) fn snapshot(&mut self, progress: Progress, is_told: impl Fn(i64) -> bool) -> Snapshot {
         let told = self.held.iter().filter(|(_, ending)| is_told(ending.offset));
-        let (numbers, endings) = told.map(|(number, ending)| (*number, ending.clone())).unzip();
+        let (numbers, endings): (Vec<u64>, Vec<Ending>) =
+            told.map(|(number, ending)| (*number, ending.clone())).unzip();
         let number = self.out.0 + 1;
+        self.untold = self.held.len() - numbers.len();
         self.out = (number, numbers);
         Snapshot { progress, endings, number }
     }
 
     /// A snapshot is committed: what was in it has happened. Of an older one than the last nothing is known
-    /// any more; what it had was asked for once more.
-    pub(crate) fn committed(&mut self, number: u64) {
+    /// any more; what it had was asked for once more. Answers the weight of what is let go, in bytes.
+    pub(crate) fn committed(&mut self, number: u64) -> usize {
         if number != self.out.0 {
-            return;
+            return 0;
         }
+        let before = self.bytes;
         for number in std::mem::take(&mut self.out.1) {
             let Some(ending) = self.held.remove(&number) else { continue };
             self.records -= ending.records.len();
-            self.bytes -= ending.records.iter().map(weight_bytes).sum::<usize>();
+            self.bytes -= weight_bytes(&ending.records);
         }
+        before - self.bytes
     }
 }
 
-/// What a record takes, in bytes: its contents and a flat charge.
-pub(crate) fn weight_bytes(record: &OutgoingRecord) -> usize {
-    let length = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
-    let header = |header: &crate::event::Header| header.name.len() + length(&header.value);
-    let headers: usize = record.headers.iter().map(header).sum();
-    BOOKKEEPING_BYTES + record.topic.len() + length(&record.key) + length(&record.value) + headers
+fn weight_bytes(records: &[OutgoingRecord]) -> usize {
+    records.iter().map(OutgoingRecord::weight_bytes).sum()
 }
 
 #[cfg(test)]

@@ -46,6 +46,14 @@ pub struct Header {
     pub value: Option<Bytes>,
 }
 
+impl Header {
+    /// What it takes in memory, in bytes.
+    pub(crate) fn weight_bytes(&self) -> usize {
+        const BOOKKEEPING_BYTES: usize = 48;
+        BOOKKEEPING_BYTES + self.name.len() + self.value.as_ref().map_or(0, Bytes::len)
+    }
+}
+
 /// A record as it came from its topic. Key, value and headers are the record's own bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
@@ -69,11 +77,7 @@ impl Event {
     pub fn weight_bytes(&self) -> usize {
         const BOOKKEEPING_BYTES: usize = 200;
         let body = self.key.as_ref().map_or(0, Bytes::len) + self.value.as_ref().map_or(0, Bytes::len);
-        let headers: usize = self
-            .headers
-            .iter()
-            .map(|header| header.name.len() + header.value.as_ref().map_or(0, Bytes::len) + 48)
-            .sum();
+        let headers: usize = self.headers.iter().map(Header::weight_bytes).sum();
         BOOKKEEPING_BYTES + body + headers
     }
 

@@ -23,6 +23,7 @@ use crate::cuts::{CutAsked, CutAsker, CutQuestion, cuts};
 use crate::ending::{Out, Ownership, Parting, Stop};
 use crate::event::{Event, TopicPartition};
 use crate::handler::HandlerOptions;
+use crate::leader_epochs::LeaderEpochs;
 use crate::meters::{LagMeter, RoomMeters};
 use crate::progress::{Progress, ProgressMaker};
 
@@ -74,6 +75,7 @@ pub struct Inbox {
     control: Control,
     cut: CutAsker,
     lag: LagMeter,
+    leader_epochs: Arc<LeaderEpochs>,
 }
 
 /// The owner's end.
@@ -86,6 +88,8 @@ pub(crate) struct Intake {
     pub(crate) progress: watch::Sender<Progress>,
     pub(crate) ownership: watch::Sender<Ownership>,
     pub(crate) cut: CutAsked,
+    /// Of what was read, which is more than what was delivered.
+    pub(crate) leader_epochs: Arc<LeaderEpochs>,
     room: Arc<Room>,
     limits: InboxLimits,
     wake: Wake,
@@ -107,6 +111,7 @@ pub(crate) fn inbox(
     let meters = RoomMeters::new(&options.name, &assignment.partition);
     let room = Arc::new(Room::new(budget.clone(), meters));
     let stop = Arc::new(AtomicBool::new(false));
+    let leader_epochs = Arc::new(LeaderEpochs::default());
     let poller = Inbox {
         partition: assignment.partition.clone(),
         deliveries: delivery_sender,
@@ -120,6 +125,7 @@ pub(crate) fn inbox(
         control,
         cut: asker,
         lag: LagMeter::new(&options.name, &assignment.partition),
+        leader_epochs: leader_epochs.clone(),
     };
     let owner = Intake {
         deliveries,
@@ -129,6 +135,7 @@ pub(crate) fn inbox(
         progress: progress_sender,
         ownership: ownership_sender,
         cut: asked,
+        leader_epochs,
         room,
         limits: *limits,
         wake: assignment.wake.clone(),
@@ -179,6 +186,12 @@ impl Inbox {
         let lag = u64::try_from(end? - self.progress.borrow().offset).unwrap_or(0);
         self.lag.set(lag);
         Some(lag)
+    }
+
+    /// Where the poller notes the leaders of what it reads, before it delivers it.
+    #[must_use]
+    pub fn leader_epochs(&self) -> &Arc<LeaderEpochs> {
+        &self.leader_epochs
     }
 
     /// How the owner's story stands.
@@ -252,6 +265,26 @@ impl Intake {
         if was_full || sank_below_floor {
             (self.wake)();
         }
+    }
+
+    /// Notes records that wait for their cut, by their weight in bytes.
+    pub(crate) fn hold_outgoing(&self, bytes: usize) {
+        self.room.hold_outgoing(bytes);
+    }
+
+    /// Gives back the room of those that are committed.
+    pub(crate) fn release_outgoing(&self, bytes: usize) {
+        self.room.release_outgoing(bytes);
+    }
+
+    /// Whether the host has room for what another run gives out.
+    pub(crate) fn has_outgoing_room(&self) -> bool {
+        self.room.has_outgoing_room()
+    }
+
+    /// Why it has none.
+    pub(crate) fn why_no_outgoing(&self) -> String {
+        self.room.why_no_outgoing()
     }
 
     /// There may be something to cut.

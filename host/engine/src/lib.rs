@@ -30,6 +30,7 @@ mod handler;
 mod held;
 mod inbox;
 mod key;
+mod leader_epochs;
 mod lease;
 mod meters;
 mod owner;
@@ -55,6 +56,7 @@ pub use event::{Event, Header, Timestamp, TimestampKind, TopicPartition};
 pub use handler::{HandlerEngine, HandlerOptions};
 pub use inbox::{Delivery, Inbox, InboxLimits, Owners, Wake};
 pub use keylane_lanes::{ClassCaps, Flood, GapSet, Policy, Then};
+pub use leader_epochs::{LeaderEpochs, LogPosition};
 pub use lease::{BootClock, Lease};
 pub use payload::{
     PAYLOAD_UNITS_HIGH, PAYLOAD_UNITS_MAX, Restored, RestoredNote, payload_beside, payload_of, restore,

@@ -19,9 +19,11 @@
 //!
 //! A broker takes 4,096 UTF-16 units of metadata (`offset.metadata.max.bytes`, which counts the units of
 //! a Java string; measured), and these characters are one unit each. Of a gap set that does not fit, the
-//! first ranges are told, and the rest is done again.
+//! first ranges are told, and the rest is done again. Of one for a cut what was told before comes first, since
+//! records are committed with it.
 
 mod bits;
+mod keeping;
 mod runs;
 pub(crate) mod text;
 
@@ -32,6 +34,7 @@ use keylane_lanes::GapSet;
 use miniz_oxide::deflate::compress_to_vec;
 use miniz_oxide::inflate::decompress_to_vec_with_limit;
 
+pub(crate) use self::keeping::payload_keeping;
 use crate::assignment::TopicId;
 
 /// The most UTF-16 units of a payload.
@@ -59,6 +62,8 @@ const DEFLATED_BITS: u8 = b'B';
 const TOPIC_ID_UNITS: usize = 22;
 const CHECK_UNITS: usize = 6;
 const DATABASE_ID_UNITS: usize = 32;
+/// What is left for the codec's text.
+const ROOM_UNITS: usize = PAYLOAD_UNITS_MAX - 2 - TOPIC_ID_UNITS - CHECK_UNITS;
 
 /// A payload, and whether it tells less than there is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,19 +128,18 @@ pub fn payload_beside(database: &str) -> Arc<str> {
 /// proportion holds: the first ranges may deflate to nothing and the last ones not at all.
 fn encode(gap: &GapSet, topic_id: TopicId) -> Payload {
     assert!(gap.is_sound(), "a gap set is out of order: {gap:?}");
-    let room = PAYLOAD_UNITS_MAX - 2 - TOPIC_ID_UNITS - CHECK_UNITS;
     let most = runs::count_within(gap.base, &gap.ended, CODED_BYTES_MAX);
     let of_first = |told: usize| shortest(gap.base, gap.ended.get(..told).unwrap_or_default());
     let (mut told, mut too_many) = (most, most + 1);
     let (mut codec, mut text) = of_first(most);
-    if text.len() > room {
+    if text.len() > ROOM_UNITS {
         (told, too_many) = (0, most);
         (codec, text) = of_first(0);
     }
     while too_many - told > 1 && text.len() < PAYLOAD_UNITS_ENOUGH {
         let middle = told + (too_many - told) / 2;
         let tried = of_first(middle);
-        if tried.1.len() <= room {
+        if tried.1.len() <= ROOM_UNITS {
             (told, (codec, text)) = (middle, tried);
         } else {
             too_many = middle;

@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 pub use keylane_lanes::FailureClass;
@@ -64,6 +65,8 @@ pub struct RunReport {
     pub stand: RunStand,
     /// How often the run's transaction was undone because another one was in its way.
     pub conflicts: u32,
+    /// What the run counts for in the length of further ones ([`RunControl::spent`]); none is all of its time.
+    pub spent: Option<Duration>,
     /// For a handler in cuts: what each attempt gave out, in the order of the attempts; nothing of those that
     /// are not done. Empty where nothing is held back.
     pub outputs: Vec<Vec<OutgoingRecord>>,
@@ -71,7 +74,7 @@ pub struct RunReport {
 
 impl From<Vec<Outcome>> for RunReport {
     fn from(outcomes: Vec<Outcome>) -> Self {
-        Self { outcomes, stand: RunStand::Kept, conflicts: 0, outputs: Vec::new() }
+        Self { outcomes, stand: RunStand::Kept, conflicts: 0, spent: None, outputs: Vec::new() }
     }
 }
 
@@ -117,6 +120,18 @@ pub struct OutgoingRecord {
     pub value: Option<Bytes>,
     /// In order; names may repeat.
     pub headers: Vec<Header>,
+}
+
+impl OutgoingRecord {
+    /// What this record weighs while it is held, in bytes: its contents and a flat charge for bookkeeping. Headers
+    /// count: they may be most of it.
+    #[must_use]
+    pub fn weight_bytes(&self) -> usize {
+        const BOOKKEEPING_BYTES: usize = 100;
+        let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+        let headers: usize = self.headers.iter().map(Header::weight_bytes).sum();
+        BOOKKEEPING_BYTES + self.topic.len() + length(&self.key) + length(&self.value) + headers
+    }
 }
 
 /// A record could not be delivered.

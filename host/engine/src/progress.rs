@@ -66,4 +66,12 @@ impl ProgressMaker {
         let (payload, truncated) = payload::payload_of(gap, topic_id);
         Progress { offset: gap.base, payload, token: self.token, truncated }
     }
+
+    /// The same of a gap set that does not fit, where what was `told` before is not to be left out, and what it
+    /// tells of. None where that does not fit either.
+    pub(crate) fn keeping(&self, gap: &GapSet, told: &GapSet) -> Option<(Progress, GapSet)> {
+        let Truth::Group(topic_id) = self.truth else { return None };
+        let (payload, told) = payload::payload_keeping(gap, told, topic_id)?;
+        Some((Progress { offset: gap.base, payload, token: self.token, truncated: true }, told))
+    }
 }

@@ -59,8 +59,13 @@ async fn call(
     instance.store.data_mut().begin(&attempt.event, topic_id, run);
     let answer = instance.call(&guest_event(&attempt.event, attempt.number), limits).await;
     let answer = answer.and_then(|verdict| verdict.map_err(AttemptFailure::answered));
-    if answer.is_err() {
-        instance.store.data_mut().forget();
-    }
-    answer
+    answer.map_err(|failure| {
+        let state = instance.store.data_mut();
+        let away = state.away();
+        state.forget();
+        match away {
+            Some(error) => failure.away(&error),
+            None => failure,
+        }
+    })
 }

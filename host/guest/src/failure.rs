@@ -66,14 +66,21 @@ impl AttemptFailure {
     }
 
     /// The handler answered ok, but what it did could not be made true. A statement that failed is the
-    /// handler's own; that it went on regardless makes its ok a retry.
+    /// handler's own, unless the database was away; that it went on regardless makes its ok a retry.
     pub(crate) fn effects(error: &EffectsError) -> Self {
         let class = match error {
             EffectsError::Doomed { .. } | EffectsError::Unanswered { .. } => FailureClass::Retry,
+            EffectsError::Away { .. } => FailureClass::Effects,
             EffectsError::Publish(error) if error.can_retry => FailureClass::Effects,
             EffectsError::Publish(_) => FailureClass::Undeliverable,
         };
         Self::new(class, &error.to_string())
+    }
+
+    /// A database that it reads was away, whatever this failure says, which may be for that. The handler's wish for
+    /// the next attempt is kept.
+    pub(crate) fn away(self, error: &EffectsError) -> Self {
+        Self { after_ms: self.after_ms, ..Self::effects(error) }
     }
 
     /// The database does not take what the event did, at its end or at its commit.
@@ -154,6 +161,20 @@ mod tests {
         let (database, reason) = ("main".to_owned(), "syntax error".to_owned());
         let failure = AttemptFailure::effects(&EffectsError::Doomed { database, reason });
         assert_eq!(failure.class, FailureClass::Retry);
+    }
+
+    #[test]
+    fn a_database_that_is_away_charges_nobody_and_keeps_the_handlers_wish() {
+        let (database, reason) = ("reports".to_owned(), "connection refused".to_owned());
+        let error = EffectsError::Away { database, reason };
+        let request = RetryRequest { reason: "no reports".to_owned(), after_ms: Some(7) };
+        for (answer, after_ms) in
+            [(Failure::Retry(request), Some(7)), (Failure::Reject("no reports".to_owned()), None)]
+        {
+            let failure = AttemptFailure::answered(answer).away(&error);
+            assert_eq!((failure.class, failure.after_ms), (FailureClass::Effects, after_ms));
+            assert!(failure.reason.contains("connection refused"), "{}", failure.reason);
+        }
     }
 
     #[test]

@@ -11,9 +11,6 @@ use crate::failure::AttemptFailure;
 use crate::pool::{Lease, Pool};
 use crate::transaction::OUTBOX_BYTES_MAX;
 
-/// What a record takes beside its contents, in bytes.
-const BOOKKEEPING_BYTES: usize = 100;
-
 /// Each event by itself, in order.
 pub(crate) async fn run(pool: &Arc<Pool>, attempts: &[Attempt], control: &RunControl) -> RunReport {
     let mut outcomes = vec![Outcome::NotStarted; attempts.len()];
@@ -36,7 +33,7 @@ pub(crate) async fn run(pool: &Arc<Pool>, attempts: &[Attempt], control: &RunCon
         }
         match one(pool, &mut lease, attempt, control).await {
             Ok(records) => {
-                bytes += records.iter().map(weight_bytes).sum::<usize>();
+                bytes += records.iter().map(OutgoingRecord::weight_bytes).sum::<usize>();
                 *output = records;
                 *outcome = Outcome::Done;
             }
@@ -65,9 +62,4 @@ async fn one(
     }
     lease.succeed();
     answer
-}
-
-fn weight_bytes(record: &OutgoingRecord) -> usize {
-    let key = record.key.as_ref().map_or(0, |key| key.len());
-    BOOKKEEPING_BYTES + record.topic.len() + key + record.value.as_ref().map_or(0, |value| value.len())
 }

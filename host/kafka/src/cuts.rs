@@ -17,12 +17,11 @@ use std::time::{Duration, Instant};
 use keylane_engine::OutgoingRecord;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::RDKafkaErrorCode as Code;
-use rdkafka::{Offset, TopicPartitionList};
 
 use crate::config::KafkaConfig;
 use crate::dlq::Reader;
 use crate::error::KafkaError;
-use crate::native::{Handed, Ring};
+use crate::native::{Handed, Ring, list_of};
 use crate::transaction::{
     Fault, Offsets, OpenError, Purpose, RefusedRecord, TransactionError, Transactions, fault,
 };
@@ -199,7 +198,7 @@ impl Way {
     }
 
     fn try_once(&mut self, cut: &Cut, alone: bool) -> CutEnd {
-        let offsets = match offsets_of(cut) {
+        let offsets = match list_of(&cut.offsets) {
             Ok(list) => list,
             Err(reason) => return CutEnd::Failed(reason),
         };
@@ -307,18 +306,6 @@ impl Topics {
         };
         Ok(records().enumerate().filter_map(refused).collect())
     }
-}
-
-/// The progress as the client takes it.
-fn offsets_of(cut: &Cut) -> Result<TopicPartitionList, String> {
-    let mut list = TopicPartitionList::with_capacity(cut.offsets.len());
-    for Handed { partition, offset, payload } in &cut.offsets {
-        let mut element = list.add_partition(&partition.topic, partition.partition);
-        element.set_offset(Offset::Offset(*offset)).map_err(|error| error.to_string())?;
-        // Once for each element: a second time would leak the first.
-        element.set_metadata(&**payload);
-    }
-    Ok(list)
 }
 
 /// Whether the record or its topic is at fault, and not the way there.

@@ -1,6 +1,7 @@
 //! The intake: one handler's consumer, on a thread of its own.
 
 mod assignment;
+mod checks;
 mod commits;
 mod feed;
 mod group;

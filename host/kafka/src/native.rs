@@ -9,6 +9,8 @@
 //!   offset of the end, without which what was compacted away could never be told from what is to come.
 //! - [`Inquiries`]: topic ids, offsets and settings of the group, asked without blocking.
 //! - [`event_of`]: a record's headers. The safe interface panics on a name that is not UTF-8.
+//! - [`leader_epoch_of`] and [`set_leader_epoch`]: the leader that a record was written under, told where
+//!   positions are set and committed (KIP-320). The safe interface knows none.
 //! - [`is_member`]: the safe interface tells nobody of a membership without partitions in a group of KIP-848.
 //! - [`known_high_watermark`]: what the client already knows from its fetches.
 
@@ -21,12 +23,14 @@ mod partition_queue;
 mod queue;
 mod record;
 
-pub(crate) use commit::{CommitAnswer, CommitQueue, Committed, Handed, PartitionAnswer, committed};
+pub(crate) use commit::{
+    CommitAnswer, CommitQueue, Committed, Handed, PartitionAnswer, committed, list_of, set_leader_epoch,
+};
 pub(crate) use inquiry::{Answer, Extreme, Inquiries, SessionTimes, TopicFacts};
 pub(crate) use member::is_member;
 pub(crate) use partition_queue::{Fetched, PartitionQueue, known_high_watermark};
 pub(crate) use queue::Ring;
-pub(crate) use record::event_of;
+pub(crate) use record::{event_of, leader_epoch_of};
 
 use rdkafka::bindings as raw;
 use rdkafka::error::RDKafkaErrorCode as Code;

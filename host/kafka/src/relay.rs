@@ -7,9 +7,9 @@
 
 mod position;
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use keylane_effects::{Position, RelaySender, RelaySenders, SendError};
 use keylane_engine::{Boxed, OutgoingRecord};
@@ -17,10 +17,10 @@ use keylane_engine::{Boxed, OutgoingRecord};
 use self::position::{POSITION_TOPIC, mark, position_in, record};
 use crate::admin::Admin;
 use crate::config::KafkaConfig;
-use crate::dlq::{Letter, Reader};
+use crate::dlq::{Found, Letter, Reader};
 use crate::error::KafkaError;
 use crate::transaction::{
-    Fault, OpenError, Outgoing, Purpose, RefusedRecord, TransactionError, Transactions, fault,
+    Fault, OpenError, Outgoing, Purpose, RefusedRecord, TransactionError, Transactions, fault, is_silence,
 };
 
 /// The largest batch of the client's. Brokers refuse a batch as a whole, so that a smaller one leaves fewer
@@ -30,6 +30,8 @@ const BATCH_BYTES: usize = 64 * 1024;
 /// look goes.
 const FIRST_LOOK: i64 = 500;
 const LOOK_GROWTH: i64 = 8;
+/// How long it counts that a topic had leaders for all its partitions.
+const SEEN_FOR: Duration = Duration::from_secs(5);
 
 /// Opens the way for each outbox of a fleet.
 pub struct KafkaRelay {
@@ -87,8 +89,8 @@ struct Way {
     transactions: Transactions,
     reader: Reader,
     database: String,
-    /// Topics that were there when they were asked for. As many as handlers may write to.
-    known: std::sync::Mutex<BTreeSet<String>>,
+    /// When topics were seen that take records. As many as handlers may write to.
+    known: Mutex<BTreeMap<String, Instant>>,
 }
 
 impl Way {
@@ -108,7 +110,7 @@ impl Way {
             Some((value, offset)) => Some(position_in(&value, offset)?),
             None => None,
         };
-        let known = std::sync::Mutex::default();
+        let known = Mutex::default();
         Ok((Self { transactions, reader, database, known }, position))
     }
 
@@ -124,56 +126,71 @@ impl Way {
         }
     }
 
-    /// Asks for topics that were not seen yet: the client itself would wait half a minute for one that is
-    /// not there, and every record of the transaction with it.
+    /// Asks for topics that were not seen just now. For one that is not there, or a partition without a leader,
+    /// the client itself would wait half a minute, and every record of the transaction with it. Worse, brokers end
+    /// no transaction without the partition's leader once that has a part in it, and no other begins before.
     fn look_for_topics(&self, records: &[OutgoingRecord]) -> Result<(), SendError> {
-        let mut known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, seen| seen.elapsed() < SEEN_FOR);
         let new: BTreeSet<&String> =
-            records.iter().map(|record| &record.topic).filter(|topic| !known.contains(*topic)).collect();
-        let (mut missing, mut reason) = (Vec::new(), String::new());
+            records.iter().map(|record| &record.topic).filter(|topic| !known.contains_key(*topic)).collect();
+        let (mut silent, mut reason) = (Vec::new(), String::new());
         for topic in new {
-            match self.reader.find(topic) {
-                Ok(Some(_)) => {
-                    known.insert(topic.clone());
+            let why = match self.reader.look(topic) {
+                Ok(Some(Found { leaderless, .. })) if leaderless.is_empty() => {
+                    known.insert(topic.clone(), Instant::now());
+                    continue;
                 }
-                Ok(None) => {
-                    reason = format!("there is no topic {topic:?}; create it, and its records are sent");
-                    missing.push(topic.clone());
-                }
-                Err(error @ KafkaError::Topic { .. }) => {
-                    reason = error.to_string();
-                    missing.push(topic.clone());
-                }
+                Ok(Some(Found { leaderless, .. })) => format!(
+                    "the topic {topic:?} has no leader for the partitions {leaderless:?}; when all have one, its \
+                     records are sent"
+                ),
+                Ok(None) => format!("there is no topic {topic:?}; create it, and its records are sent"),
+                Err(error @ KafkaError::Topic { .. }) => error.to_string(),
                 Err(error) => return Err(failed(&error)),
-            }
+            };
+            silent.push(topic.clone());
+            reason = why;
         }
-        if missing.is_empty() {
+        if silent.is_empty() {
             return Ok(());
         }
-        Err(SendError::Refused { topics: missing, records: Vec::new(), reason })
+        Err(SendError::Refused { topics: silent, records: Vec::new(), reason })
     }
 
     fn blamed(&self, refused: &[RefusedRecord]) -> SendError {
-        let (mut topics, mut records) = (BTreeSet::new(), Vec::new());
-        let mut first = None;
-        for one in refused {
-            match (fault(one.code), one.place) {
-                (Fault::Topic, Some(_)) => {
-                    topics.insert(one.topic.clone());
-                }
-                (Fault::Record, Some(place)) => records.push(place),
-                (Fault::Nobody, _) | (_, None) => continue,
-            }
-            first.get_or_insert_with(|| format!("{}: {}", one.topic, one.reason));
+        let blamed = blamed(refused, self.transactions.was_answered());
+        if let SendError::Refused { topics, .. } = &blamed {
+            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            known.retain(|topic, _| !topics.contains(topic));
         }
-        let Some(reason) = first else {
-            let told = refused.first().map(|one| format!("{}: {}", one.topic, one.reason));
-            return SendError::Failed(told.unwrap_or_default());
-        };
-        let mut known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        known.retain(|topic| !topics.contains(topic));
-        SendError::Refused { topics: topics.into_iter().collect(), records, reason }
+        blamed
     }
+}
+
+/// Whose fault it was. Where brokers answered for other records of the transaction, one that was not taken in time
+/// waits for its own partition, and its topic with it: the others need not.
+fn blamed(refused: &[RefusedRecord], others_taken: bool) -> SendError {
+    let (mut topics, mut records) = (BTreeSet::new(), Vec::new());
+    let mut first = None;
+    for one in refused {
+        match (fault(one.code), one.place) {
+            (Fault::Topic, Some(_)) => {
+                topics.insert(one.topic.clone());
+            }
+            (Fault::Nobody, Some(_)) if others_taken && is_silence(one.code) => {
+                topics.insert(one.topic.clone());
+            }
+            (Fault::Record, Some(place)) => records.push(place),
+            (Fault::Nobody, _) | (_, None) => continue,
+        }
+        first.get_or_insert_with(|| format!("{}: {}", one.topic, one.reason));
+    }
+    let Some(reason) = first else {
+        let told = refused.first().map(|one| format!("{}: {}", one.topic, one.reason));
+        return SendError::Failed(told.unwrap_or_default());
+    };
+    SendError::Refused { topics: topics.into_iter().collect(), records, reason }
 }
 
 /// The newest position before the mark. It is looked for from the mark backwards, in steps that grow: each
@@ -219,3 +236,6 @@ fn not_sent(error: TransactionError) -> SendError {
         Some((reason, _)) => SendError::Failed(reason),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@
 
 mod error;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext, PurgeConfig};
 use rdkafka::{Message, TopicPartitionList};
 
-pub(crate) use self::error::{Fault, OpenError, RefusedRecord, TransactionError, fault};
+pub(crate) use self::error::{Fault, OpenError, RefusedRecord, TransactionError, fault, is_silence};
 
 use self::error::code_of;
 use crate::config::{DELIVERY_LIMIT, KafkaConfig};
@@ -86,6 +87,8 @@ struct Heard {
     noted: Option<i64>,
     /// The records of the transaction that were refused for themselves or their topic.
     refused: Vec<RefusedRecord>,
+    /// A broker took one of them, or the note.
+    taken: bool,
 }
 
 impl Reports {
@@ -101,8 +104,13 @@ impl ProducerContext for Reports {
 
     fn delivery(&self, result: &DeliveryResult<'_>, place: usize) {
         match result {
-            Ok(message) if place == NOTE => self.heard().noted = Some(message.offset()),
-            Ok(_) => {}
+            Ok(message) => {
+                let mut heard = self.heard();
+                heard.taken = true;
+                if place == NOTE {
+                    heard.noted = Some(message.offset());
+                }
+            }
             Err((error, message)) => {
                 let code = error.rdkafka_error_code();
                 // The others of the transaction are thrown away with it, which says nothing of them.
@@ -121,6 +129,8 @@ pub(crate) struct Transactions {
     note_topic: &'static str,
     /// The longest a call may take, with all its tries.
     call_limit: Duration,
+    /// Whether brokers took any record of the latest transaction that came to nothing.
+    was_answered: AtomicBool,
 }
 
 impl Transactions {
@@ -140,7 +150,8 @@ impl Transactions {
             .create_with_context(Reports::default())
             .map_err(|error| KafkaError::from_creation(&kafka.bootstrap, error))?;
         let call_limit = purpose.limit.saturating_mul(3) / 2;
-        let opened = Self { producer, note_topic: purpose.note_topic, call_limit };
+        let (note_topic, was_answered) = (purpose.note_topic, AtomicBool::new(false));
+        let opened = Self { producer, note_topic, call_limit, was_answered };
         match opened.insist(|limit| opened.producer.init_transactions(limit)) {
             Ok(()) => Ok(opened),
             Err(error) => Err(opened.not_begun(&error, &kafka.bootstrap, purpose.id)),
@@ -203,7 +214,8 @@ impl Transactions {
                 Err(error) => (error, true),
             },
         };
-        let refused = self.take_heard().refused;
+        let Heard { refused, taken, .. } = self.take_heard();
+        self.was_answered.store(taken, Ordering::Relaxed);
         // A transaction that is not ended here, the broker ends: nothing of it is ever seen.
         let is_over = self.give_up().is_ok();
         let failed = self.failed(&error);
@@ -219,6 +231,12 @@ impl Transactions {
             }
         };
         Err(Undone { error, miscounted, in_doubt: false })
+    }
+
+    /// Whether brokers took any record of the latest transaction that came to nothing: then one that was not taken
+    /// in time waits for its own partition, and not for the way there.
+    pub(crate) fn was_answered(&self) -> bool {
+        self.was_answered.load(Ordering::Relaxed)
     }
 
     fn take_heard(&self) -> Heard {

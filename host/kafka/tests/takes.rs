@@ -20,3 +20,7 @@ support::on_the_dev_broker!(takes:
     what_the_database_refuses_is_told_as_a_fault,
     a_take_that_hangs_holds_no_goodbye_up
 );
+support::on_the_dev_broker!(positions:
+    what_is_read_again_by_a_check_is_passed_over,
+    a_record_where_none_was_stops_its_partition
+);

@@ -14,8 +14,9 @@ pub enum FailureClass {
     Timeout,
     /// The component asked for more memory than its limit.
     Memory,
-    /// The handler answered ok, but its effects could not be made real (database, broker, mail). Nobody's
-    /// fault: it has a cap of its own and is not charged as an attempt.
+    /// The handler answered ok, but its effects could not be made real (database, broker, mail); or a database
+    /// that it reads was away, whatever it answered. Nobody's fault: it has a cap of its own and is not charged as
+    /// an attempt.
     Effects,
     /// The handler answered ok, but one of its effects was refused for good, such as a record larger than
     /// its topic takes: no later attempt can help.

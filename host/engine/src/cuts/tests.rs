@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::assignment::{Token, TopicId};
+use crate::event::Header;
 use crate::progress::ProgressMaker;
 
 fn record(value: &'static str) -> OutgoingRecord {
@@ -67,10 +68,44 @@ fn a_basket_is_full_by_records_and_by_bytes() {
     assert!(!many.is_full());
 }
 
+/// Else a partition whose progress can tell of nothing more would wait for ever for a cut that has nothing in it.
+#[test]
+fn what_no_cut_can_take_holds_nothing_up() {
+    let mut basket = basket();
+    assert!(!basket.is_stuck());
+    basket.hold(4, vec![record("a")]);
+    basket.hold(9, vec![record("a")]);
+    assert!(!basket.is_stuck(), "not asked yet");
+    let first = basket.snapshot(progress(), |offset| offset == 4);
+    assert!(!basket.is_stuck(), "a part of it is on its way");
+    basket.committed(first.number);
+    assert!(basket.is_stuck());
+    basket.hold(3, vec![record("a")]);
+    assert!(!basket.is_stuck(), "the next cut may have it");
+    let second = basket.snapshot(progress(), |_| true);
+    basket.committed(second.number);
+    assert!(!basket.is_stuck());
+}
+
+#[test]
+fn what_is_held_and_let_go_is_told_by_its_weight_with_headers() {
+    let mut basket = basket();
+    let header = Header { name: "name".to_owned(), value: Some(vec![0; 10_000].into()) };
+    let heavy = OutgoingRecord { headers: vec![header; 100], ..record("a") };
+    assert!(heavy.weight_bytes() > 1_000_000, "{}", heavy.weight_bytes());
+    let held = basket.hold(0, vec![heavy.clone(), heavy.clone()]);
+    assert_eq!((held, basket.size()), (2 * heavy.weight_bytes(), (2, held)));
+    let snapshot = basket.snapshot(progress(), |_| true);
+    assert_eq!(basket.committed(snapshot.number), held);
+    assert_eq!((basket.committed(snapshot.number), basket.size()), (0, (0, 0)));
+}
+
 #[test]
 fn a_refusal_is_told_once() {
     let mut basket = basket();
+    assert!(basket.has_refused() && basket.is_refused(7) && !basket.is_refused(6));
     assert_eq!(basket.take_refused(6), None);
     assert_eq!(basket.take_refused(7).as_deref(), Some("too large"));
     assert_eq!(basket.take_refused(7), None);
+    assert!(!basket.has_refused());
 }

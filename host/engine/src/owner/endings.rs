@@ -1,5 +1,8 @@
 //! The owner's endings that are not runs: dead letters, and what an operator gave up. The event has ended
 //! when it is written down that it has, be it at the broker or in the handler's database.
+//!
+//! Each is a task of its own. What bounds: they are no more than the events that the partition holds, and of those
+//! that go to the database only a few are on their way at once (`claiming.rs`).
 
 use std::sync::Arc;
 

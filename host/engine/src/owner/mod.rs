@@ -103,7 +103,7 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
     ) -> Self {
         let Assignment { partition, topic_id, restored, lease, fence, .. } = assignment;
         let claims = shared.claims.clone();
-        let fenced = claims.zip(fence).map(|(claims, fence)| Fenced { claims, fence });
+        let fenced = claims.zip(fence).map(|(claims, fence)| Fenced::new(claims, fence));
         Self {
             meters: Meters::new(&shared.options.name, &partition, fenced.is_some(), basket.is_some()),
             stand: shared.slots.stand(),
@@ -130,7 +130,8 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
     }
 
     /// Lives as long as the assignment: until the poller drops its end of the inbox, the lease runs out or the
-    /// handler's database gives the partition to another, and until the runs that were out then are broken off, which rolls their effects back.
+    /// handler's database gives the partition to another, and until the runs that were out then are broken off,
+    /// which rolls their effects back.
     pub(crate) async fn run(mut self) {
         loop {
             if !self.lease.holds() {
@@ -141,7 +142,7 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
             }
             self.keep_time();
             self.report();
-            self.stand.want(self.lanes.wants_slot() && !self.draining && self.has_room_for_records());
+            self.stand.want(self.lanes.wants_slot() && !self.draining && self.has_room_for_a_run());
             match self.woken().await {
                 Woken::Delivery(Some(delivery)) => self.admit(delivery),
                 Woken::Slot(slot) => self.start_run(slot),
@@ -220,7 +221,9 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
     /// Whether what was delivered is taken in. What it is that keeps more from being delivered is no reason
     /// here: a full inbox is full of what it holds back.
     fn admits(&self) -> bool {
-        !self.draining && self.reporter.admits(self.next) && self.claims_admit() && self.lanes.admits()
+        // What is condemned ends without a run, and its letter waits for a cut like any record.
+        let has_room = self.claims_admit() && self.has_room_for_records();
+        !self.draining && self.reporter.admits(self.next) && has_room && self.lanes.admits()
     }
 
     /// The next point in time at which there is something to do; the end of the lease at the latest.

@@ -136,11 +136,11 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
 
     fn begin_prune(&mut self, floor: i64, above: usize) {
         let Some(fenced) = self.fenced.clone() else { return };
-        let out = self.intake.out();
+        let (out, position) = (self.intake.out(), self.intake.leader_epochs.position_at(floor));
         self.pruner.then = (floor, above);
         self.pruner.out.spawn(async move {
             let _out = out;
-            fenced.raise_floor(floor).await
+            fenced.raise_floor(floor, position).await
         });
     }
 

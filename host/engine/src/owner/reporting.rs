@@ -32,6 +32,8 @@ pub(super) struct Reporter {
     pub(super) told: Option<i64>,
     /// Why nothing more begins.
     halted: Option<Arc<str>>,
+    /// What the last cut told of, or what the partition began with.
+    cut: GapSet,
 }
 
 impl Reporter {
@@ -46,6 +48,7 @@ impl Reporter {
             restored_end: restored.ended.last().map_or(restored.base, |range| range.end),
             told: None,
             halted: None,
+            cut: restored.clone(),
         }
     }
 
@@ -53,9 +56,27 @@ impl Reporter {
         self.changed = true;
     }
 
-    /// The progress of this gap set, for a cut.
-    pub(super) fn made(&self, gap: &GapSet) -> Progress {
-        self.maker.of(gap)
+    /// The progress of this gap set, for a cut: of as much of it as can be told, and of nothing less than the last
+    /// one, since records are committed with it. Where not even that can be told beside the new watermark, it is
+    /// the last one again, until more has ended.
+    pub(super) fn cut(&mut self, gap: GapSet) -> Progress {
+        let whole = self.maker.of(&gap);
+        if !whole.truncated {
+            self.cut = gap;
+            return whole;
+        }
+        let Some((progress, told)) = self.maker.keeping(&gap, &self.cut) else {
+            return Progress { truncated: true, ..self.maker.of(&self.cut) };
+        };
+        self.cut = told;
+        progress
+    }
+
+    /// Whether the last cut tells of this event.
+    pub(super) fn has_cut(&self, offset: i64) -> bool {
+        let ended = &self.cut.ended;
+        let before = ended.partition_point(|range| range.end <= offset);
+        offset < self.cut.base || ended.get(before).is_some_and(|range| range.contains(&offset))
     }
 
     pub(super) fn halt(&mut self, reason: String) {

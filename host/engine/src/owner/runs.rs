@@ -1,6 +1,6 @@
 //! The owner's runs: how they are started, what they answer, and the watchdog over those that are out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use keylane_lanes::{Action, Input, RunId, Verdict};
 use tokio::time::Instant;
 
 use super::Owner;
+use super::cutting::Sifted;
 use crate::claims::ClaimsError;
 use crate::ports::{DeadLetters, FailureClass, Outcome, RunReport, RunStand, Runner};
 use crate::run_control::RunControl;
@@ -38,6 +39,8 @@ pub(super) struct RunsOut {
 struct RunOut {
     begun: Instant,
     offsets: Vec<i64>,
+    /// Those of them that the runner was not given.
+    left_out: BTreeSet<i64>,
     /// Said once.
     told: bool,
 }
@@ -58,7 +61,7 @@ impl RunsOut {
 impl<R: Runner, D: DeadLetters> Owner<R, D> {
     pub(super) fn start_run(&mut self, slot: Slot) {
         // Asked here, where nothing can come between it and the run. The head of the loop does the rest.
-        if !self.lease.holds() || !self.has_room_for_records() {
+        if !self.lease.holds() || !self.has_room_for_a_run() {
             return;
         }
         let free = self.stand.others_free() + 1;
@@ -66,14 +69,18 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
         self.lanes.step(self.now_ms(), Input::Slot { free }, &mut actions);
         let Some(Action::Start { run, attempts }) = actions.pop() else { return };
         let offsets: Vec<i64> = attempts.iter().map(|attempt| attempt.offset).collect();
-        if let Some(report) = self.refused_before(&attempts) {
-            self.out.runs.insert(run, RunOut { begun: Instant::now(), offsets, told: false });
-            self.runs.spawn(std::future::ready(EndedRun { run, report, spent: Duration::ZERO }));
-            return;
-        }
-        let attempts = self.held.attempts(&attempts);
+        let begun = Instant::now();
+        let (attempts, left_out) = match self.sift(attempts) {
+            Sifted::Begins { attempts, left_out } => (self.held.attempts(&attempts), left_out),
+            Sifted::Ended(report) => {
+                let left_out = BTreeSet::new();
+                self.out.runs.insert(run, RunOut { begun, offsets, left_out, told: false });
+                self.runs.spawn(std::future::ready(EndedRun { run, report, spent: Duration::ZERO }));
+                return;
+            }
+        };
         self.meters.run_events.record(attempts.len() as f64);
-        self.out.runs.insert(run, RunOut { begun: Instant::now(), offsets, told: false });
+        self.out.runs.insert(run, RunOut { begun, offsets, left_out, told: false });
         let (runner, lease, stop) =
             (self.shared.runner.clone(), self.lease.clone(), self.intake.stop.clone());
         let slice = Duration::from_millis(self.shared.options.policy.slice_ms);
@@ -90,22 +97,31 @@ impl<R: Runner, D: DeadLetters> Owner<R, D> {
                 vec![Outcome::NotStarted; attempts.len()].into()
             };
             drop(slot);
-            EndedRun { run, report, spent: begun.elapsed() }
+            let spent = report.spent.unwrap_or_else(|| begun.elapsed());
+            EndedRun { run, report, spent }
         });
     }
 
     pub(super) fn end_run(&mut self, ended: EndedRun) {
-        let offsets = self.out.runs.remove(&ended.run).map(|run| run.offsets).unwrap_or_default();
+        let out = self.out.runs.remove(&ended.run);
+        let (offsets, left_out) = out.map(|run| (run.offsets, run.left_out)).unwrap_or_default();
         match ended.report.stand {
             RunStand::Kept => {}
             RunStand::Overtaken => return self.lost = Some(Arc::from(ClaimsError::NotOwner.to_string())),
             RunStand::InDoubt(reason) => return self.lost = Some(Arc::from(reason)),
         }
         let conflicts = self.conflicts(ended.report.conflicts);
-        let mut verdicts = Vec::with_capacity(ended.report.outcomes.len());
+        let mut verdicts = Vec::with_capacity(offsets.len());
         let mut failed = Vec::new();
         let mut outputs = ended.report.outputs.into_iter();
-        for (offset, outcome) in offsets.into_iter().zip(ended.report.outcomes) {
+        let mut outcomes = ended.report.outcomes.into_iter();
+        for offset in offsets {
+            if left_out.contains(&offset) {
+                verdicts.push(Verdict::NotStarted);
+                continue;
+            }
+            // A runner that answers less than it was given is found out by the lanes.
+            let Some(outcome) = outcomes.next() else { break };
             let records = outputs.next().unwrap_or_default();
             verdicts.push(match outcome {
                 Outcome::Done => {

@@ -259,3 +259,38 @@ fn a_full_payload_tells_nearly_as_much_as_it_may() {
     assert!(payload.truncated);
     assert!(payload.text.len() > PAYLOAD_UNITS_MAX * 3 / 4, "only {} units", payload.text.len());
 }
+
+/// What ends further down pushes nothing out that was told: its records are committed with that.
+#[test]
+fn a_cut_tells_of_what_the_one_before_has_told() {
+    let whole = scattered(0, 40_000).ended;
+    let end = whole.last().unwrap().end;
+    let from = |base: i64, skipped: usize| GapSet { base, ended: whole[skipped..].to_vec() };
+    let tells = |gap: &GapSet, offset: i64| {
+        let before = gap.ended.partition_point(|range| range.end <= offset);
+        offset < gap.base || gap.ended.get(before).is_some_and(|range| range.start <= offset)
+    };
+    let (payload, truncated) = payload_of(&from(0, 20_000), TOPIC);
+    let mut told = restore(0, payload.as_bytes(), TOPIC).gap;
+    assert!(truncated && !told.ended.is_empty());
+    // What ends first below, without a new watermark and with one.
+    for (base, skipped) in [(0, 19_000), (0, 0), (whole[4].end, 5), (whole[21_000].end, 21_001)] {
+        let gap = from(base, skipped);
+        let Some((payload, kept)) = payload_keeping(&gap, &told, TOPIC) else { continue };
+        assert!(payload.len() <= PAYLOAD_UNITS_MAX);
+        assert_eq!(restore(base, payload.as_bytes(), TOPIC).gap, kept);
+        for offset in 0..end {
+            assert!(!tells(&told, offset) || tells(&kept, offset), "{offset} was told");
+            assert!(!tells(&kept, offset) || tells(&gap, offset), "{offset} has not ended");
+        }
+        if skipped == 0 {
+            let first = restore(base, payload_of(&gap, TOPIC).0.as_bytes(), TOPIC).gap;
+            assert!(
+                (0..end).any(|offset| tells(&told, offset) && !tells(&first, offset)),
+                "no mending needed"
+            );
+        }
+        told = kept;
+    }
+    assert!(told.base > 0, "beside a new watermark it fits as well");
+}

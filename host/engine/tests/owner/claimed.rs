@@ -18,6 +18,9 @@ fn bench(policy: Policy) -> (Bench, Arc<Database>) {
     (Bench::beside(HandlerOptions { policy, ..options() }, database.clone()), database)
 }
 
+/// So many endings of a partition are on their way to the database at once.
+const AT_ONCE: usize = 8;
+
 fn pausing() -> Policy {
     Policy { then: Then::PauseLane, attempts_max: 1, ..options().policy }
 }
@@ -71,6 +74,53 @@ async fn a_letter_that_the_database_refuses_is_tried_again() {
     bench.until_watermark(&inbox, 1).await;
     assert_eq!(database.claims_asked.load(Ordering::SeqCst), 3);
     assert_eq!(inbox.ownership(), Ownership::Running);
+}
+
+/// Each is a transaction, and the last of a thousand that wait for the same database would have waited too long.
+#[tokio::test(start_paused = true)]
+async fn a_burst_of_endings_goes_to_the_database_a_few_at_once() {
+    let (bench, database) = bench(options().policy);
+    database.hang(true);
+    let inbox = bench.assign(0);
+    deliver(&inbox, (0..200).map(|offset| event(offset, &offset.to_string(), "reject")));
+    bench.until("all have failed", || bench.seen().len() == 200).await;
+    a_while().await;
+    assert_eq!(database.claims_asked.load(Ordering::SeqCst), AT_ONCE);
+    database.hang(false);
+    bench.until_watermark(&inbox, 200).await;
+    assert_eq!(database.claimed().len(), 200, "each once");
+}
+
+/// What the database refuses again and again keeps no other ending from it meanwhile.
+#[tokio::test(start_paused = true)]
+async fn refused_endings_keep_nobody_from_the_database() {
+    let (bench, database) = bench(options().policy);
+    database.claim_faults.set(vec![refused(); AT_ONCE]);
+    let inbox = bench.assign(0);
+    let rejected = |offset: i64| event(offset, &offset.to_string(), "reject");
+    deliver(&inbox, (0..8).map(rejected));
+    bench.until("refused", || database.claims_asked.load(Ordering::SeqCst) == AT_ONCE).await;
+    deliver(&inbox, (8..50).map(rejected));
+    bench.until_watermark(&inbox, 50).await;
+    let order: Vec<i64> = database.claimed().into_iter().map(|(offset, _)| offset).collect();
+    let (others, refused) = order.split_at(50 - AT_ONCE);
+    assert!(others.iter().min() > refused.iter().max(), "the refused were waited for: {order:?}");
+}
+
+/// A drain waits for endings that wait for others too.
+#[tokio::test(start_paused = true)]
+async fn a_drain_waits_for_the_whole_burst() {
+    let (bench, database) = bench(options().policy);
+    database.hang(true);
+    let inbox = bench.assign(0);
+    deliver(&inbox, (0..50).map(|offset| event(offset, &offset.to_string(), "reject")));
+    bench.until("all have failed", || bench.seen().len() == 50).await;
+    inbox.drain();
+    a_while().await;
+    assert_eq!(inbox.ownership(), Ownership::Draining);
+    database.hang(false);
+    bench.until("drained", || inbox.ownership() == Ownership::Drained).await;
+    assert_eq!((inbox.progress().offset, database.claimed().len()), (50, 50));
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use keylane_engine::{CutAnswer, HandlerOptions, Inbox, Policy, RestoredNote, Snapshot, Then, restore};
+use keylane_engine::{
+    CutAnswer, Event, Floor, HandlerOptions, HostBudget, Inbox, LaneRule, Ownership, Policy, RestoredNote,
+    Snapshot, Then, restore,
+};
 
 use crate::bench::{Bench, TOPIC, a_while, coin, deliver, emitted, event, options, status};
 
@@ -69,6 +72,38 @@ async fn what_the_broker_refused_has_failed_and_is_not_run() {
     assert_eq!(records(&cut(&inbox).await), ["0 done", "1 undeliverable", "2 done"]);
 }
 
+/// Where slots are few a run has several events of a lane, and the refused one need not be the first.
+#[tokio::test(start_paused = true)]
+async fn what_the_broker_refused_waits_for_those_before_it_in_its_run() {
+    for lanes in [LaneRule::Key, LaneRule::Partition] {
+        let mut bench = Bench::in_cuts(HandlerOptions { slots: 1, lanes, ..options() });
+        let reason = "larger than its topic takes".to_owned();
+        bench.cuts = Some(BTreeMap::from([1, 3, 6].map(|offset| (offset, reason.clone()))));
+        let inbox = bench.assign(0);
+        let keys = ["a", "a", "a", "b", "b", "c", "c", "c"];
+        deliver(&inbox, (0..).zip(keys).map(|(offset, key)| event(offset, key, "done")));
+        bench
+            .until("all have ended, or nothing goes on", || {
+                inbox.progress().offset == 8 || inbox.ownership() != Ownership::Running
+            })
+            .await;
+        let runs = bench.runner.runs.lock().unwrap().clone();
+        assert!(runs.iter().any(|(events, ..)| *events > 1), "{runs:?}");
+        let mut seen = bench.seen();
+        seen.sort_unstable();
+        assert_eq!(seen, [0, 2, 4, 5, 7].map(|offset| (offset, 1)));
+        let told = records(&cut(&inbox).await);
+        let of_lane = |offsets: &[i64]| -> Vec<&str> {
+            let is_of =
+                |record: &&str| offsets.iter().any(|offset| record.starts_with(&format!("{offset} ")));
+            told.iter().map(String::as_str).filter(is_of).collect()
+        };
+        assert_eq!(of_lane(&[0, 1, 2]), ["0 done", "1 undeliverable", "2 done"]);
+        assert_eq!(of_lane(&[3, 4]), ["3 undeliverable", "4 done"]);
+        assert_eq!(of_lane(&[5, 6, 7]), ["5 done", "6 undeliverable", "7 done"]);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_the_broker_refused_follows_the_policy_and_an_operator_has_it_run() {
     let policy = Policy { then: Then::PauseLane, ..options().policy };
@@ -103,6 +138,60 @@ async fn a_full_basket_begins_no_run_until_a_cut_is_committed() {
     let snapshot = cut(&inbox).await;
     inbox.cut_committed(snapshot.number);
     bench.until_watermark(&inbox, 10_001).await;
+}
+
+/// A host whose budget is used up as soon as it holds anything: what waits for its cut keeps a floor.
+fn in_a_full_host(slots: usize) -> Bench {
+    let budget = HostBudget::with_floor(1, Floor { records: 1_000, bytes: 1_000 });
+    let policy = Policy { run_events_max: 1, ..options().policy };
+    Bench::in_cuts(HandlerOptions { slots, budget, policy, ..options() })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_host_begins_no_run_beside_records_that_wait_until_they_are_committed() {
+    let bench = in_a_full_host(1);
+    let inbox = bench.assign(0);
+    let events: Vec<Event> = (0..40).map(|offset| event(offset, &offset.to_string(), "done")).collect();
+    let weight = |from: usize| events.iter().skip(from).map(Event::weight_bytes).sum::<usize>();
+    deliver(&inbox, events.clone());
+    a_while().await;
+    let told: usize = (0..10).map(|offset| emitted(offset, "done").weight_bytes()).sum();
+    assert_eq!((bench.seen().len(), bench.budget.held_bytes()), (10, weight(10) + told));
+    let why = status(&inbox).await.why_not.unwrap();
+    assert!(why.contains("10 records") && why.contains("the host holds"), "{why}");
+    let mut snapshot = cut(&inbox).await;
+    while snapshot.progress.offset < 40 {
+        inbox.cut_committed(snapshot.number);
+        a_while().await;
+        snapshot = cut(&inbox).await;
+        assert!(snapshot.endings.len() <= 10, "{}", snapshot.endings.len());
+    }
+    assert!(bench.budget.held_bytes() > 0);
+    inbox.cut_committed(snapshot.number);
+    bench.until("all bytes are back", || bench.budget.held_bytes() == 0).await;
+    deliver(&inbox, [event(40, "a", "done")]);
+    bench.until_watermark(&inbox, 41).await;
+    assert!(bench.budget.held_bytes() > 0, "it waits for its cut");
+    drop(inbox);
+    bench.until("what was not committed is let go", || bench.budget.held_bytes() == 0).await;
+}
+
+/// What is condemned ends without a run: were it taken in all the same, its letters would have no bound.
+#[tokio::test(start_paused = true)]
+async fn a_full_basket_takes_in_nothing_more() {
+    let bench = in_a_full_host(1);
+    let inbox = bench.assign(0);
+    let untyped = |first: i64| {
+        (first..first + 10).map(|offset| Event { headers: Vec::new(), ..event(offset, "a", "b") })
+    };
+    deliver(&inbox, untyped(0));
+    bench.until_watermark(&inbox, 10).await;
+    deliver(&inbox, untyped(10));
+    a_while().await;
+    let snapshot = cut(&inbox).await;
+    assert_eq!((inbox.progress().offset, snapshot.endings.len()), (10, 10));
+    inbox.cut_committed(snapshot.number);
+    bench.until_watermark(&inbox, 20).await;
 }
 
 #[tokio::test(start_paused = true)]

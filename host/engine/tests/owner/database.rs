@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use keylane_engine::{Boxed, Claims, ClaimsError, DeadLetter, Epoch, Fence, Hold, TopicId, TopicPartition};
+use keylane_engine::{
+    Boxed, Claims, ClaimsError, DeadLetter, Epoch, Fence, Hold, LogPosition, TopicId, TopicPartition,
+};
 
 use crate::scripted::Block;
 
@@ -18,6 +20,8 @@ pub struct Database {
     pub claimed: Mutex<Vec<(i64, &'static str)>>,
     /// The floors that were raised, and how many batches that took.
     pub floors: Mutex<Vec<(i64, usize)>>,
+    /// What was kept beside them.
+    pub positions: Mutex<Vec<Option<LogPosition>>>,
     /// So many batches a prune takes beside the last.
     pub batches_more: AtomicUsize,
     /// What the next claims answer instead.
@@ -98,7 +102,12 @@ impl Database {
         Ok(())
     }
 
-    async fn prune(&self, fence: Fence, floor: i64) -> Result<bool, ClaimsError> {
+    async fn prune(
+        &self,
+        fence: Fence,
+        floor: i64,
+        position: Option<LogPosition>,
+    ) -> Result<bool, ClaimsError> {
         assert_eq!(fence, FENCE);
         assert_eq!(self.pruning.fetch_add(1, Ordering::SeqCst), 0, "two prunes at once");
         let _pruning = Pruning(&self.pruning);
@@ -110,6 +119,7 @@ impl Database {
         if !more {
             self.batches.store(0, Ordering::SeqCst);
             self.floors.lock().unwrap().push((floor, batches));
+            self.positions.lock().unwrap().push(position);
         }
         Ok(more)
     }
@@ -154,7 +164,12 @@ impl Claims for Database {
         Box::pin(self.claim(fence, offset, "skipped"))
     }
 
-    fn raise_floor(&self, fence: Fence, floor: i64) -> Boxed<'_, Result<bool, ClaimsError>> {
-        Box::pin(self.prune(fence, floor))
+    fn raise_floor(
+        &self,
+        fence: Fence,
+        floor: i64,
+        position: Option<LogPosition>,
+    ) -> Boxed<'_, Result<bool, ClaimsError>> {
+        Box::pin(self.prune(fence, floor, position))
     }
 }

@@ -106,6 +106,21 @@ async fn a_run_gives_back_what_its_slice_has_no_time_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_run_has_waited_for_its_database_makes_no_other_shorter() {
+    for (value, expected) in [("slow", 1), ("waited", 20)] {
+        let policy = Policy { slice_ms: 5, ..options().policy };
+        let bench = Bench::new(HandlerOptions { slots: 1, policy, ..options() });
+        let inbox = bench.assign(0);
+        deliver(&inbox, [event(0, "one", value)]);
+        bench.until_watermark(&inbox, 1).await;
+        deliver(&inbox, (1..21).map(|offset| event(offset, "one", "done")));
+        bench.until_watermark(&inbox, 21).await;
+        let runs: Vec<usize> = bench.runner.runs.lock().unwrap().iter().map(|(events, ..)| *events).collect();
+        assert_eq!(runs.get(1), Some(&expected), "{value}: {runs:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn offsets_that_never_arrive_block_nothing() {
     let bench = Bench::new(options());
     let inbox = bench.assign(0);

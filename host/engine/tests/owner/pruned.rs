@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use keylane_engine::{
-    ClaimsError, ClaimsStatus, Delivery, GapSet, HandlerOptions, Header, Inbox, InboxLimits, Ownership,
-    Policy, Then,
+    ClaimsError, ClaimsStatus, Delivery, GapSet, HandlerOptions, Header, Inbox, InboxLimits, LogPosition,
+    Ownership, Policy, Then,
 };
 
 use crate::bench::{Bench, a_while, deliver, ended_above, event, options, status};
@@ -82,6 +82,26 @@ async fn it_follows_where_the_handler_wanted_nothing() {
     deliver(&inbox, [event(30, "b", "done")]);
     a_while().await;
     assert_eq!(claims(&inbox).await, (17, 1));
+}
+
+/// By it whoever takes the partition later sees whether the log was cut.
+#[tokio::test(start_paused = true)]
+async fn the_place_with_its_leader_goes_with_the_floor() {
+    let (bench, database) = bench();
+    let inbox = bench.assign(0);
+    handled(&inbox, 0..3);
+    bench.until_watermark(&inbox, 3).await;
+    tokio::time::sleep(PRUNE_EVERY + SECOND).await;
+    for (offset, leader_epoch) in [(3, 4), (4, 4), (5, 6), (6, 6)] {
+        inbox.leader_epochs().note(offset, Some(leader_epoch));
+    }
+    deliver(&inbox, (3..5).map(|offset| event(offset, "a", "done")));
+    deliver(&inbox, [event(5, "slow", "wait"), event(6, "b", "done")]);
+    bench.until_watermark(&inbox, 5).await;
+    tokio::time::sleep(PRUNE_EVERY + SECOND).await;
+    assert_eq!(database.floors(), [(3, 1), (5, 1)]);
+    let place = LogPosition { offset: 5, leader_epoch: 4 };
+    assert_eq!(*database.positions.lock().unwrap(), [None, Some(place)], "what is read above is not in it");
 }
 
 #[tokio::test(start_paused = true)]

@@ -13,9 +13,10 @@ use tokio::sync::Semaphore;
 use crate::bench::{PATIENCE, emitted};
 
 /// Answers by the event's value: `retry`, `retry-once` (its first attempt), `reject`, `undeliverable`,
-/// `effects`, `panic`, `panic-beside` (a `block`), `wait` (for a permit of the gate), `slow` (10 ms), `block`
-/// (the thread, as a component does that does not yield), else done. Of a whole run it says how it stands:
-/// `overtaken`, `in-doubt`, and `conflict` as often as there are conflicts.
+/// `effects`, `panic`, `panic-beside` (a `block`), `wait` (for a permit of the gate), `slow` (10 ms),
+/// `waited` (10 ms for its database, all of its run), `block` (the thread, as a component does that does not
+/// yield), else done. Of a whole run it says how it stands: `overtaken`, `in-doubt`, and `conflict` as often as
+/// there are conflicts.
 #[derive(Default)]
 pub struct Scripted {
     pub seen: Mutex<Vec<(i64, u32)>>,
@@ -123,7 +124,7 @@ impl Scripted {
                 tokio::task::block_in_place(|| self.unblock.wait());
                 Outcome::Done
             }
-            Some(b"slow") => {
+            Some(b"slow" | b"waited") => {
                 tokio::time::sleep(Duration::from_millis(10)).await;
                 Outcome::Done
             }
@@ -136,10 +137,18 @@ fn failed(class: FailureClass) -> Outcome {
     Outcome::Failed { class, reason: "on purpose".to_owned(), after_ms: None }
 }
 
+fn holds(attempts: &[Attempt], value: &[u8]) -> bool {
+    attempts.iter().any(|attempt| attempt.event.value.as_deref() == Some(value))
+}
+
+/// What a run counts for that has waited for its database alone.
+fn spent(attempts: &[Attempt]) -> Option<Duration> {
+    holds(attempts, b"waited").then_some(Duration::ZERO)
+}
+
 /// How a run stands that has an event with such a value.
 fn stand(attempts: &[Attempt]) -> RunStand {
-    let holds = |value: &[u8]| attempts.iter().any(|attempt| attempt.event.value.as_deref() == Some(value));
-    match (holds(b"overtaken"), holds(b"in-doubt")) {
+    match (holds(attempts, b"overtaken"), holds(attempts, b"in-doubt")) {
         (true, _) => RunStand::Overtaken,
         (_, true) => RunStand::InDoubt("the connection is gone".to_owned()),
         _ => RunStand::Kept,
@@ -163,6 +172,7 @@ impl Runner for Scripted {
             }
             outcomes.push(outcome);
         }
-        RunReport { stand: stand(&attempts), outputs: self.outputs(&attempts, &outcomes), ..outcomes.into() }
+        let outputs = self.outputs(&attempts, &outcomes);
+        RunReport { stand: stand(&attempts), spent: spent(&attempts), outputs, ..outcomes.into() }
     }
 }

@@ -6,6 +6,9 @@
 //! in a row it is charged an attempt, as for any statement that fails. Where the connection was lost at the end of
 //! a run of several, each of them begins alone until it has ended, so that it shows whose fault it is.
 //!
+//! Before an event is charged, each loss takes its partition away, and with it what its lane was charged. So who was
+//! charged once is charged for each further loss at once: else it would never get to its last attempt.
+//!
 //! Who owns: the pool of a revision. The lock is held for a look. What bounds: [`EVENTS_MAX`].
 
 use std::collections::BTreeMap;
@@ -13,7 +16,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use keylane_engine::{Event, TopicPartition};
 
-/// Losses of the connection in a row after which an event is charged.
+/// Losses of the connection in a row of which the last one, and each after it, is charged to the event.
 const LOSSES_MAX: u32 = 3;
 /// Runs in a row that an event alone gives up for conflicts before it is charged. Each has tried several times;
 /// true conflicts with others end long before.
@@ -40,7 +43,7 @@ impl Losses {
     /// answers whether it is to be charged.
     pub(crate) fn lost(&self, event: &Event) -> bool {
         self.count(event, |counts| {
-            counts.lost += 1;
+            counts.lost = counts.lost.saturating_add(1);
             counts.lost >= LOSSES_MAX
         })
     }
@@ -48,7 +51,7 @@ impl Losses {
     /// This event was alone in its run, which was given up for conflicts; answers whether it is to be charged.
     pub(crate) fn in_conflict(&self, event: &Event) -> bool {
         self.count(event, |counts| {
-            counts.conflict_runs += 1;
+            counts.conflict_runs = counts.conflict_runs.saturating_add(1);
             counts.conflict_runs >= CONFLICT_RUNS_MAX
         })
     }
@@ -67,10 +70,11 @@ impl Losses {
     /// Whether this event must begin alone.
     pub(crate) fn is_suspect(&self, event: &Event) -> bool {
         let events = self.lock();
-        !events.is_empty() && events.get(&key(event)).is_some_and(|counts| counts.suspect)
+        let is_suspect = |counts: &Counts| counts.suspect || counts.lost >= LOSSES_MAX;
+        !events.is_empty() && events.get(&key(event)).is_some_and(is_suspect)
     }
 
-    /// The event is committed, or failed by itself.
+    /// The event is committed, or failed without losing the connection.
     pub(crate) fn ended(&self, event: &Event) {
         let mut events = self.lock();
         if !events.is_empty() {
@@ -78,19 +82,13 @@ impl Losses {
         }
     }
 
-    /// Counts, and forgets the event if that was enough.
     fn count(&self, event: &Event, counting: impl FnOnce(&mut Counts) -> bool) -> bool {
         let mut events = self.lock();
         let key = key(event);
-        let mut counts = events.remove(&key).unwrap_or_default();
-        if counting(&mut counts) {
-            return true;
-        }
-        if events.len() >= EVENTS_MAX {
+        if events.len() >= EVENTS_MAX && !events.contains_key(&key) {
             events.clear();
         }
-        events.insert(key, counts);
-        false
+        counting(events.entry(key).or_default())
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<(TopicPartition, i64), Counts>> {

@@ -7,17 +7,20 @@
 //!   done once more with a savepoint for each event, so that failed ones are undone and charged alone. A run
 //!   with an event that failed before begins with them.
 //! - Where another transaction was in the way, the run is done once more, half as long, after a short random
-//!   wait; nobody is charged, unless it happens to the same event alone again and again.
+//!   wait; nobody is charged, unless it happens to the same event alone again and again. Waiting for locks never
+//!   counts: whoever alters a table for an hour is no fault of the events that wait.
 //! - Events that turn out to be claimed have ended before; the others are done once more.
 //! - A connection that is lost leaves the partition in doubt, and nobody is charged, unless it is the same
-//!   event that loses it again and again, in its statements or alone at its run's end ([`losses`]).
+//!   event that loses it again and again, in its statements or alone at its run's end ([`losses`]). What the
+//!   database says of itself, that it shuts down or its disk is full, never counts.
 //! - A trap, a time-out or a memory limit in an instance that has served before is tried again in a fresh one
 //!   before its event is charged.
 //! - After any rollback the instance ends: its memory must not remember what the database forgot. Where the
 //!   partition is lost or in doubt, a restore for one, all of the pool do.
 //!
 //! Who owns: a run owns its transaction and its instance. Who waits: a run, for a place, for a connection and
-//! for locks, none of which is a guest's time. What bounds: [`PASSES_MAX`] and the constants beside it.
+//! for locks, none of which is a guest's time, nor the run's slice: longer runs wait less for each event. What
+//! bounds: [`PASSES_MAX`] and the constants beside it, and the engine's bound on that waiting.
 
 mod losses;
 mod meters;
@@ -30,7 +33,7 @@ use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
-use keylane_effects::Database;
+use keylane_effects::{Database, DatabaseError};
 use keylane_engine::{Attempt, Event, Fence, Outcome, RunControl, RunReport, RunStand};
 
 use crate::failure::AttemptFailure;
@@ -65,7 +68,8 @@ pub(crate) async fn run(
     if attempts.iter().any(|attempt| pool.losses.is_suspect(&attempt.event)) {
         plan.go_singly();
     }
-    let mut run = Run { pool, database, fence, attempts, plan, conflicts: 0 };
+    let (lost, spent) = (HashSet::new(), Duration::ZERO);
+    let mut run = Run { pool, database, fence, attempts, plan, lost, conflicts: 0, spent };
     let (outcomes, stand) = match run.passes(control).await {
         Ok(outcomes) => {
             run.forget_losses(&outcomes);
@@ -76,7 +80,7 @@ pub(crate) async fn run(
             (nothing, stand)
         }
     };
-    RunReport { stand, conflicts: run.conflicts, ..outcomes.into() }
+    RunReport { stand, conflicts: run.conflicts, spent: Some(run.spent), ..outcomes.into() }
 }
 
 /// One run.
@@ -86,7 +90,11 @@ struct Run<'run> {
     fence: Fence,
     attempts: &'run [Attempt],
     plan: Plan,
+    /// Who was charged for losing the connection.
+    lost: HashSet<usize>,
     conflicts: u32,
+    /// What its passes count for in the length of further runs: the database's time left out.
+    spent: Duration,
 }
 
 impl Run<'_> {
@@ -96,11 +104,13 @@ impl Run<'_> {
             let mut pass = Pass::new(self.pool, self.attempts, &self.plan, &control);
             let ended = pass.carry_out(self.database, self.fence).await;
             let begun = pass.begun;
+            self.spent = self.spent.saturating_add(pass.spent);
             match ended {
                 Ended::Committed(outcomes) => return Ok(outcomes),
                 Ended::Overtaken => return Err(RunStand::Overtaken),
                 Ended::InDoubt(reason) => self.in_doubt(&begun, reason).await?,
-                Ended::Lost { index, reason } => self.in_doubt(&[index], reason).await?,
+                Ended::Gone(error) => self.gone(&begun, &error).await?,
+                Ended::Lost { index, error } => self.gone(&[index], &error).await?,
                 Ended::Failed { index, failure, served } => {
                     self.undone(Why::Failed);
                     self.plan.failed(index, failure, served);
@@ -116,9 +126,10 @@ impl Run<'_> {
                         return Err(RunStand::InDoubt(reason.to_owned()));
                     }
                 }
-                Ended::Conflict(reason) => {
+                Ended::Conflict { said, locks } => {
                     self.undone(Why::Conflict);
-                    if !self.give_way(&begun, &reason).await {
+                    let in_conflict: &[usize] = if locks { &[] } else { &begun };
+                    if !self.give_way(in_conflict, &said).await {
                         break;
                     }
                 }
@@ -139,6 +150,14 @@ impl Run<'_> {
         self.attempts.get(index).map(|attempt| &*attempt.event)
     }
 
+    /// The database is gone, by its own word or by one of these events.
+    async fn gone(&mut self, by: &[usize], error: &DatabaseError) -> Result<(), RunStand> {
+        match error {
+            DatabaseError::Unable { .. } => Err(RunStand::InDoubt(error.to_string())),
+            _ => self.in_doubt(by, error.to_string()).await,
+        }
+    }
+
     /// The connection was lost by one of these events, as far as anybody knows. Goes on only if it was one, and
     /// once too often.
     async fn in_doubt(&mut self, by: &[usize], reason: String) -> Result<(), RunStand> {
@@ -151,6 +170,7 @@ impl Run<'_> {
             self.learn_claims().await?;
             if self.plan.settled(index).is_none() {
                 self.plan.charge(index, AttemptFailure::connection_lost(&reason));
+                self.lost.insert(index);
             }
             return Ok(());
         }
@@ -158,13 +178,17 @@ impl Run<'_> {
         Err(RunStand::InDoubt(reason))
     }
 
-    /// What was counted against events that have ended, or failed by themselves.
+    /// What was counted against events that have ended, or failed otherwise than by losing the connection.
     fn forget_losses(&self, outcomes: &[Outcome]) {
-        let told = self.attempts.iter().zip(outcomes).filter(|(_, outcome)| **outcome != Outcome::NotStarted);
-        told.for_each(|(attempt, _)| self.pool.losses.ended(&attempt.event));
+        for (index, (attempt, outcome)) in self.attempts.iter().zip(outcomes).enumerate() {
+            if *outcome != Outcome::NotStarted && !self.lost.contains(&index) {
+                self.pool.losses.ended(&attempt.event);
+            }
+        }
     }
 
-    /// Another transaction was in the way of these events: waits, and answers whether to try again.
+    /// Another transaction was in the way, of these events if that may be by themselves: waits, and answers whether
+    /// to try again.
     async fn give_way(&mut self, begun: &[usize], reason: &str) -> bool {
         self.conflicts += 1;
         tracing::debug!(reason, conflicts = self.conflicts, "a run gives way to another transaction");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keylane_capability::{RunFault, RunSlot};
-use keylane_effects::{Database, EndedAs, FinishError, OutboxRow};
+use keylane_effects::{Database, DatabaseError, EndedAs, FinishError, OutboxRow};
 use keylane_engine::{Attempt, Fence, Outcome, RunControl};
 
 use crate::attempt::carry_out_in;
@@ -28,17 +28,19 @@ pub(super) enum Ended {
     /// This event failed, on an instance that had `served` others before or not.
     Failed { index: usize, failure: AttemptFailure, served: bool },
     /// The connection was lost in this event's statement.
-    Lost { index: usize, reason: String },
+    Lost { index: usize, error: DatabaseError },
     /// The database refused the commit of what these events did.
     Refused { done: Vec<usize>, reason: String },
     /// One of the events had ended before.
     Claimed,
-    /// Another transaction was in the way.
-    Conflict(String),
+    /// Another transaction was in the way: `locks` where it kept one for too long, which is never an event's fault.
+    Conflict { said: String, locks: bool },
     /// Another host has taken the partition.
     Overtaken,
-    /// Whether it is committed is not known, or the database is gone.
+    /// Whether it is committed is not known, or a step of the host's own was not answered.
     InDoubt(String),
+    /// The database is gone. Nothing is committed.
+    Gone(DatabaseError),
 }
 
 /// An event's end within a pass: its rows, or its own failure, which is undone.
@@ -49,7 +51,9 @@ pub(super) struct Pass<'run> {
     pool: &'run Arc<Pool>,
     attempts: &'run [Attempt],
     plan: &'run Plan,
-    control: &'run RunControl,
+    control: RunControl,
+    /// What it counts for in the length of further runs.
+    pub(super) spent: Duration,
     outcomes: Vec<Outcome>,
     /// Lanes of which nothing more begins.
     stopped: HashSet<u64>,
@@ -64,6 +68,15 @@ pub(super) struct Pass<'run> {
 struct Place {
     lease: Lease,
     slot: Arc<RunSlot>,
+    /// Whether what the steps take is waiting.
+    is_elsewhere: bool,
+}
+
+impl Place {
+    /// How long the database was waited for.
+    fn waited(&self) -> Duration {
+        if self.is_elsewhere { self.slot.stepped() } else { Duration::ZERO }
+    }
 }
 
 impl<'run> Pass<'run> {
@@ -71,13 +84,14 @@ impl<'run> Pass<'run> {
         pool: &'run Arc<Pool>,
         attempts: &'run [Attempt],
         plan: &'run Plan,
-        control: &'run RunControl,
+        control: &RunControl,
     ) -> Self {
         Self {
             pool,
             attempts,
             plan,
-            control,
+            control: control.clone(),
+            spent: Duration::ZERO,
             outcomes: plan.outcomes(),
             stopped: HashSet::new(),
             begun: Vec::new(),
@@ -102,8 +116,13 @@ impl<'run> Pass<'run> {
                 return ended;
             }
         };
-        let mut place = Place { lease, slot: RunSlot::new(transaction) };
-        let ended = match self.events(&mut place).await {
+        // What was waited for until here says nothing of the events, nor does the commit.
+        self.control = self.control.again();
+        let is_elsewhere = database.is_elsewhere();
+        let mut place = Place { lease, slot: RunSlot::new(transaction), is_elsewhere };
+        let events = self.events(&mut place).await;
+        self.spent = self.control.spent(place.waited());
+        let ended = match events {
             Ok(()) => self.finish(&mut place).await,
             Err(ended) => Err(ended),
         };
@@ -137,7 +156,7 @@ impl<'run> Pass<'run> {
                 continue;
             }
             // The first event always begins, so that a run gets somewhere.
-            if !self.begun.is_empty() && !self.may_begin_next() {
+            if !self.begun.is_empty() && !self.may_begin_next(place.waited()) {
                 break;
             }
             self.begun.push(index);
@@ -152,12 +171,12 @@ impl<'run> Pass<'run> {
         Ok(())
     }
 
-    fn may_begin_next(&self) -> bool {
+    fn may_begin_next(&self, waited: Duration) -> bool {
         let room = self.outbox_bytes < OUTBOX_BYTES_MAX;
         if !room {
             self.pool.run_meters.outbox_full();
         }
-        room && self.begun.len() < self.plan.most && self.control.may_begin_next()
+        room && self.begun.len() < self.plan.most && self.control.may_begin_next_after(waited)
     }
 
     fn keep(&mut self, index: usize, rows: Vec<OutboxRow>) {
@@ -211,8 +230,9 @@ impl<'run> Pass<'run> {
         };
         // Whatever the guest's call came to, it is not what decides.
         match place.slot.fault() {
-            Some(RunFault::Conflict(said)) => return Err(Ended::Conflict(said)),
-            Some(RunFault::Lost(reason)) => return Err(Ended::Lost { index, reason }),
+            Some(RunFault::Conflict(said)) => return Err(Ended::Conflict { said, locks: false }),
+            Some(RunFault::Waited(said)) => return Err(Ended::Conflict { said, locks: true }),
+            Some(RunFault::Lost(error)) => return Err(Ended::Lost { index, error }),
             None => {}
         }
         let failure = match answer {
@@ -256,14 +276,15 @@ impl<'run> Pass<'run> {
             Ok(()) => Ok(()),
             Err(FinishError::NotOwner) => Err(Ended::Overtaken),
             Err(FinishError::ClaimExists) => Err(Ended::Claimed),
-            Err(FinishError::Conflict(said)) => Err(Ended::Conflict(said)),
+            Err(FinishError::Conflict(said)) => Err(Ended::Conflict { said, locks: false }),
+            Err(FinishError::Waited(said)) => Err(Ended::Conflict { said, locks: true }),
             Err(FinishError::Refused(reason) | FinishError::Void(reason)) => {
                 Err(Ended::Refused { done, reason })
             }
             Err(FinishError::Unknown(said)) => {
                 Err(Ended::InDoubt(format!("the outcome of a commit is unknown: {said}")))
             }
-            Err(FinishError::Database(error)) => Err(Ended::InDoubt(error.to_string())),
+            Err(FinishError::Database(error)) => Err(Ended::Gone(error)),
         }
     }
 }

@@ -23,7 +23,7 @@ pub(super) async fn begin(database: &dyn Database, fence: Fence) -> Result<Box<d
     match tokio::time::timeout(BEGIN_MAX, database.begin(&fence)).await {
         Ok(Ok(transaction)) => Ok(transaction),
         Ok(Err(BeginError::NotOwner)) => Err(Ended::Overtaken),
-        Ok(Err(BeginError::Database(error))) => Err(Ended::InDoubt(error.to_string())),
+        Ok(Err(BeginError::Database(error))) => Err(Ended::Gone(error)),
         Err(_) => Err(Ended::InDoubt(format!("a transaction did not begin within {BEGIN_MAX:?}"))),
     }
 }
@@ -36,7 +36,7 @@ pub(super) async fn step(
     let Some(run) = slot.take() else {
         return Ok(Err(StatementError::Refused("a statement ended the transaction".to_owned())));
     };
-    match tokio::time::timeout(SAVEPOINT_MAX, doing(run)).await {
+    match slot.step(tokio::time::timeout(SAVEPOINT_MAX, doing(run))).await {
         Ok(Ok(((), run))) => {
             slot.give_back(run);
             Ok(Ok(()))
@@ -47,8 +47,9 @@ pub(super) async fn step(
             }
             match error {
                 StepError::Statement(error) => Ok(Err(error)),
-                StepError::Conflict(said) => Err(Ended::Conflict(said)),
-                StepError::Database(error) => Err(Ended::InDoubt(error.to_string())),
+                StepError::Conflict(said) => Err(Ended::Conflict { said, locks: false }),
+                StepError::Waited(said) => Err(Ended::Conflict { said, locks: true }),
+                StepError::Database(error) => Err(Ended::Gone(error)),
             }
         }
         Err(_) => Err(Ended::InDoubt(format!("a savepoint did not answer within {SAVEPOINT_MAX:?}"))),

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use keylane_effects::{
     BeginError, Database, DatabaseError, EndedAs, FinishError, Identity, KeyRequest, KeyRow, Outbox,
-    OutboxRow, Pruned, ResultLimits, Rows, RunTransaction, Statement, StatementError, StatementFailed,
-    StatementLimits, Step, StepError, StreamKey, Taken, Value,
+    OutboxRow, Pruned, ReadDatabase, ResultLimits, Rows, RunTransaction, Statement, StatementError,
+    StatementFailed, StatementLimits, Step, StepError, StreamKey, Taken, Value,
 };
-use keylane_engine::{Boxed, Fence};
+use keylane_engine::{Boxed, Fence, LogPosition};
 
 /// Where a run meets a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub enum At {
     Savepoint,
     /// At its end.
     Finish,
+    /// At a query that belongs to no run.
+    Elsewhere,
 }
 
 /// What it meets there.
@@ -30,18 +33,27 @@ pub enum At {
 pub enum Fault {
     /// Another transaction is in the way.
     Conflict,
+    /// Another transaction keeps a lock.
+    Waited,
     /// The database is gone.
     Lost,
+    /// The database says that its disk is full.
+    Unable,
     /// It is committed, and nobody says so.
     Unknown,
     /// Nothing answers, ever.
     Hang,
+    /// It takes so many milliseconds longer; not at its end.
+    Late(u64),
 }
 
 /// The faults to come, each met once.
 #[derive(Default)]
 pub struct Faults {
     to_come: Mutex<Vec<(At, Fault)>>,
+    poison: Mutex<Option<(At, Fault)>>,
+    /// Whether the database says that another process does its work.
+    pub is_elsewhere: AtomicBool,
 }
 
 impl Faults {
@@ -50,9 +62,29 @@ impl Faults {
         self.to_come.lock().unwrap().extend(vec![(at, fault); times]);
     }
 
+    /// What a run meets there each time, if it has said a statement that names [`POISON`].
+    pub fn poison(&self, at: At, fault: Fault) {
+        *self.poison.lock().unwrap() = Some((at, fault));
+    }
+
+    fn of_poison(&self, at: At) -> Option<Fault> {
+        self.poison.lock().unwrap().filter(|(there, _)| *there == at).map(|(_, fault)| fault)
+    }
+
     /// How many were not met.
     pub fn left(&self) -> usize {
         self.to_come.lock().unwrap().len()
+    }
+
+    /// The next one, when what is only late has come.
+    async fn take_late(&self, at: At) -> Option<Fault> {
+        match self.take(at)? {
+            Fault::Late(time_ms) => {
+                tokio::time::sleep(Duration::from_millis(time_ms)).await;
+                None
+            }
+            fault => Some(fault),
+        }
     }
 
     fn take(&self, at: At) -> Option<Fault> {
@@ -68,24 +100,70 @@ pub struct FaultyDatabase {
     pub faults: Arc<Faults>,
 }
 
+/// What a statement says that poisons its run.
+pub const POISON: &str = "666";
+
 struct FaultyRun {
     inner: Box<dyn RunTransaction>,
     faults: Arc<Faults>,
+    poisoned: bool,
+}
+
+/// The same for what is only read.
+pub struct FaultyReading {
+    pub inner: Arc<dyn ReadDatabase>,
+    pub faults: Arc<Faults>,
+}
+
+impl ReadDatabase for FaultyReading {
+    fn check(
+        &self,
+        text: &str,
+        parameters: &[Value],
+        limits: &StatementLimits,
+    ) -> Result<Statement, StatementError> {
+        self.inner.check(text, parameters, limits)
+    }
+
+    fn query(
+        &self,
+        statement: Statement,
+        parameters: Vec<Value>,
+        limits: ResultLimits,
+        deadline: Duration,
+    ) -> Boxed<'_, Result<Rows, StatementError>> {
+        match self.faults.take(At::Elsewhere) {
+            None => self.inner.query(statement, parameters, limits, deadline),
+            Some(Fault::Hang) => Box::pin(std::future::pending()),
+            Some(_) => Box::pin(std::future::ready(Err(StatementError::Unavailable(lost().to_string())))),
+        }
+    }
 }
 
 fn lost() -> DatabaseError {
     DatabaseError::Unavailable { url: "test".to_owned(), reason: "gone by the test".to_owned() }
 }
 
+fn unable() -> DatabaseError {
+    DatabaseError::Unable { url: "test".to_owned(), reason: "full by the test".to_owned() }
+}
+
 fn failed(fault: Fault) -> StatementFailed {
     let error = match fault {
         Fault::Conflict => StepError::Conflict("a conflict by the test".to_owned()),
+        Fault::Waited => StepError::Waited("a lock by the test".to_owned()),
+        Fault::Unable => unable().into(),
         _ => lost().into(),
     };
     StatementFailed { error, transaction: None }
 }
 
 impl FaultyRun {
+    fn hearing(mut self: Box<Self>, statement: &Statement) -> Box<Self> {
+        self.poisoned |= format!("{statement:?}").contains(POISON);
+        self
+    }
+
     /// Does a step, or meets a fault with the transaction inside it.
     fn step<T: Send + 'static>(
         self: Box<Self>,
@@ -93,10 +171,12 @@ impl FaultyRun {
         doing: impl FnOnce(Box<dyn RunTransaction>) -> Step<T> + Send + 'static,
     ) -> Step<T> {
         Box::pin(async move {
-            let Self { inner, faults } = *self;
-            let again =
-                |inner| -> Box<dyn RunTransaction> { Box::new(FaultyRun { inner, faults: faults.clone() }) };
-            match faults.take(at) {
+            let Self { inner, faults, poisoned } = *self;
+            let again = |inner| -> Box<dyn RunTransaction> {
+                Box::new(FaultyRun { inner, faults: faults.clone(), poisoned })
+            };
+            let of_poison = faults.of_poison(at).filter(|_| poisoned);
+            match of_poison.or(faults.take_late(at).await) {
                 None => match doing(inner).await {
                     Ok((answer, inner)) => Ok((answer, again(inner))),
                     Err(StatementFailed { error, transaction }) => {
@@ -121,7 +201,8 @@ impl RunTransaction for FaultyRun {
         limits: ResultLimits,
         deadline: Duration,
     ) -> Step<Rows> {
-        self.step(At::Statement, move |run| run.query(statement, parameters, limits, deadline))
+        let run = self.hearing(&statement);
+        run.step(At::Statement, move |run| run.query(statement, parameters, limits, deadline))
     }
 
     fn execute(
@@ -130,7 +211,8 @@ impl RunTransaction for FaultyRun {
         parameters: Vec<Value>,
         deadline: Duration,
     ) -> Step<u64> {
-        self.step(At::Statement, move |run| run.execute(statement, parameters, deadline))
+        let run = self.hearing(&statement);
+        run.step(At::Statement, move |run| run.execute(statement, parameters, deadline))
     }
 
     fn keyvalue(self: Box<Self>, request: KeyRequest, deadline: Duration) -> Step<Vec<KeyRow>> {
@@ -151,11 +233,16 @@ impl RunTransaction for FaultyRun {
         endings: &[(i64, EndedAs)],
         deadline: Duration,
     ) -> Boxed<'static, Result<(), FinishError>> {
-        match self.faults.take(At::Finish) {
+        let of_poison = self.faults.of_poison(At::Finish).filter(|_| self.poisoned);
+        match of_poison.or_else(|| self.faults.take(At::Finish)) {
             None => self.inner.finish(outbox, endings, deadline),
             Some(Fault::Conflict) => {
                 Box::pin(std::future::ready(Err(FinishError::Conflict("a conflict by the test".to_owned()))))
             }
+            Some(Fault::Waited) => {
+                Box::pin(std::future::ready(Err(FinishError::Waited("a lock by the test".to_owned()))))
+            }
+            Some(Fault::Unable) => Box::pin(std::future::ready(Err(unable().into()))),
             Some(Fault::Unknown) => {
                 let committed = self.inner.finish(outbox, endings, deadline);
                 Box::pin(async move {
@@ -175,6 +262,10 @@ impl RunTransaction for FaultyRun {
 impl Database for FaultyDatabase {
     fn identity(&self) -> &Identity {
         self.inner.identity()
+    }
+
+    fn is_elsewhere(&self) -> bool {
+        self.faults.is_elsewhere.load(Ordering::SeqCst)
     }
 
     fn bind_cluster(&self, cluster: &str) -> Boxed<'_, Result<(), DatabaseError>> {
@@ -201,11 +292,12 @@ impl Database for FaultyDatabase {
     fn begin(&self, fence: &Fence) -> Boxed<'_, Result<Box<dyn RunTransaction>, BeginError>> {
         let fence = *fence;
         Box::pin(async move {
-            if self.faults.take(At::Begin).is_some() {
+            if self.faults.take_late(At::Begin).await.is_some() {
                 return Err(lost().into());
             }
             let inner = self.inner.begin(&fence).await?;
-            let run: Box<dyn RunTransaction> = Box::new(FaultyRun { inner, faults: self.faults.clone() });
+            let faults = self.faults.clone();
+            let run: Box<dyn RunTransaction> = Box::new(FaultyRun { inner, faults, poisoned: false });
             Ok(run)
         })
     }
@@ -218,8 +310,17 @@ impl Database for FaultyDatabase {
         self.inner.settle_start(stream, floors)
     }
 
-    fn raise_floor(&self, fence: &Fence, floor: i64) -> Boxed<'_, Result<Pruned, BeginError>> {
-        self.inner.raise_floor(fence, floor)
+    fn adopt_progress(&self, handler: &str, fleet: &str) -> Boxed<'_, Result<(), DatabaseError>> {
+        self.inner.adopt_progress(handler, fleet)
+    }
+
+    fn raise_floor(
+        &self,
+        fence: &Fence,
+        floor: i64,
+        position: Option<LogPosition>,
+    ) -> Boxed<'_, Result<Pruned, BeginError>> {
+        self.inner.raise_floor(fence, floor, position)
     }
 
     fn ended(&self, fence: &Fence, offsets: &[i64]) -> Boxed<'_, Result<Vec<i64>, DatabaseError>> {

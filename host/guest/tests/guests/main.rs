@@ -13,6 +13,8 @@
 )]
 
 mod answers;
+mod away;
+mod charged;
 mod contained;
 mod cost;
 mod deliveries;
@@ -21,6 +23,7 @@ mod faulty;
 mod held;
 mod meters;
 mod pairing;
+mod poison;
 mod postgres;
 mod redone;
 mod refused;

@@ -20,7 +20,7 @@ use keylane_engine::{
 use keylane_guest::{GuestEngine, GuestError, GuestOptions, GuestRunner, Revision};
 
 use crate::fake_publisher::{Acks, FakePublisher};
-use crate::faulty::{Faults, FaultyDatabase};
+use crate::faulty::{Faults, FaultyDatabase, FaultyReading};
 
 /// What a test may set before its guest is loaded.
 pub struct Stage {
@@ -122,7 +122,9 @@ impl Stage {
         let granted = self.manifest.grants.sql.iter().filter_map(|(name, grant)| {
             let (inner, elsewhere) = database.clone()?;
             let open = match grant.access {
-                Access::Read => OpenDatabase::Read(elsewhere),
+                Access::Read => {
+                    OpenDatabase::Read(Arc::new(FaultyReading { inner: elsewhere, faults: faults.clone() }))
+                }
                 Access::Write => {
                     OpenDatabase::Write(Arc::new(FaultyDatabase { inner, faults: faults.clone() }))
                 }

@@ -62,6 +62,24 @@ async fn a_run_becomes_real_with_its_outputs_and_claims_and_nothing_leaves_by_it
     assert_eq!(loaded.claimed().await, [0, 1, 2]);
 }
 
+/// Events of one lane follow each other in a run, whatever lies between their offsets. What has seen what they did
+/// leaves behind what they gave out, or a reader would keep the older of two balances.
+#[tokio::test]
+async fn outputs_leave_in_the_order_in_which_their_events_were_handled() {
+    let loaded = loaded().await;
+    let see = "do INSERT INTO t (a) SELECT count(*) FROM t\nask SELECT count(*) FROM t";
+    let run = [(5, 1), (9, 1), (7, 2)].map(|(offset, lane)| attempt(offset, lane, see));
+    assert_eq!(loaded.run(run.to_vec()).await, vec![Outcome::Done; 3]);
+    let address = format!("sqlite://{}", loaded.file().display());
+    let mut file = sqlx::SqliteConnection::connect(&address).await.unwrap();
+    let text = "SELECT event_offset, CAST(value AS TEXT) FROM keylane_outbox ORDER BY id";
+    let rows = sqlx::query(text).fetch_all(&mut file).await.unwrap();
+    let rows: Vec<(i64, String)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    assert_eq!(rows.iter().map(|(offset, _)| *offset).collect::<Vec<_>>(), [5, 9, 7]);
+    let saw = |row: usize, count: i64| rows[row].1.contains(&format!("({count})"));
+    assert!(saw(0, 1) && saw(1, 2) && saw(2, 3), "{rows:?}");
+}
+
 #[tokio::test]
 async fn a_failed_event_is_undone_and_charged_alone() {
     let loaded = loaded().await;

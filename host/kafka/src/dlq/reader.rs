@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
+use rdkafka::metadata::MetadataPartition;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::letter::Letter;
@@ -39,6 +40,15 @@ pub(crate) struct Bounds {
     pub(crate) end: i64,
 }
 
+/// What the brokers say of a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// How many partitions it has.
+    pub(crate) partitions: i32,
+    /// Those that have no leader now.
+    pub(crate) leaderless: Vec<i32>,
+}
+
 /// A client that reads and remembers nothing. One partition at a time: its news that a partition's end is
 /// reached do not say of which topic.
 pub(crate) struct Reader {
@@ -62,15 +72,21 @@ impl Reader {
 
     /// Whether a topic exists, and how many partitions it has.
     pub(crate) fn find(&self, topic: &str) -> Result<Option<i32>, KafkaError> {
+        Ok(self.look(topic)?.map(|found| found.partitions))
+    }
+
+    /// The same, and which of its partitions take nothing now.
+    pub(crate) fn look(&self, topic: &str) -> Result<Option<Found>, KafkaError> {
         let metadata = self
             .consumer
             .fetch_metadata(Some(topic), REQUEST_LIMIT)
             .map_err(|error| self.unreachable(&error))?;
         let told = metadata.topics().iter().find(|told| told.name() == topic);
-        match told.map(|told| (told.error().map(Code::from), told.partitions().len())) {
-            Some((None, partitions)) if partitions > 0 => {
-                Ok(Some(i32::try_from(partitions).unwrap_or(i32::MAX)))
-            }
+        match told.map(|told| (told.error().map(Code::from), told.partitions())) {
+            Some((None, all)) if !all.is_empty() => Ok(Some(Found {
+                partitions: i32::try_from(all.len()).unwrap_or(i32::MAX),
+                leaderless: all.iter().filter(|one| one.leader() < 0).map(MetadataPartition::id).collect(),
+            })),
             None | Some((None | Some(Code::UnknownTopicOrPartition | Code::UnknownTopic), _)) => Ok(None),
             Some((Some(code), _)) => {
                 let can_retry = matches!(code, Code::LeaderNotAvailable);

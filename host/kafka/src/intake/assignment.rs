@@ -165,7 +165,7 @@ impl Poller {
     }
 
     fn begin(&mut self, take: Take, queue: PartitionQueue<Group>) {
-        let Take { partition, token, topic_id, restored, fence, fault } = take;
+        let Take { partition, token, topic_id, restored, fence, floor, position, fault } = take;
         let doorbell = self.parts.shared.doorbell.clone();
         let wake: Wake = Arc::new(move || doorbell.ring());
         let (start, lease) = (restored.base, self.parts.commits.lease().clone());
@@ -176,6 +176,10 @@ impl Poller {
         let mut feed = Feed::new(inbox, token, topic_id, queue, start);
         if is_claimed {
             feed.mend = MEND_BESIDE_DATABASE;
+        }
+        // Where an operator had it go on below, the position is of the time before.
+        if let Some(position) = position.filter(|position| position.offset <= start) {
+            feed.check_at(position, floor);
         }
         if let Some(reason) = fault {
             feed.stop_reading(&reason);
@@ -198,7 +202,6 @@ impl Poller {
     fn give_up(&mut self, partitions: &[TopicPartition], lost: bool) -> TopicPartitionList {
         for partition in partitions {
             self.waiting.remove(partition);
-            self.parts.commits.forget_refused(partition);
             if let Some(token) = self.takes.as_mut().and_then(|takes| takes.forget(partition)) {
                 self.parts.commits.forget(token);
             }
@@ -217,6 +220,8 @@ impl Poller {
             self.parts.commits.finish(&partings, FINAL_COMMIT_LIMIT);
         }
         self.forget(&partings);
+        // Not before: of a partition of which a cut is in doubt nothing more may be cut.
+        partitions.iter().for_each(|partition| self.parts.commits.forget_refused(partition));
         list
     }
 

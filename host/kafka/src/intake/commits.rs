@@ -16,18 +16,20 @@
 //! third of the session time-out.
 
 mod answers;
+mod closed;
 pub(super) mod cuts;
 mod cutting;
+mod refusals;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use keylane_engine::{Lease, Progress, Token, TopicPartition};
+use keylane_engine::{LeaderEpochs, Lease, Progress, Token, TopicPartition};
 use metrics::Gauge;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
-use self::answers::{is_passing, is_rebalance, why};
+use self::answers::{is_passing, is_rebalance, went_astray, why};
 use self::cuts::Cuts;
 use super::feed::{Feed, Parting};
 use super::group::Group;
@@ -43,6 +45,7 @@ const FINAL_RETRY: Duration = Duration::from_millis(50);
 pub(super) struct Stand {
     pub(super) offset: i64,
     pub(super) payload: Arc<str>,
+    pub(super) leader_epoch: Option<i32>,
 }
 
 /// One partition's part of a commit.
@@ -72,6 +75,8 @@ pub(super) struct Committer {
     last_sent: Option<Duration>,
     /// Whether the last answer acknowledged nothing.
     proof_failed: bool,
+    /// Whether a commit failed on its way, and none was acknowledged since.
+    astray: bool,
     number: usize,
     /// Not answered yet: at most one of the regular commits, and a final one for each change of the group
     /// that came meanwhile.
@@ -102,6 +107,7 @@ impl Committer {
             lease,
             last_sent: None,
             proof_failed: false,
+            astray: false,
             number: 0,
             sent: VecDeque::new(),
             stands: BTreeMap::new(),
@@ -147,7 +153,10 @@ impl Committer {
         let wanted = feeds.filter(|feed| !feed.inbox.ownership().is_lost());
         let items: Vec<Item> = wanted
             .filter_map(|feed| match self.cuts {
-                None => self.item(&feed.partition, feed.token, feed.inbox.progress(), due),
+                None => {
+                    let epochs = feed.inbox.leader_epochs();
+                    self.item(&feed.partition, feed.token, (feed.inbox.progress(), epochs), due)
+                }
                 Some(_) => self.unchanged(feed),
             })
             .collect();
@@ -159,7 +168,7 @@ impl Committer {
     /// A proof that failed is tried again at the next interval.
     fn proof_is_due(&self, now: Instant) -> bool {
         let pause = self.lease.term() / PROOFS_PER_SESSION;
-        (self.proof_failed && now >= self.next_at)
+        ((self.proof_failed || self.astray) && now >= self.next_at)
             || self.last_sent.is_none_or(|at| self.lease.now().saturating_sub(at) >= pause)
     }
 
@@ -174,20 +183,24 @@ impl Committer {
         &self,
         partition: &TopicPartition,
         token: Token,
-        progress: Progress,
+        (progress, epochs): (Progress, &LeaderEpochs),
         unchanged: bool,
     ) -> Option<Item> {
-        let item = checked(partition, token, progress)?;
+        let item = checked(partition, token, progress, epochs)?;
         let known = self.stand(token).is_some_and(|stand| stand.is(&item.handed));
         (unchanged || !known).then_some(item)
     }
 
     /// What the coordinator has of this partition.
     fn unchanged(&self, feed: &Feed) -> Option<Item> {
-        let Stand { offset, payload } = self.stand(feed.token)?.clone();
+        // After a cut in doubt the coordinator may have more than is known: what is known would take it back.
+        if self.cuts.as_ref().is_some_and(|cuts| cuts.set_back.contains_key(&feed.partition)) {
+            return None;
+        }
+        let Stand { offset, payload, leader_epoch } = self.stand(feed.token)?.clone();
         Some(Item {
             token: feed.token,
-            handed: Handed { partition: feed.partition.clone(), offset, payload },
+            handed: Handed { partition: feed.partition.clone(), offset, payload, leader_epoch },
         })
     }
 
@@ -216,7 +229,9 @@ impl Committer {
         partings
             .iter()
             .filter(|one| !one.is_lost)
-            .filter_map(|one| self.item(&one.partition, one.token, one.progress.clone(), false))
+            .filter_map(|one| {
+                self.item(&one.partition, one.token, (one.progress.clone(), &one.epochs), false)
+            })
             .collect()
     }
 
@@ -305,6 +320,7 @@ impl Committer {
 
     fn note(&mut self, answer: &CommitAnswer) {
         self.count(answer);
+        self.astray |= went_astray(answer);
         let Some(place) = self.sent.iter().position(|sent| sent.number == answer.number) else { return };
         let sent = self.sent.remove(place).filter(|sent| !sent.items.is_empty());
         self.in_flight.set(self.sent.len() as f64);
@@ -312,10 +328,10 @@ impl Committer {
         let mut acknowledged = false;
         for item in sent.items.into_iter().filter(|item| answer.has(&item.handed.partition)) {
             acknowledged = true;
-            let Handed { offset, payload, .. } = item.handed;
-            self.stands.insert(item.token, Stand { offset, payload });
+            self.stands.insert(item.token, item.handed.into());
         }
         self.proof_failed = !acknowledged;
+        self.astray &= !acknowledged;
         if acknowledged {
             self.lease.renew(sent.at);
         }
@@ -342,14 +358,27 @@ impl Drop for Committer {
     }
 }
 
+impl From<Handed> for Stand {
+    fn from(Handed { offset, payload, leader_epoch, .. }: Handed) -> Self {
+        Self { offset, payload, leader_epoch }
+    }
+}
+
 impl Stand {
     fn is(&self, handed: &Handed) -> bool {
         self.offset == handed.offset && self.payload == handed.payload
     }
 }
 
-/// The progress as a part of a commit, if it is of the assignment that the thread knows.
-fn checked(partition: &TopicPartition, token: Token, progress: Progress) -> Option<Item> {
+/// The progress as a part of a commit, if it is of the assignment that the thread knows. It tells the leader
+/// where that is known of the offset itself: whoever takes the partition asks the broker by it whether the log
+/// was cut below.
+fn checked(
+    partition: &TopicPartition,
+    token: Token,
+    progress: Progress,
+    epochs: &LeaderEpochs,
+) -> Option<Item> {
     if progress.token != token {
         tracing::error!(%partition, found = %progress.token, expected = %token, "progress of another assignment was dropped");
         metrics::counter!("keylane_kafka_progress_dropped_total", "topic" => partition.topic.to_string())
@@ -357,7 +386,9 @@ fn checked(partition: &TopicPartition, token: Token, progress: Progress) -> Opti
         return None;
     }
     let Progress { offset, payload, .. } = progress;
-    Some(Item { token, handed: Handed { partition: partition.clone(), offset, payload } })
+    let position = epochs.position_at(offset).filter(|position| position.offset == offset);
+    let leader_epoch = position.map(|position| position.leader_epoch);
+    Some(Item { token, handed: Handed { partition: partition.clone(), offset, payload, leader_epoch } })
 }
 
 #[cfg(test)]

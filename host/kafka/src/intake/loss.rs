@@ -82,7 +82,8 @@ pub(super) const MEND: &str = "Nothing is skipped silently: set the group's offs
 /// And where a database has it.
 pub(super) const MEND_BESIDE_DATABASE: &str = "Nothing is skipped silently, and where this partition goes on stands in the handler's database, not in \
      the group's offset: restore the records, or stop all hosts of this handler (a host that is up would raise \
-     the floor again to where it stands), set its floor there, delete its claims, and start the hosts";
+     the floor again to where it stands), set its floor to the offset to go on from, with leader_epoch \
+     NULL, delete its claims, and start the hosts";
 
 impl Poller {
     /// Asks about partitions in trouble, and decides where the answers are there.
@@ -121,6 +122,13 @@ impl Poller {
         let mend = feed.mend;
         match find(position, is_cut, edges) {
             Finding::Sound => Some(Step { next: position, loss: None }),
+            Finding::Cut { high } if position <= high => {
+                feed.stop_reading(&format!(
+                    "the log was cut below offset {position} and written on, up to {high} by now: records that \
+                     were read are gone, and others stand at their offsets. {mend} ({reason})"
+                ));
+                None
+            }
             Finding::Cut { high } => {
                 feed.stop_reading(&format!(
                     "offset {position} is not in the log, which was cut and ends at {high} now: records \

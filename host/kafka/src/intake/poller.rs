@@ -78,6 +78,7 @@ pub(super) struct Poller {
     /// For a handler with a write database.
     pub(super) takes: Option<Takes>,
     pub(super) next_settle: Instant,
+    pub(super) next_check: Instant,
     next_lag: Instant,
     pub(super) widths: Widths,
     /// Until when the group's session time-out is waited for, while it is.
@@ -114,6 +115,7 @@ impl Poller {
             changes: Vec::new(),
             takes,
             next_settle: now,
+            next_check: now,
             next_lag: now,
             widths: Widths::new(now),
             session_times_until: asks.then(|| now + SESSION_TIMES_LIMIT),
@@ -145,6 +147,7 @@ impl Poller {
             if self.knows_its_term(now) {
                 self.settle_waiting()?;
             }
+            self.check_positions();
             // What the group said meanwhile comes before any further record.
             if !self.changes.is_empty() {
                 continue;

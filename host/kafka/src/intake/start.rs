@@ -30,7 +30,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use keylane_engine::{Fence, GapSet, RestoredNote, Token, TopicId, TopicPartition, payload_of, restore};
+use keylane_engine::{
+    Fence, GapSet, LogPosition, RestoredNote, Token, TopicId, TopicPartition, payload_of, restore,
+};
 use rdkafka::consumer::BaseConsumer;
 
 pub(super) use self::beside::{Offer, Want};
@@ -54,6 +56,10 @@ pub(super) struct Take {
     pub(super) restored: GapSet,
     /// The ownership in the handler's database, where it has one.
     pub(super) fence: Option<Fence>,
+    /// Below it nothing is to come: the group's commit, or the floor.
+    pub(super) floor: i64,
+    /// A place by which it is seen whether the log was cut since.
+    pub(super) position: Option<LogPosition>,
     /// Why it is not to be read although it is taken.
     pub(super) fault: Option<String>,
 }
@@ -149,7 +155,7 @@ impl Starter<'_> {
     /// was found, in our own words if they were not ours.
     fn plan_committed(&self, partition: &TopicPartition, committed: &Committed) -> Option<Plan> {
         let topic_id = self.topics.id_of(&partition.topic)?;
-        let Committed { offset, metadata } = committed;
+        let Committed { offset, metadata, leader_epoch } = committed;
         let restored = restore(*offset, metadata, topic_id);
         let payload: Arc<str> = match &restored.note {
             RestoredNote::Ours => String::from_utf8_lossy(metadata).into(),
@@ -182,7 +188,13 @@ impl Starter<'_> {
                 payload_of(&restored.gap, topic_id).0
             }
         };
-        Some(plan(partition, *offset, payload, topic_id, restored.gap))
+        let is_of_this_topic = !matches!(restored.note, RestoredNote::OtherTopic(_));
+        let mut plan = plan(partition, *offset, payload, topic_id, restored.gap);
+        if let Some(leader_epoch) = leader_epoch.filter(|_| is_of_this_topic) {
+            plan.item.handed.leader_epoch = Some(leader_epoch);
+            plan.take.position = Some(LogPosition { offset: *offset, leader_epoch });
+        }
+        Some(plan)
     }
 
     /// What this member has to store, looked up.
@@ -295,8 +307,10 @@ fn plan(
     restored: GapSet,
 ) -> Plan {
     let token = Token::fresh();
-    let handed = Handed { partition: partition.clone(), offset, payload };
-    let take = Take { partition: partition.clone(), token, topic_id, restored, fence: None, fault: None };
+    let handed = Handed { partition: partition.clone(), offset, payload, leader_epoch: None };
+    let partition = partition.clone();
+    let (fence, position, fault) = (None, None, None);
+    let take = Take { partition, token, topic_id, restored, fence, floor: offset, position, fault };
     Plan { item: Item { token, handed }, take }
 }
 

@@ -9,7 +9,8 @@
 //! 2. the partition is taken, or, if the database knows no start of it, the starts of its whole topic are
 //!    settled there, and it is taken after that;
 //! 3. what the database holds is compared with the log, if it holds more than a floor;
-//! 4. the partition is given to the client at the floor, and its owner gets the fence. There is no seek.
+//! 4. the partition is given to the client at the floor, and its owner gets the fence; it is read when the
+//!    client knows the leader by whom the log is checked there ([`super::checks`]).
 //!
 //! Who owns: the polling thread owns all of this; each question is a task of the runtime, which owns nothing
 //! but its part of it. Who waits: the tasks. The thread looks at their answers in each turn and never waits

@@ -18,6 +18,8 @@ pub(crate) struct Handed {
     pub(crate) partition: TopicPartition,
     pub(crate) offset: i64,
     pub(crate) payload: Arc<str>,
+    /// The epoch of the leader of the last record below the offset, where it is known.
+    pub(crate) leader_epoch: Option<i32>,
 }
 
 /// What the coordinator said of one partition of a commit.
@@ -54,13 +56,7 @@ impl<C: ConsumerContext> CommitQueue<C> {
     /// Hands over what is to be committed. Exactly one answer will follow, however late.
     pub(crate) fn hand_over(&self, number: usize, handed: &[Handed]) -> Result<(), String> {
         // The list lives in this call only: one that outlives its consumer keeps it from closing.
-        let mut list = TopicPartitionList::with_capacity(handed.len());
-        for Handed { partition, offset, payload } in handed {
-            let mut element = list.add_partition(&partition.topic, partition.partition);
-            element.set_offset(Offset::Offset(*offset)).map_err(|error| error.to_string())?;
-            // Once for each element: a second time would leak the first.
-            element.set_metadata(&**payload);
-        }
+        let list = list_of(handed)?;
         // SAFETY: client, list and queue are alive; the client copies the list before it returns, and
         // without a callback the answer comes as an event on the queue.
         let code = unsafe {
@@ -93,12 +89,41 @@ impl<C: ConsumerContext> CommitQueue<C> {
     }
 }
 
+/// What is to be committed, as the client takes it.
+pub(crate) fn list_of(handed: &[Handed]) -> Result<TopicPartitionList, String> {
+    let mut list = TopicPartitionList::with_capacity(handed.len());
+    for Handed { partition, offset, payload, leader_epoch } in handed {
+        let mut element = list.add_partition(&partition.topic, partition.partition);
+        element.set_offset(Offset::Offset(*offset)).map_err(|error| error.to_string())?;
+        // Once for each element: a second time would leak the first.
+        element.set_metadata(&**payload);
+        if let Some(leader_epoch) = leader_epoch {
+            set_leader_epoch(&mut list, *leader_epoch);
+        }
+    }
+    Ok(list)
+}
+
+/// Says which leader the position of the list's last element is of.
+pub(crate) fn set_leader_epoch(list: &mut TopicPartitionList, leader_epoch: i32) {
+    // SAFETY: the list is alive and this call's own, and holds `cnt` elements.
+    unsafe {
+        let Some(list) = list.ptr().as_ref() else { return };
+        let Some(last) = usize::try_from(list.cnt).ok().and_then(|count| count.checked_sub(1)) else {
+            return;
+        };
+        raw::rd_kafka_topic_partition_set_leader_epoch(list.elems.add(last), leader_epoch);
+    }
+}
+
 /// What a group has committed for one partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Committed {
     pub(crate) offset: i64,
     /// As it lies there: any program of the same group may have written it.
     pub(crate) metadata: Vec<u8>,
+    /// The epoch of the leader of the last record below, if it was committed.
+    pub(crate) leader_epoch: Option<i32>,
 }
 
 /// The group's commits of some partitions, None for one without. Blocks up to the limit. Any error fails
@@ -134,7 +159,10 @@ fn read(element: &raw::rd_kafka_topic_partition_t) -> Result<(TopicPartition, Op
                 unsafe { std::slice::from_raw_parts(element.metadata.cast::<u8>(), element.metadata_size) }
                     .to_vec()
             };
-            Ok((partition, Some(Committed { offset, metadata })))
+            // SAFETY: the element is alive.
+            let told = unsafe { raw::rd_kafka_topic_partition_get_leader_epoch(element) };
+            let leader_epoch = (told >= 0).then_some(told);
+            Ok((partition, Some(Committed { offset, metadata, leader_epoch })))
         }
         Ok(None) => Ok((partition, None)),
         Err(other) => Err(format!("{partition}: the commit is no offset: {other}")),

@@ -10,13 +10,16 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::RDKafkaErrorCode as Code;
 
 use super::queue::{Queue, Ring};
-use super::record::{Record, copy};
+use super::record::{Record, copy, leader_epoch};
 use super::{text_of, told};
 
 /// What stands next in a partition's queue.
 #[derive(Debug)]
 pub(crate) enum Fetched {
-    Record(Event),
+    Record {
+        event: Event,
+        leader_epoch: Option<i32>,
+    },
     /// The client has read everything up to here, and there is no more for now. What lies below and never
     /// came was compacted away, belongs to an aborted transaction, or is the marker of one.
     End {
@@ -70,7 +73,9 @@ impl<C: ConsumerContext> PartitionQueue<C> {
         let record = unsafe { Record::adopt(raw::rd_kafka_consume_queue(self.queue.ptr(), 0)) }?;
         let message = record.get();
         Some(match told(message.err) {
-            None => Fetched::Record(copy(&self.partition, message)),
+            None => {
+                Fetched::Record { event: copy(&self.partition, message), leader_epoch: leader_epoch(message) }
+            }
             Some(Code::PartitionEOF) => Fetched::End { offset: message.offset },
             Some(code) => Fetched::Error {
                 code,

@@ -41,6 +41,18 @@ pub(crate) fn event_of(partition: &TopicPartition, message: &BorrowedMessage<'_>
     copy(partition, unsafe { &*message.ptr() })
 }
 
+/// The epoch of the leader that took the record, where the broker tells it.
+pub(crate) fn leader_epoch_of(message: &BorrowedMessage<'_>) -> Option<i32> {
+    // SAFETY: the message is alive during the call.
+    leader_epoch(unsafe { &*message.ptr() })
+}
+
+pub(super) fn leader_epoch(message: &raw::rd_kafka_message_t) -> Option<i32> {
+    // SAFETY: the message is alive.
+    let told = unsafe { raw::rd_kafka_message_leader_epoch(message) };
+    (told >= 0).then_some(told)
+}
+
 /// One allocation for key and value together.
 pub(super) fn copy(partition: &TopicPartition, message: &raw::rd_kafka_message_t) -> Event {
     // SAFETY: the message says how many bytes each holds.

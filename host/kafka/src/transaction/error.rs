@@ -87,6 +87,21 @@ pub(crate) fn fault(code: Option<Code>) -> Fault {
     }
 }
 
+/// Whether brokers did not take a record in time, who may answer for other partitions: one without a leader, or
+/// without enough replicas.
+pub(crate) fn is_silence(code: Option<Code>) -> bool {
+    matches!(
+        code,
+        Some(
+            Code::MessageTimedOut
+                | Code::LeaderNotAvailable
+                | Code::NotLeaderForPartition
+                | Code::NotEnoughReplicas
+                | Code::NotEnoughReplicasAfterAppend
+        )
+    )
+}
+
 /// The code in an error.
 pub(super) fn code_of(error: &ClientError) -> Option<Code> {
     match error {

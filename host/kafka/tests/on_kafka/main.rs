@@ -9,6 +9,7 @@
 )]
 
 mod batches;
+mod cut_logs;
 mod groups;
 mod growth;
 mod markers;
@@ -113,5 +114,7 @@ fn run_all(checks: &mut Checks, runtime: &Runtime, stage: &Stage) {
         rivals::one_that_was_left_behind_sends_nothing_more,
         rivals::another_handlers_open_transaction_hides_nothing,
         rivals::progress_that_is_not_understood_stops_a_redrive,
+        cut_logs::what_was_read_and_is_gone_stops_its_partition,
+        cut_logs::a_marker_of_a_later_leader_is_not_taken_for_a_cut,
     );
 }

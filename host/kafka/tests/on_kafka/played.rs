@@ -4,7 +4,7 @@ use keylane_kafka::GroupProtocol;
 use keylane_test_support::Checks;
 use tokio::runtime::Runtime;
 
-use crate::support::{Cluster, commits, cuts, leases, starts, takes};
+use crate::support::{Cluster, commits, cuts, doubts, leases, positions, refusals, starts, takes};
 
 pub fn play(checks: &mut Checks, runtime: &Runtime, cluster: &Cluster) {
     macro_rules! scene {
@@ -36,6 +36,8 @@ pub fn play(checks: &mut Checks, runtime: &Runtime, cluster: &Cluster) {
         takes::a_take_that_outlives_the_lease_is_repeated,
         takes::a_topic_made_anew_during_its_take_is_taken_under_its_new_id,
         takes::an_overtaken_partition_is_taken_anew,
+        positions::what_is_read_again_by_a_check_is_passed_over,
+        positions::a_record_where_none_was_stops_its_partition,
         takes::a_log_that_ends_before_the_claims_stops_its_partition,
         cuts::each_event_leaves_its_record_once,
         cuts::what_a_stop_leaves_is_gone_on_from,
@@ -45,6 +47,12 @@ pub fn play(checks: &mut Checks, runtime: &Runtime, cluster: &Cluster) {
         cuts::a_topic_that_is_not_there_fails_its_events_in_the_end,
         cuts::members_of_a_classic_group_come_and_go,
         cuts::an_idle_host_keeps_its_partitions_without_a_transaction,
+        refusals::a_record_that_no_topic_takes_fails_its_event_in_the_midst_of_a_run,
+        refusals::a_topic_that_is_not_there_holds_up_its_own_partition_alone,
+        refusals::a_letter_whose_topic_is_not_there_holds_up_its_own_partition_alone,
+        doubts::a_cut_of_a_generation_that_has_passed_is_made_again,
+        doubts::a_commit_that_happened_and_was_not_heard_of_is_not_made_again,
+        doubts::a_commit_that_was_lost_and_not_heard_of_is_made_again,
     );
     checks.run("with_kip_848_cuts_survive_members_that_come_and_go", || {
         runtime.block_on(cuts::members_come_and_go(cluster, GroupProtocol::Consumer));

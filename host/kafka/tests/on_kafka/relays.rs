@@ -9,7 +9,7 @@ use keylane_effects::{
     SendError, StreamKey, open, record_row,
 };
 use keylane_engine::{Fence, OutgoingRecord, TopicId};
-use keylane_kafka::{KafkaRelay, NewTopic};
+use keylane_kafka::{BootTime, KafkaRelay, NewTopic};
 use rdkafka::ClientConfig;
 use rdkafka::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -206,7 +206,8 @@ impl Shop {
 
     fn relay(&self, stage: &Stage, host: &str) -> Relay {
         let lease = Duration::from_millis(400);
-        let config = RelayConfig { lease, ..RelayConfig::new("shop", host, "accounting") };
+        let config =
+            RelayConfig { lease, ..RelayConfig::new("shop", host, "accounting", Arc::new(BootTime)) };
         Relay::start(&Handle::current(), self.outbox(), Arc::new(relay(stage)), None, config)
     }
 

@@ -33,6 +33,8 @@ pub struct Copier {
     rejected: Arc<Mutex<BTreeSet<(i32, i64)>>>,
     owners: Arc<AtomicUsize>,
     pub policy: Policy,
+    pub slots: usize,
+    pub lanes: LaneRule,
 }
 
 impl Copier {
@@ -44,6 +46,8 @@ impl Copier {
             rejected: Arc::default(),
             owners: Arc::default(),
             policy: Policy { flood: None, ..Policy::default() },
+            slots: 64,
+            lanes: LaneRule::Key,
         }
     }
 
@@ -77,9 +81,9 @@ impl Copier {
                 type_header: "ce_type".to_owned(),
                 untyped: Untyped::Handle,
             },
-            lanes: LaneRule::Key,
+            lanes: self.lanes,
             policy: self.policy,
-            slots: 64,
+            slots: self.slots,
             inbox: InboxLimits { records: 1_000, bytes: 4 * 1024 * 1024 },
             budget: HostBudget::new(64 * 1024 * 1024),
             stuck_after: std::time::Duration::from_secs(60),

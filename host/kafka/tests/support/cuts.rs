@@ -16,7 +16,7 @@ use super::{Cluster, PATIENCE, consumer, unique, until, until_assigned, until_he
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// A source of so many partitions, and a copier to a topic of two.
-async fn scene(cluster: &Cluster, partitions: i32) -> (String, ConsumerConfig, Copier) {
+pub async fn scene(cluster: &Cluster, partitions: i32) -> (String, ConsumerConfig, Copier) {
     let (topic, to) = (cluster.topic(partitions).await, cluster.topic(2).await);
     let letters = NewTopic::new(dead_letters_of(&to), 1);
     Admin::new(&cluster.config()).unwrap().create_topics(&[letters]).await.unwrap();
@@ -25,24 +25,24 @@ async fn scene(cluster: &Cluster, partitions: i32) -> (String, ConsumerConfig, C
     (topic, config, Copier::new(&to))
 }
 
-async fn stop(intake: Intake) {
+pub async fn stop(intake: Intake) {
     let farewell = intake.stop(LIMIT).await;
     assert!(farewell.committed, "{farewell:?}");
 }
 
-fn value(record: &OwnedMessage) -> String {
+pub fn value(record: &OwnedMessage) -> String {
     String::from_utf8_lossy(record.payload().unwrap_or_default()).into_owned()
 }
 
 /// Partition and offset that a copy names.
-fn origin(record: &OwnedMessage) -> (i32, i64) {
+pub fn origin(record: &OwnedMessage) -> (i32, i64) {
     let value = value(record);
     let (partition, offset) = value.split_once('/').unwrap();
     (partition.parse().unwrap(), offset.parse().unwrap())
 }
 
 /// Each event of the source is copied once, and those of one key and partition in their order.
-fn assert_copied_once(cluster: &Cluster, to: &str, sources: &BTreeMap<i32, i64>) {
+pub fn assert_copied_once(cluster: &Cluster, to: &str, sources: &BTreeMap<i32, i64>) {
     let copies = everything(cluster, to, 2);
     let mut seen = BTreeSet::new();
     let mut last: BTreeMap<(Vec<u8>, i32), i64> = BTreeMap::new();
@@ -60,7 +60,7 @@ fn assert_copied_once(cluster: &Cluster, to: &str, sources: &BTreeMap<i32, i64>)
 }
 
 /// Records of few keys, so that lanes are long.
-fn produce(cluster: &Cluster, topic: &str, partition: i32, values: &[&str]) {
+pub fn produce(cluster: &Cluster, topic: &str, partition: i32, values: &[&str]) {
     let mut config = rdkafka::ClientConfig::new();
     let producer: BaseProducer = config.set("bootstrap.servers", &cluster.bootstrap).create().unwrap();
     for (number, value) in values.iter().enumerate() {
@@ -71,7 +71,7 @@ fn produce(cluster: &Cluster, topic: &str, partition: i32, values: &[&str]) {
     producer.flush(PATIENCE).unwrap();
 }
 
-fn committed(cluster: &Cluster, config: &ConsumerConfig, topic: &str, partition: i32) -> i64 {
+pub fn committed(cluster: &Cluster, config: &ConsumerConfig, topic: &str, partition: i32) -> i64 {
     cluster.committed_offset(&config.group, topic, partition).unwrap_or_default()
 }
 

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use keylane_engine::{
-    Boxed, Claims, ClaimsError, DeadLetter, Epoch, Event, Fence, GapSet, Hold, TopicId, TopicPartition,
+    Boxed, Claims, ClaimsError, DeadLetter, Epoch, Event, Fence, GapSet, Hold, LogPosition, TopicId,
+    TopicPartition,
 };
 use tokio::sync::watch;
 
@@ -18,6 +19,7 @@ pub struct Stream {
     pub epoch: i64,
     pub floor: Option<i64>,
     pub claims: BTreeSet<i64>,
+    pub position: Option<LogPosition>,
 }
 
 #[derive(Debug, Default)]
@@ -113,7 +115,7 @@ impl Database {
     }
 
     /// Changes what it has of a partition, under whatever id its topic has.
-    pub fn change(&self, partition: i32, change: impl Fn(&mut Stream)) {
+    pub fn change(&self, partition: i32, mut change: impl FnMut(&mut Stream)) {
         let mut tables = self.tables.lock().unwrap();
         for (_, stream) in tables.streams.iter_mut().filter(|(key, _)| key.2 == partition) {
             change(stream);
@@ -171,7 +173,11 @@ impl Tables {
             stream: i64::try_from(number).unwrap(),
             epoch: Epoch { count: stream.epoch, nonce: stream.epoch },
         };
-        Ok(stream.floor.map(|floor| Hold { fence, restored: gap(floor, &stream.claims) }))
+        let position = stream.position;
+        Ok(stream.floor.map(|floor| {
+            let restored = gap(floor, &stream.claims);
+            Hold { fence, restored, floor, position }
+        }))
     }
 
     fn settle(
@@ -277,11 +283,18 @@ impl Claims for Connection {
         })
     }
 
-    fn raise_floor(&self, fence: Fence, floor: i64) -> Boxed<'_, Result<bool, ClaimsError>> {
+    fn raise_floor(
+        &self,
+        fence: Fence,
+        floor: i64,
+        position: Option<LogPosition>,
+    ) -> Boxed<'_, Result<bool, ClaimsError>> {
         Box::pin(async move {
             let mut tables = self.database.tables.lock().unwrap();
             let stream = tables.owned(fence)?;
-            stream.floor = stream.floor.max(Some(floor));
+            if stream.floor < Some(floor) {
+                (stream.floor, stream.position) = (Some(floor), position);
+            }
             stream.claims.retain(|claim| *claim >= floor);
             Ok(false)
         })

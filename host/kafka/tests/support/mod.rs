@@ -11,17 +11,21 @@
     reason = "each test file uses its part, and a failed expectation is to end the test"
 )]
 
+pub mod between;
 pub mod clock;
 pub mod commits;
 pub mod copier;
 pub mod cuts;
 pub mod database;
+pub mod doubts;
 pub mod handover;
 pub mod leases;
 pub mod letters;
 pub mod meters;
 pub mod moving;
+pub mod positions;
 mod recorder;
+pub mod refusals;
 pub mod rude;
 pub mod starts;
 pub mod takes;

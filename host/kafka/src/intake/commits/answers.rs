@@ -49,6 +49,13 @@ pub(super) fn is_rebalance(code: Option<Code>) -> bool {
     )
 }
 
+/// Whether nobody said that the commit was refused: it may have been carried out, or may be yet.
+pub(super) fn went_astray(answer: &CommitAnswer) -> bool {
+    let is_open =
+        |code| matches!(code, Code::BrokerTransportFailure | Code::OperationTimedOut | Code::RequestTimedOut);
+    answer.codes().any(is_open)
+}
+
 /// Whether the same commit may be taken a moment later: the group or its coordinator is only moving.
 pub(super) fn is_passing(answer: &CommitAnswer) -> bool {
     answer.codes().all(|code| {

@@ -16,6 +16,7 @@ use keylane_engine::{CutQuestion, OutgoingRecord, Ownership, Snapshot, Token, To
 use rdkafka::consumer::ConsumerGroupMetadata;
 
 use super::Item;
+use super::closed::ClosedTopics;
 use crate::config::{ConsumerConfig, KafkaConfig};
 use crate::cuts::Cutter;
 use crate::error::KafkaError;
@@ -35,9 +36,6 @@ const AGAIN_FIRST: Duration = Duration::from_millis(50);
 const AGAIN_MOST: Duration = Duration::from_secs(5);
 /// So many failures in a row are no trouble: a group that changes refuses what was begun before the change.
 pub(super) const FAILURES_ORDINARY: u32 = 3;
-/// How often a cut is tried again because of a topic that takes nothing, before that counts as the fault of
-/// the events that write to it: about half a minute.
-pub(super) const TOPIC_TRIES_MAX: u32 = 12;
 
 /// Owned by the committer.
 pub(in crate::intake) struct Cuts {
@@ -51,9 +49,8 @@ pub(in crate::intake) struct Cuts {
     pub(super) owed: BTreeSet<Token>,
     /// Failures in a row.
     pub(super) failures: u32,
-    /// How many of them were a topic's fault.
-    pub(super) topic_failures: u32,
     pub(super) trouble: Option<String>,
+    pub(super) closed: ClosedTopics,
     /// By partition and offset, with the reason: events whose records were refused for good.
     pub(super) refused: BTreeMap<TopicPartition, BTreeMap<i64, String>>,
     /// Partitions that are to be dropped and taken anew, with the reason.
@@ -134,8 +131,8 @@ impl Cuts {
             held_off: false,
             owed: BTreeSet::new(),
             failures: 0,
-            topic_failures: 0,
             trouble: None,
+            closed: ClosedTopics::default(),
             refused: BTreeMap::new(),
             set_back: BTreeMap::new(),
             meters: CutMeters::new(&config.group),
@@ -146,13 +143,15 @@ impl Cuts {
         matches!(self.step, Step::Resting)
     }
 
-    /// Whether there may be something to cut of this partition. One that is about to be dropped has no part in
-    /// any cut: with what its owner holds, none would be committed.
-    pub(super) fn wants(&self, feed: &Feed) -> bool {
+    /// Whether there may be something to cut of this partition now. One that is about to be dropped has no part in
+    /// any cut: with what its owner holds, none would be committed. Nor has one that waits for a topic.
+    pub(super) fn wants(&self, feed: &Feed, now: Instant) -> bool {
         let ownership = feed.inbox.ownership();
         let answers = !ownership.is_lost() && ownership != Ownership::Faulted;
         let has_any = feed.inbox.is_stirred() || self.owed.contains(&feed.token);
-        answers && has_any && !self.set_back.contains_key(&feed.partition)
+        let is_held_up =
+            self.set_back.contains_key(&feed.partition) || self.closed.keeps(&feed.partition, now);
+        answers && has_any && !is_held_up
     }
 
     /// It is over, and the next one may follow after the usual time.
@@ -164,9 +163,8 @@ impl Cuts {
     /// It came to nothing: what it was made of is still to be committed.
     pub(super) fn fail(&mut self, parts: &[Part], reason: String) {
         self.owed.extend(parts.iter().map(|part| part.item.token));
-        let again = AGAIN_FIRST.saturating_mul(1 << self.failures.min(8)).min(AGAIN_MOST);
         self.step = Step::Resting;
-        self.next_at = Instant::now() + again;
+        self.next_at = Instant::now() + pause_after(self.failures);
         self.failures += 1;
         let group = self.meters.group.as_str();
         match self.failures.cmp(&FAILURES_ORDINARY) {
@@ -175,24 +173,9 @@ impl Cuts {
         }
         self.trouble = Some(reason);
     }
-
-    /// These events' records were refused for good. Answers whether that was known of one of them: then it
-    /// is its dead letter that is refused now, or an operator had it run again.
-    pub(super) fn refuse(&mut self, events: BTreeMap<(TopicPartition, i64), String>) -> bool {
-        let mut known = false;
-        self.meters.refused.increment(events.len() as u64);
-        for ((partition, offset), reason) in events {
-            tracing::error!(%partition, offset, reason, "what the event gave out was refused for good");
-            self.set_back.insert(partition.clone(), format!("offset {offset}: {reason}"));
-            known |= self.refused.entry(partition).or_default().insert(offset, reason).is_some();
-        }
-        known
-    }
 }
 
-/// What a record takes, in bytes: its contents and a flat charge.
-pub(super) fn weight_bytes(record: &OutgoingRecord) -> usize {
-    const BOOKKEEPING_BYTES: usize = 100;
-    let length = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
-    BOOKKEEPING_BYTES + length(&record.key) + length(&record.value)
+/// The pause after a try that followed so many others in vain.
+pub(super) fn pause_after(failures: u32) -> Duration {
+    AGAIN_FIRST.saturating_mul(1 << failures.min(8)).min(AGAIN_MOST)
 }

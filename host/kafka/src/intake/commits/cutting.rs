@@ -4,22 +4,20 @@
 //! A plain commit and a transaction must not overtake each other: of two commits of one partition the one
 //! that the coordinator was given later holds, and the end of a transaction does not change that. So a cut
 //! begins only when every plain commit is answered, and a plain one (a proof of life, what partitions start
-//! with) is made only while no cut is under way.
+//! with) is made only while no cut is under way. One that failed on its way may still be carried out: then the
+//! next cut waits for a plain one that is acknowledged.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use keylane_engine::{CutAnswer, Snapshot, Token, TopicPartition};
+use keylane_engine::{CutAnswer, OutgoingRecord, Snapshot, Token, TopicPartition};
 use rdkafka::consumer::Consumer;
 
-use super::cuts::{
-    ANSWER_LIMIT, Asking, CUT_BYTES_MAX, Cuts, FAILURES_ORDINARY, Part, Sending, Step, TOPIC_TRIES_MAX,
-    weight_bytes,
-};
-use super::{Committer, Item, Stand, checked};
+use super::cuts::{ANSWER_LIMIT, Asking, CUT_BYTES_MAX, Cuts, FAILURES_ORDINARY, Part, Sending, Step};
+use super::refusals::refuse;
+use super::{Committer, Item, checked};
 use crate::cuts::{Cut, CutEnd};
 use crate::intake::feed::Feed;
-use crate::transaction::{Fault, RefusedRecord, fault};
 
 /// Time between two looks whether the last cut of partitions that are given up has ended.
 const LAST_LOOK: Duration = Duration::from_millis(1);
@@ -35,7 +33,7 @@ impl Committer {
     ) -> bool {
         let Some(mut cuts) = self.cuts.take() else { return true };
         self.hear_end(&mut cuts, feeds.clone());
-        let proves_first = due && self.proof_failed;
+        let proves_first = (due && self.proof_failed) || self.astray;
         let is_due = cuts.is_resting() && cuts.cutter.is_open() && now >= cuts.next_at;
         let may_begin = is_due && !cuts.held_off && !proves_first;
         if may_begin && self.sent.is_empty() && !self.is_lost() {
@@ -51,7 +49,7 @@ impl Committer {
     fn ask<'a>(&self, cuts: &mut Cuts, feeds: impl Iterator<Item = &'a Feed> + Clone, now: Instant) {
         let owned: BTreeSet<Token> = feeds.clone().map(|feed| feed.token).collect();
         cuts.owed.retain(|token| owned.contains(token));
-        let wanted: Vec<&Feed> = feeds.filter(|feed| cuts.wants(feed)).collect();
+        let wanted: Vec<&Feed> = feeds.filter(|feed| cuts.wants(feed, now)).collect();
         if wanted.is_empty() || !self.lease.holds() {
             return;
         }
@@ -88,23 +86,21 @@ impl Committer {
         let Asking { metadata, begun, at, mut made, .. } = asking;
         // Those that were left out before come first.
         made.sort_by_key(|(token, _)| !cuts.owed.contains(token));
-        let owned: BTreeMap<Token, &TopicPartition> = feeds
-            .filter(|feed| !feed.inbox.ownership().is_lost())
-            .map(|feed| (feed.token, &feed.partition))
-            .collect();
+        let owned: BTreeMap<Token, &Feed> =
+            feeds.filter(|feed| !feed.inbox.ownership().is_lost()).map(|feed| (feed.token, feed)).collect();
         let mut bytes = 0;
         let mut parts = Vec::with_capacity(made.len());
         for (token, snapshot) in made {
             // One that was given up meanwhile has nothing to say any more.
-            let Some(partition) = owned.get(&token) else { continue };
+            let Some(feed) = owned.get(&token) else { continue };
             if bytes >= CUT_BYTES_MAX {
                 cuts.owed.insert(token);
                 continue;
             }
             cuts.owed.remove(&token);
-            let Some(part) = self.part(partition, token, snapshot) else { continue };
-            bytes +=
-                part.endings.iter().flat_map(|(_, records)| records.iter()).map(weight_bytes).sum::<usize>();
+            let Some(part) = self.part(feed, snapshot) else { continue };
+            let records = part.endings.iter().flat_map(|(_, records)| records.iter());
+            bytes += records.map(OutgoingRecord::weight_bytes).sum::<usize>();
             parts.push(part);
         }
         // A loss that the thread has not heard of: what it believes to own may be another's.
@@ -133,10 +129,10 @@ impl Committer {
     }
 
     /// What is to be committed of a partition, if anything is new.
-    fn part(&self, partition: &TopicPartition, token: Token, snapshot: Snapshot) -> Option<Part> {
+    fn part(&self, feed: &Feed, snapshot: Snapshot) -> Option<Part> {
         let Snapshot { progress, endings, number } = snapshot;
-        let item = checked(partition, token, progress)?;
-        let known = self.stand(token).is_some_and(|stand| stand.is(&item.handed));
+        let item = checked(&feed.partition, feed.token, progress, feed.inbox.leader_epochs())?;
+        let known = self.stand(feed.token).is_some_and(|stand| stand.is(&item.handed));
         let endings: Vec<_> = endings.into_iter().map(|ending| (ending.offset, ending.records)).collect();
         (!known || !endings.is_empty()).then_some(Part { item, number, endings })
     }
@@ -165,7 +161,7 @@ impl Committer {
             }
             CutEnd::Refused(refused) => {
                 cuts.meters.count("refused");
-                refuse(cuts, &sending, &refused);
+                refuse(cuts, &sending, &refused, Instant::now());
                 self.proof_failed = true;
             }
         }
@@ -176,11 +172,14 @@ impl Committer {
         if cuts.trouble.take().is_some() {
             tracing::info!(group = self.group, "cuts are committed again");
         }
-        (cuts.failures, cuts.topic_failures) = (0, 0);
+        cuts.failures = 0;
         let mut numbers = BTreeMap::new();
         for Part { item: Item { token, handed }, number, endings } in sending.parts {
             let records: usize = endings.iter().map(|(_, records)| records.len()).sum();
             cuts.meters.records.increment(records as u64);
+            let topics = endings.iter().flat_map(|(_, records)| records.iter()).map(|one| one.topic.as_str());
+            cuts.closed.took(topics);
+            cuts.closed.end_wait(&handed.partition);
             if let Some(refused) = cuts.refused.get_mut(&handed.partition) {
                 refused.retain(|offset, _| {
                     *offset >= handed.offset && !endings.iter().any(|(ended, _)| ended == offset)
@@ -189,7 +188,7 @@ impl Committer {
             numbers.insert(token, number);
             // One that was forgotten meanwhile is not brought back.
             if let Some(stand) = self.stands.get_mut(&token) {
-                *stand = Stand { offset: handed.offset, payload: handed.payload };
+                *stand = handed.into();
             }
         }
         for feed in feeds {
@@ -206,10 +205,12 @@ impl Committer {
     /// Waits for the transaction that is under way in any case: nobody knows better than its end.
     pub(in crate::intake) fn cut_last(&mut self, gone: &[Feed], kept: &[Feed], limit: Duration) {
         let until = Instant::now() + limit;
+        self.make_up_for_astray(gone.iter().chain(kept), until);
         while !self.is_lost() {
             let Some(cuts) = &mut self.cuts else { return };
-            let is_over = cuts.is_resting() && !gone.iter().any(|feed| cuts.wants(feed));
             let now = Instant::now();
+            let may_cut = !self.astray && gone.iter().any(|feed| cuts.wants(feed, now));
+            let is_over = cuts.is_resting() && !may_cut;
             if is_over || gone.is_empty() || now >= until {
                 return;
             }
@@ -220,6 +221,20 @@ impl Committer {
             self.take_answers(Duration::ZERO);
             self.turn_cuts(gone.iter().chain(kept), false, now);
             std::thread::sleep(LAST_LOOK);
+        }
+    }
+
+    /// Where the last plain commit failed on its way, another one comes before the last cut.
+    fn make_up_for_astray<'a>(&mut self, feeds: impl Iterator<Item = &'a Feed>, until: Instant) {
+        let rests = self.cuts.as_ref().is_some_and(Cuts::is_resting);
+        if !rests || !self.astray || self.is_lost() {
+            return;
+        }
+        let wanted = feeds.filter(|feed| !feed.inbox.ownership().is_lost());
+        let items = wanted.filter_map(|feed| self.unchanged(feed)).collect();
+        match self.hand_over(items) {
+            Ok(()) => drop(self.await_answers(until)),
+            Err(reason) => tracing::warn!(group = self.group, reason, "the commit was not taken"),
         }
     }
 
@@ -246,12 +261,20 @@ impl Committer {
     pub(in crate::intake) fn cut_trouble(&self) -> Option<String> {
         let cuts = self.cuts.as_ref()?;
         let trouble = cuts.trouble.clone().filter(|_| cuts.failures >= FAILURES_ORDINARY);
-        trouble.or_else(|| cuts.cutter.trouble())
+        trouble.or_else(|| cuts.closed.trouble()).or_else(|| cuts.cutter.trouble())
     }
 
-    /// Partitions that are to be dropped and taken anew, with the reason.
-    pub(in crate::intake) fn take_set_back(&mut self) -> BTreeMap<TopicPartition, String> {
-        self.cuts.as_mut().map(|cuts| std::mem::take(&mut cuts.set_back)).unwrap_or_default()
+    /// Partitions that are to be dropped and taken anew, with the reason. Until [`Self::is_dropped`] nothing of
+    /// them is cut.
+    pub(in crate::intake) fn set_back(&self) -> BTreeMap<TopicPartition, String> {
+        self.cuts.as_ref().map(|cuts| cuts.set_back.clone()).unwrap_or_default()
+    }
+
+    /// Nothing is left of what was known of this partition.
+    pub(in crate::intake) fn is_dropped(&mut self, partition: &TopicPartition) {
+        if let Some(cuts) = &mut self.cuts {
+            cuts.set_back.remove(partition);
+        }
     }
 
     /// For a handler in cuts: what was refused of this partition.
@@ -264,39 +287,10 @@ impl Committer {
         if let Some(cuts) = &mut self.cuts {
             cuts.refused.remove(partition);
             cuts.set_back.remove(partition);
+            cuts.closed.end_wait(partition);
         }
     }
 }
 
-/// Finds the events whose records are at fault. Where it is a topic that takes nothing, they are at fault only
-/// when that does not pass.
-fn refuse(cuts: &mut Cuts, sending: &Sending, refused: &[RefusedRecord]) {
-    let of_record = refused.iter().any(|one| fault(one.code) == Fault::Record);
-    let reason = refused.first().map(|one| format!("{}: {}", one.topic, one.reason)).unwrap_or_default();
-    if !of_record && cuts.topic_failures < TOPIC_TRIES_MAX {
-        cuts.topic_failures += 1;
-        return cuts.fail(&sending.parts, reason);
-    }
-    let mut events = BTreeMap::new();
-    let mut place = 0;
-    for part in &sending.parts {
-        for (offset, records) in &part.endings {
-            let own = place..place + records.len();
-            place = own.end;
-            let at_fault = refused.iter().find(|one| {
-                let is_own = one.place.is_some_and(|place| own.contains(&place));
-                is_own && (!of_record || fault(one.code) == Fault::Record)
-            });
-            if let Some(one) = at_fault {
-                let reason = format!("a record for {} was refused: {}", one.topic, one.reason);
-                events.insert((part.item.handed.partition.clone(), *offset), reason);
-            }
-        }
-    }
-    if events.is_empty() || cuts.refuse(events) {
-        return cuts.fail(&sending.parts, reason);
-    }
-    (cuts.failures, cuts.topic_failures) = (0, 0);
-    cuts.owed.extend(sending.parts.iter().map(|part| part.item.token));
-    cuts.rest(sending.begun);
-}
+#[cfg(test)]
+mod tests;

@@ -118,6 +118,7 @@ impl Stage {
         }
         poller.parts.topics.turn(Instant::now());
         well(poller.settle_waiting());
+        poller.check_positions();
         poller.serve_feeds();
         poller.parts.commits.turn(poller.feeds.iter(), Instant::now());
     }

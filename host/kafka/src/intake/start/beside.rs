@@ -167,6 +167,7 @@ impl Starter<'_> {
                     }
                     let restored = restore(found.offset, &found.metadata, topic_id);
                     if !matches!(restored.note, RestoredNote::OfDatabase(_)) {
+                        tell_of_gap(&partition, &restored.gap);
                         starts.push((partition.partition, restored.gap.base));
                         continue;
                     }
@@ -194,5 +195,19 @@ impl Starter<'_> {
             Start::Latest => Start::Earliest,
             other => other,
         }
+    }
+}
+
+/// What had ended above the group's offset before there was a database. The database is offered one offset for each
+/// partition, so this is done once more, and what it gave out is given out once more.
+fn tell_of_gap(partition: &TopicPartition, gap: &GapSet) {
+    if let Some(last) = gap.ended.last() {
+        tracing::warn!(
+            %partition,
+            offset = gap.base,
+            last = last.end - 1,
+            "some records above the group's offset had been handled before the handler had its database; they are \
+             handled once more. A handler that is stopped while no key waits leaves none"
+        );
     }
 }

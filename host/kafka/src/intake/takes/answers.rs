@@ -112,8 +112,8 @@ impl Takes {
         let Step::Taking { take, .. } = std::mem::replace(&mut pending.step, Step::Due) else { return };
         let token = take.token;
         match answer {
-            Ok(Some(Hold { fence, restored })) => {
-                let take = Take { fence: Some(fence), restored, ..take };
+            Ok(Some(Hold { fence, restored, floor, position })) => {
+                let take = Take { fence: Some(fence), restored, floor, position, ..take };
                 pending.step = Step::Taken { take, asked: None };
                 return;
             }
@@ -160,9 +160,13 @@ impl Takes {
 
 /// Whether it is known how what has ended stands to the log. Nothing but a floor need not be compared: the
 /// client finds a position outside of the log by itself. What has ended above it, though, would have other
-/// records passed over where the log was cut and written on.
+/// records passed over where the log was cut and written on. And where the leader is known of a lower place
+/// only, the client is positioned there, and would not find it.
 fn is_measured(take: &mut Take, asked: &mut Option<Instant>, topics: &mut TopicWatch, now: Instant) -> bool {
-    let Some(ended_to) = take.restored.ended.last().map(|last| last.end) else { return true };
+    let claimed_to = take.restored.ended.last().map(|last| last.end);
+    let base = take.restored.base;
+    let is_read_from_below = take.position.is_some_and(|position| position.offset < base);
+    let Some(ended_to) = claimed_to.or(is_read_from_below.then_some(base)) else { return true };
     let partition = &take.partition;
     let unanswered = topics.edges(partition).is_none() && !topics.is_asking_edges(partition);
     if asked.is_none_or(|at| unanswered && now.saturating_duration_since(at) > MEASURE_AGAIN) {

@@ -1,0 +1,79 @@
+//! Topics that take nothing, beside some that do: on the client library's mock cluster, where a test takes a
+//! partition's leader away.
+
+use bytes::Bytes;
+use rdkafka::error::RDKafkaErrorCode as Code;
+use rdkafka::mocking::{MockCluster, MockCoordinator};
+use rdkafka::producer::DefaultProducerContext;
+
+use super::*;
+
+/// What the brokers are given for a record.
+const LIMIT: Duration = Duration::from_secs(3);
+
+fn record(topic: &str) -> OutgoingRecord {
+    let key = Some(Bytes::from_static(b"k"));
+    OutgoingRecord { topic: topic.to_owned(), value: key.clone(), key, headers: Vec::new() }
+}
+
+fn at(batch: i64) -> Position {
+    Position { numbering: 7, batch }
+}
+
+/// Which topics take nothing, and why. No record was found at fault.
+fn silent(answer: Result<(), SendError>) -> (Vec<String>, String) {
+    let Err(SendError::Refused { topics, records, reason }) = answer else { panic!("{answer:?}") };
+    assert_eq!(records, Vec::<usize>::new(), "{reason}");
+    (topics, reason)
+}
+
+/// One broker has everything but this topic.
+fn two_brokers(transactional_id: &str) -> MockCluster<'static, DefaultProducerContext> {
+    let mock = MockCluster::new(2).unwrap();
+    for (topic, broker) in [(POSITION_TOPIC, 1), ("here", 1), ("silent", 2)] {
+        mock.create_topic(topic, 1, 1).unwrap();
+        mock.partition_leader(topic, 0, Some(broker)).unwrap();
+    }
+    mock.coordinator(MockCoordinator::Transaction(transactional_id.to_owned()), 1).unwrap();
+    mock
+}
+
+#[test]
+fn a_partition_without_a_leader_holds_up_its_topic_alone() {
+    let id = "keylane.shop.database.relay".to_owned();
+    let mock = two_brokers(&id);
+    let kafka = KafkaConfig::new(mock.bootstrap_servers());
+    let purpose = Purpose { id, note_topic: POSITION_TOPIC, batch_bytes: BATCH_BYTES, limit: LIMIT };
+    let (way, position) = Way::open(&kafka, purpose, "database".to_owned()).unwrap();
+    assert_eq!(position, None);
+    way.send(vec![record("here"), record("silent")], at(1)).unwrap();
+
+    // The brokers do not know yet that it is gone, so that only time tells.
+    mock.broker_down(2).unwrap();
+    let (topics, reason) = silent(way.send(vec![record("here"), record("silent")], at(2)));
+    assert_eq!(topics, ["silent"], "{reason}");
+    mock.partition_leader("silent", 0, None).unwrap();
+    let (topics, reason) = silent(way.send(vec![record("silent"), record("here")], at(2)));
+    assert_eq!(topics, ["silent"], "{reason}");
+    assert!(reason.contains("no leader for the partitions [0]"), "now it is asked before: {reason}");
+    way.send(vec![record("here")], at(2)).unwrap();
+
+    mock.broker_up(2).unwrap();
+    mock.partition_leader("silent", 0, Some(2)).unwrap();
+    way.send(vec![record("silent")], at(3)).unwrap();
+}
+
+fn refused(place: Option<usize>, topic: &str, code: Code) -> RefusedRecord {
+    RefusedRecord { place, topic: topic.to_owned(), code: Some(code), reason: code.to_string() }
+}
+
+#[test]
+fn silence_is_a_topics_fault_only_where_others_are_answered() {
+    let late = [refused(Some(4), "silent", Code::MessageTimedOut)];
+    assert_eq!(silent(Err(blamed(&late, true))).0, ["silent"]);
+    assert!(matches!(blamed(&late, false), SendError::Failed(_)), "brokers that answer nobody");
+    let note = [refused(None, POSITION_TOPIC, Code::MessageTimedOut)];
+    assert!(matches!(blamed(&note, true), SendError::Failed(_)), "without the note nothing is sent");
+    let miscounted = [refused(Some(0), "here", Code::OutOfOrderSequenceNumber)];
+    assert!(matches!(blamed(&miscounted, true), SendError::Failed(_)), "that is no topic's");
+}
