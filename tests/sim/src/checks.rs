@@ -5,6 +5,9 @@ mod budgets;
 mod charges;
 mod claimed;
 mod counters;
+mod cut_once;
+mod cut_order;
+mod cut_together;
 mod duplicates;
 mod effects;
 mod epochs;
@@ -56,4 +59,8 @@ pub const CHECKS: &[(&str, Check)] = &[
     ("floors", floors::check),
     ("effects", effects::check),
     ("outbox", outbox::check),
+    // In cuts.
+    ("cut once", cut_once::check),
+    ("cut order", cut_order::check),
+    ("cut together", cut_together::check),
 ];

@@ -101,12 +101,16 @@ impl Coordinator {
         let (epoch, session_ms) = (self.epoch, self.plan.session_ms);
         let member = self.members.get_mut(&id)?;
         member.deadline_ms = now_ms + session_ms;
-        member.epoch = epoch;
         let wanted = target.iter().filter(|(_, target)| **target == id).map(|(partition, _)| *partition);
         let assigned: BTreeSet<i32> =
             wanted.filter(|partition| owned.contains(partition) || !others.contains(partition)).collect();
+        // Who has something to give back stays what it was until it has: so what it has sent before as the
+        // owner is told from what comes later.
+        if owned.is_subset(&assigned) {
+            member.epoch = epoch;
+        }
         member.owned = owned.union(&assigned).copied().collect();
-        Some(Welcome { member: id, epoch, assigned })
+        Some(Welcome { member: id, epoch: member.epoch, assigned })
     }
 
     fn join(&mut self, host: u8) -> u64 {
@@ -186,18 +190,18 @@ impl Coordinator {
         }
     }
 
-    /// Takes a commit of a member that lives, whatever it owns. Answers per partition, with whether the
-    /// position went back.
+    /// Takes a commit of a member that lives, whatever it owns; where `strict`, only of one that has not gone
+    /// on since. Answers per partition, with whether the position went back.
     pub fn commit(
         &mut self,
         now_ms: u64,
-        id: u64,
-        epoch: u64,
+        (id, epoch): (u64, u64),
         positions: &[Position],
+        strict: bool,
     ) -> Result<CommitAnswer, CommitError> {
         let (classic, session_ms) = (self.plan.classic, self.plan.session_ms);
         let member = self.members.get_mut(&id).ok_or(CommitError::UnknownMember)?;
-        if epoch < member.epoch && !classic {
+        if epoch < member.epoch && (strict || !classic) {
             return Err(CommitError::StaleEpoch);
         }
         if classic {
@@ -206,9 +210,15 @@ impl Coordinator {
         Ok(positions.iter().map(|position| (position.partition, self.store(position))).collect())
     }
 
-    fn store(&mut self, position: &Position) -> Result<bool, CommitError> {
-        let units = String::from_utf8_lossy(&position.metadata).encode_utf16().count();
-        if units > METADATA_UNITS_MAX {
+    /// Whether a transaction may commit this as this member. A sign of life it is not, in no protocol.
+    pub fn may_include(&self, id: u64, epoch: u64, positions: &[Position]) -> bool {
+        let is_current = self.members.get(&id).is_some_and(|member| epoch >= member.epoch);
+        is_current && positions.iter().all(fits)
+    }
+
+    /// Keeps a position. Answers whether it went back.
+    pub fn store(&mut self, position: &Position) -> Result<bool, CommitError> {
+        if !fits(position) {
             return Err(CommitError::MetadataTooLarge);
         }
         let Position { offset, sequence, .. } = *position;
@@ -241,6 +251,10 @@ impl Coordinator {
         committed.metadata = foreign(draw, &committed.metadata);
         Some(partition)
     }
+}
+
+fn fits(position: &Position) -> bool {
+    String::from_utf8_lossy(&position.metadata).encode_utf16().count() <= METADATA_UNITS_MAX
 }
 
 /// Metadata as other products leave it, and as ours would look damaged.

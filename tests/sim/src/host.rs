@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use keylane_engine::{Claims, Filter, HandlerEngine, HandlerOptions};
+use keylane_engine::{Claims, Filter, HandlerEngine, HandlerOptions, LetterForm};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
 
 use crate::database::{ModelClaims, database_id};
-use crate::letters::ModelLetters;
+use crate::letters::{ModelLetters, held_letter};
 use crate::member::Membership;
 use crate::poller::{Poller, TYPE_HEADER, WANTED};
 use crate::process::Process;
@@ -22,6 +22,8 @@ use crate::trace::Note;
 const TASKS_PER_HANDLER: usize = 2;
 /// The owner, and the one that looks whether it falls.
 const TASKS_PER_OWNER: usize = 2;
+/// The one that carries out cuts.
+const TASKS_PER_CUTTER: usize = 1;
 
 /// A process that runs.
 pub struct Host {
@@ -123,7 +125,8 @@ impl Host {
     pub fn is_at_rest(&self) -> bool {
         let handlers = usize::from(self.process.plan.handlers);
         let owners = self.process.controls.lock().unwrap().len();
-        let needed = handlers * TASKS_PER_HANDLER + owners * TASKS_PER_OWNER;
+        let cutters = self.process.plan.cuts.iter().flatten().count();
+        let needed = handlers * TASKS_PER_HANDLER + owners * TASKS_PER_OWNER + cutters * TASKS_PER_CUTTER;
         let Remains { tasks, bytes, .. } = self.remains();
         tasks == needed && bytes == 0
     }
@@ -166,7 +169,14 @@ fn start_handler(runtime: &Runtime, process: &Arc<Process>, handler: u8) {
     let claims = line
         .map(|line| Arc::new(ModelClaims { handler, id, process: process.clone(), line }) as Arc<dyn Claims>);
     let letters = Arc::new(ModelLetters { handler, process: process.clone() });
-    let engine = HandlerEngine::new(options, runner, letters, claims.clone(), runtime.handle().clone());
+    let handle = runtime.handle().clone();
+    let engine = if plan.cuts[usize::from(handler)].is_some() {
+        let process = process.clone();
+        let form: LetterForm = Arc::new(move |letter| held_letter(handler, &process, letter));
+        HandlerEngine::in_cuts(options, runner, letters, form, handle)
+    } else {
+        HandlerEngine::new(options, runner, letters, claims.clone(), handle)
+    };
     let doorbell = Arc::new(Notify::new());
     let membership = Membership::new(handler, doorbell.clone());
     runtime.spawn(membership.clone().keep(process.clone()));

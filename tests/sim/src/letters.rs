@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use keylane_engine::{DeadLetter, DeadLetters, PublishError};
+use keylane_engine::{DeadLetter, DeadLetters, OutgoingRecord, PublishError};
 
+use crate::cuts::record_of;
+use crate::database::{Row, What};
 use crate::process::Process;
 use crate::runner::number_of;
 use crate::trace::{Note, Place};
@@ -14,6 +16,18 @@ use crate::wire::{Answer, Request};
 pub struct ModelLetters {
     pub handler: u8,
     pub process: Arc<Process>,
+}
+
+/// A letter that is committed with the next cut: the event has ended in its lane now, and for good then.
+pub fn held_letter(handler: u8, process: &Process, letter: &DeadLetter) -> OutgoingRecord {
+    let event = &letter.event;
+    let place = Place { handler, partition: event.source.partition };
+    let (number, offset) = (number_of(event), event.offset);
+    let (attempts, class) = (letter.attempts, letter.class);
+    process.note(Note::LetterAsked { place, number, offset, attempts, class });
+    process.note(Note::LetterAcked { place, number, offset });
+    process.note(Note::LetterGone { place, number, offset });
+    record_of(Row { partition: place.partition, offset, what: What::Letter })
 }
 
 /// A letter on its way. Dropping it writes down that nobody sends it any more.

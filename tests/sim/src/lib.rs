@@ -4,8 +4,8 @@
 //! What is real: `host/lanes` and `host/engine`, whole. What is a model: the polling thread of `host/kafka`
 //! ([`poller`], the same steps in the same order), the client's membership ([`member`]), the network
 //! ([`network`]), the group's coordinator ([`coordinator`]), the topic ([`log`]), the component
-//! ([`runner`]), the dead letters ([`letters`]), the write databases ([`database`]) and the operator
-//! ([`operator`]).
+//! ([`runner`]), the dead letters ([`letters`]), the write databases ([`database`]), the transactions of
+//! handlers in cuts ([`transactions`]) and the operator ([`operator`]).
 //!
 //! Each host has a single-threaded runtime with a paused clock ([`host`]), so that it can be stopped, put to
 //! sleep and killed as a whole, owner tasks and timers included. [`world`] gives the hosts turns and lets
@@ -22,6 +22,7 @@
 mod checks;
 mod clock;
 mod coordinator;
+mod cuts;
 mod database;
 mod draw;
 mod faults;
@@ -40,6 +41,7 @@ mod runner;
 mod story;
 mod sweep;
 mod trace;
+mod transactions;
 mod wire;
 mod world;
 

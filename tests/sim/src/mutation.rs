@@ -1,7 +1,7 @@
 //! Mistakes that others made, built into the models on purpose: each must be caught by the checker that
 //! is there for it (`tests/mutations.rs`). If one is not, the simulation proves nothing of that promise.
 
-/// A mistake: of the poller, of the component's side of a run's transaction, or of the database.
+/// A mistake: of the poller, of its cuts, of the component's side of a run's transaction, or of the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mutation {
     /// The final commit of a revoke tells the highest offset that was delivered.
@@ -46,4 +46,22 @@ pub enum Mutation {
     ChargesNeighbours,
     /// An owner that was overtaken gives the partition up and does not take it again.
     OvertakenForGood,
+    /// A cut is sent as the member that this is by then, not as the one that it was made by.
+    FreshMetadata,
+    /// What an owner told is cut without a look whether it still owns the partition.
+    CutWithoutToken,
+    /// The offsets of a cut are committed after its transaction and not in it.
+    OffsetsBesideTheCut,
+    /// Of what a partition has ended the first is left for the cut after.
+    CutsNoPrefix,
+    /// A transaction of which nobody knows whether it was committed counts as failed.
+    DoubtIsFailure,
+    /// A revoke forgets that a cut of its partitions is in doubt when it makes the last one.
+    ForgetsTheDoubt,
+    /// The membership is proven by what was known before a cut in doubt.
+    ProvesTheDoubtful,
+    /// Where partitions start is read though a transaction may be about to change it.
+    ReadsUnstableOffsets,
+    /// A cut and a plain commit are under way at once.
+    CutsAmidCommits,
 }

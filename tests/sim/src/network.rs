@@ -9,9 +9,12 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use crate::coordinator::{CommitAnswer, Coordinator, Position};
+use crate::cuts::is_refused;
+use crate::database::{Row, What};
 use crate::draw::Draw;
 use crate::plan::Plan;
 use crate::trace::{Note, Place, Trace, WORLD};
+use crate::transactions::{End, Ticket, Transactions};
 use crate::wire::{Answer, Call, Request, Wire};
 
 /// What travels.
@@ -56,9 +59,13 @@ pub struct Network {
     trace: Trace,
     travelling: BinaryHeap<Travelling>,
     sent: u64,
-    /// When the last request of each host arrives.
-    last_arrival_ms: BTreeMap<u8, u64>,
+    /// When the last request of each connection arrives: a host's, and its producers'.
+    last_arrival_ms: BTreeMap<(u8, bool), u64>,
     pub coordinators: Vec<Coordinator>,
+    /// What producers write, by handler.
+    pub transactions: Vec<Transactions>,
+    /// Transactions of which nobody hears: those that have their end so, and those that do not get it.
+    unheard: BTreeMap<u64, bool>,
     /// Until when the coordinators answer nobody.
     pub away_until_ms: u64,
     /// Until when a host is cut off.
@@ -71,11 +78,13 @@ impl Network {
         let coordinator = || Coordinator::new(plan.group.clone(), plan.log.partitions);
         Self {
             coordinators: (0..plan.handlers).map(|_| coordinator()).collect(),
+            transactions: (0..plan.handlers).map(|_| Transactions::default()).collect(),
             draw: Draw::of(&[plan.seed, 1]),
             plan,
             trace,
             travelling: BinaryHeap::new(),
             sent: 0,
+            unheard: BTreeMap::new(),
             last_arrival_ms: BTreeMap::new(),
             away_until_ms: 0,
             cut_off_until_ms: BTreeMap::new(),
@@ -98,9 +107,8 @@ impl Network {
         for call in wire.take_sent() {
             let host = call.host;
             let mut at_ms = now_ms + self.latency_ms();
-            if let Request::Commit { .. } = &call.request
-                && !self.calm
-            {
+            let in_cuts = self.is_in_cuts(call.handler);
+            if call.request.is_commit() && !self.calm {
                 let faults = self.plan.faults.requests;
                 if self.draw.permille(faults.commit_dropped) {
                     self.trace.saw("commit dropped");
@@ -108,7 +116,10 @@ impl Network {
                 }
                 if self.draw.permille(faults.commit_strays) {
                     self.trace.saw("commit astray");
-                    let at_ms = at_ms + self.draw.between(100, 2_000);
+                    // A handler in cuts waits for the answer longer than its commit may travel.
+                    let session_ms = self.plan.group.session_ms;
+                    let longest_ms = if in_cuts { session_ms } else { 2_000 };
+                    let at_ms = at_ms + self.draw.between(100, longest_ms);
                     self.dispatch(at_ms, host, Parcel::Request(call));
                     continue;
                 }
@@ -117,11 +128,23 @@ impl Network {
                     at_ms += self.draw.between(50, self.plan.group.session_ms);
                 }
             }
-            let last_ms = self.last_arrival_ms.entry(host).or_default();
+            at_ms += self.slowness_ms(call.handler, &call.request);
+            let connection = (host, call.request.is_of_transaction());
+            let last_ms = self.last_arrival_ms.entry(connection).or_default();
             *last_ms = at_ms.max(*last_ms);
             let at_ms = *last_ms;
             self.dispatch(at_ms, host, Parcel::Request(call));
         }
+    }
+
+    /// How much longer than others a producer's request takes.
+    fn slowness_ms(&mut self, handler: u8, request: &Request) -> u64 {
+        let Some(cuts) = &self.plan.cuts[usize::from(handler)] else { return 0 };
+        if self.calm || !request.is_of_transaction() || !self.draw.permille(cuts.slow_permille) {
+            return 0;
+        }
+        self.trace.saw("producer slow");
+        self.draw.between(50, cuts.limit_ms * 3 / 2)
     }
 
     /// Delivers what has arrived by now.
@@ -145,7 +168,15 @@ impl Network {
                 self.trace.saw("member evicted");
                 self.trace.note(now_ms, host, Note::Evicted { handler: handler as u8, member });
             }
+            let limit_ms = self.plan.cuts[handler].as_ref().map_or(u64::MAX / 2, |cuts| cuts.limit_ms);
+            for _ in 0..self.transactions[handler].tick(now_ms, limit_ms) {
+                self.trace.saw("transaction timed out");
+            }
         }
+    }
+
+    fn is_in_cuts(&self, handler: u8) -> bool {
+        self.plan.cuts[usize::from(handler)].is_some()
     }
 
     fn serve(&mut self, now_ms: u64, call: Call) {
@@ -153,16 +184,38 @@ impl Network {
         if now_ms < self.away_until_ms {
             return;
         }
-        let lost = matches!(request, Request::Commit { .. })
-            && !self.calm
-            && self.draw.permille(self.plan.faults.requests.answer_lost);
+        let lost =
+            request.is_commit() && !self.calm && self.draw.permille(self.plan.faults.requests.answer_lost);
+        let unheard = self.is_unheard(handler, &request);
+        if unheard == Some(false) {
+            return;
+        }
         let answer = self.answer(now_ms, host, handler, request);
+        if unheard.is_some() {
+            return;
+        }
         if lost {
             self.trace.saw("commit answer lost");
             return;
         }
         let at_ms = now_ms + self.latency_ms();
         self.dispatch(at_ms, host, Parcel::Answer(reply, answer));
+    }
+
+    /// Whether nobody hears of this commit of a transaction, and then whether it is carried out.
+    fn is_unheard(&mut self, handler: u8, request: &Request) -> Option<bool> {
+        let Request::End { ticket, commits: true } = request else { return None };
+        if let Some(known) = self.unheard.get(&ticket.transaction) {
+            return Some(*known);
+        }
+        let permille = self.plan.cuts[usize::from(handler)].as_ref().map_or(0, |cuts| cuts.unheard_permille);
+        if self.calm || !self.draw.permille(permille) {
+            return None;
+        }
+        let happens = self.draw.permille(500);
+        self.trace.saw(if happens { "commit of a cut unheard" } else { "commit of a cut lost" });
+        self.unheard.insert(ticket.transaction, happens);
+        Some(happens)
     }
 
     fn answer(&mut self, now_ms: u64, host: u8, handler: u8, request: Request) -> Answer {
@@ -179,13 +232,20 @@ impl Network {
                 coordinator.leave(member);
                 Answer::Left
             }
-            Request::Fetch { partitions } => Answer::Fetched(coordinator.fetch(&partitions)),
+            Request::Fetch { partitions, stable } => {
+                if stable && self.transactions[usize::from(handler)].is_pending(&partitions) {
+                    self.trace.saw("offsets not stable");
+                    return Answer::Refused;
+                }
+                Answer::Fetched(coordinator.fetch(&partitions))
+            }
             Request::Commit { .. } if !self.calm && self.draw.permille(faults.commit_refused) => {
                 self.trace.saw("commit refused");
                 Answer::Refused
             }
             Request::Commit { member, epoch, positions } => {
-                match coordinator.commit(now_ms, member, epoch, &positions) {
+                let strict = self.plan.cuts[usize::from(handler)].is_some();
+                match coordinator.commit(now_ms, (member, epoch), &positions, strict) {
                     Ok(parts) => self.committed(now_ms, host, handler, &positions, parts),
                     Err(_) => {
                         self.trace.saw("commit of a stranger refused");
@@ -198,7 +258,66 @@ impl Network {
                 Answer::LetterRefused
             }
             Request::Bury => Answer::Buried,
+            request => self.of_transaction(now_ms, host, handler, request),
         }
+    }
+
+    /// What the brokers answer a producer.
+    fn of_transaction(&mut self, now_ms: u64, host: u8, handler: u8, request: Request) -> Answer {
+        let at = usize::from(handler);
+        let taken = |taken: bool, answer| if taken { answer } else { Answer::Fenced };
+        let answer = match request {
+            Request::Open { producer } => Answer::Opened(self.transactions[at].open(producer)),
+            Request::Produce { ticket, rows } => match self.refused(handler, &rows) {
+                refused if refused.is_empty() => {
+                    taken(self.transactions[at].write(now_ms, ticket, &rows), Answer::Produced)
+                }
+                refused => Answer::RowsRefused(refused),
+            },
+            Request::Include { ticket, member, epoch, positions } => {
+                if !self.coordinators[at].may_include(member, epoch, &positions) {
+                    self.trace.saw("cut of a stranger refused");
+                    return Answer::Refused;
+                }
+                taken(self.transactions[at].include(now_ms, ticket, &positions), Answer::Included)
+            }
+            Request::End { ticket, commits } => self.end(now_ms, host, handler, ticket, commits),
+            request => unreachable!("{request:?} is not of a transaction"),
+        };
+        if matches!(answer, Answer::Fenced) {
+            self.trace.saw("producer fenced");
+        }
+        answer
+    }
+
+    /// The records of these that no broker takes.
+    fn refused(&self, handler: u8, rows: &[Row]) -> Vec<Row> {
+        let never_taken = |row: &&Row| {
+            let place = Place { handler, partition: row.partition };
+            matches!(row.what, What::Output(_)) && is_refused(&self.plan, place, row.offset)
+        };
+        rows.iter().filter(never_taken).copied().collect()
+    }
+
+    fn end(&mut self, now_ms: u64, host: u8, handler: u8, ticket: Ticket, commits: bool) -> Answer {
+        let group = &mut self.coordinators[usize::from(handler)];
+        let (mut parts, mut applied) = (Vec::new(), Vec::new());
+        let end = self.transactions[usize::from(handler)].end(ticket, commits, |position| {
+            let rewound = group.store(position).is_ok_and(|rewound| rewound);
+            let Position { partition, offset, number, .. } = *position;
+            parts.push((partition, offset, String::from_utf8_lossy(&position.metadata).into()));
+            applied.push(Note::Applied { place: Place { handler, partition }, number, offset, rewound });
+        });
+        match end {
+            End::Fenced => return Answer::Fenced,
+            End::Aborted => self.trace.saw("transaction aborted"),
+            End::Already => {}
+            End::Committed(rows) => {
+                self.trace.note(now_ms, host, Note::Cut { handler, parts, rows });
+                applied.into_iter().for_each(|note| self.trace.note(now_ms, host, note));
+            }
+        }
+        Answer::Ended
     }
 
     fn committed(
@@ -225,8 +344,10 @@ impl Network {
 
     /// Another product writes its metadata over a group's.
     pub fn spoil(&mut self, now_ms: u64) {
-        let beside = self.plan.databases.iter().map(Option::is_some);
-        // Beside a database the commit is a report: tools that move it are faults of their own.
+        let kept = |(database, cuts): (&Option<_>, &Option<_>)| database.is_some() || cuts.is_some();
+        let beside = self.plan.databases.iter().zip(&self.plan.cuts).map(kept);
+        // Beside a database the commit is a report: tools that move it are faults of their own. In cuts nothing is
+        // promised where others write over it.
         for ((handler, coordinator), _) in
             self.coordinators.iter_mut().enumerate().zip(beside).filter(|(_, beside)| !beside)
         {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use keylane_engine::{Control, PartitionStatus};
 
+use crate::cuts::is_refused;
 use crate::draw::Draw;
 use crate::process::Process;
 use crate::trace::{Note, Place};
@@ -84,7 +85,8 @@ impl Round<'_> {
     async fn heal(&self, status: &PartitionStatus) {
         for lane in status.waiting.iter().filter(|lane| lane.state == "paused") {
             let record = self.process.topic.record(self.place.partition, lane.offset);
-            if record.is_none_or(|record| record.poison) {
+            let never = is_refused(&self.process.plan, self.place, lane.offset);
+            if never || record.is_none_or(|record| record.poison) {
                 self.skip(lane.offset).await;
             } else {
                 self.resume(Some(lane.offset)).await;

@@ -3,6 +3,7 @@
 use keylane_engine::{Floor, InboxLimits, LaneRule, Untyped};
 use keylane_lanes::{ClassCaps, Flood, Policy, Then};
 
+use crate::cuts::CutPlan;
 use crate::database::DatabasePlan;
 use crate::draw::Draw;
 use crate::faults::FaultPlan;
@@ -36,6 +37,8 @@ pub struct Plan {
     pub faults: FaultPlan,
     /// The write databases, by handler.
     pub databases: Vec<Option<DatabasePlan>>,
+    /// What handlers in cuts do, by handler.
+    pub cuts: Vec<Option<CutPlan>>,
 }
 
 /// The topic.
@@ -101,6 +104,8 @@ impl Plan {
         let group = group(&mut draw);
         let log = log(&mut draw, sieve);
         let policy = policy(&mut draw, sieve);
+        let databases = DatabasePlan::of_handlers(seed, handlers, sieve, &group);
+        let beside: Vec<bool> = databases.iter().map(Option::is_some).collect();
         let records = if sieve { 2_000 } else { draw.between(5, if tight { 20 } else { 200 }) as usize };
         Self {
             seed,
@@ -120,7 +125,8 @@ impl Plan {
             batch: if sieve { 1_500 } else { draw.between(1, 60) as usize },
             runner: runner(&mut draw, sieve),
             faults: FaultPlan::draw(&mut draw),
-            databases: DatabasePlan::of_handlers(seed, handlers, sieve, &group),
+            cuts: CutPlan::of_handlers(seed, &beside, &group),
+            databases,
             group,
             log,
         }

@@ -2,6 +2,8 @@
 //! against the models of client, network and coordinator. Like the thread it does one thing at a time.
 
 mod commits;
+mod cutter;
+mod cutting;
 mod feed;
 mod holding;
 mod putting_down;
@@ -17,10 +19,13 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use self::commits::Commits;
+use self::cutter::Cutter;
+use self::cutting::Cuts;
 use self::feed::Feed;
 pub use self::feed::{TYPE_HEADER, WANTED};
 use self::holding::Holding;
 pub use self::taking::TOPIC_ID;
+use crate::cuts::CutPlan;
 use crate::member::{Change, Membership};
 use crate::mutation::Mutation;
 use crate::process::Process;
@@ -47,6 +52,8 @@ pub struct Poller {
     holding: Holding,
     lease: Arc<Lease>,
     commits: Commits,
+    /// For a handler in cuts.
+    cuts: Option<Cuts>,
 }
 
 impl Poller {
@@ -60,6 +67,8 @@ impl Poller {
     ) -> Self {
         let session = Duration::from_millis(process.plan.group.session_ms);
         let now = Instant::now();
+        let in_cuts = process.plan.cuts[usize::from(handler)].is_some();
+        let cutter = in_cuts.then(|| Cutter::start(handler, &process, &membership, &doorbell));
         Self {
             handler,
             membership,
@@ -72,6 +81,7 @@ impl Poller {
             holding: Holding::default(),
             lease: Arc::new(Lease::new(session, process.clock.clone())),
             commits: Commits::new(now),
+            cuts: cutter.map(Cuts::new),
             process,
         }
     }
@@ -85,8 +95,10 @@ impl Poller {
             }
             self.drop_the_unproven().await;
             self.drop_the_overtaken().await;
+            self.drop_what_was_set_back().await;
             self.take_waiting().await;
             let moved = self.serve();
+            self.hold_cuts_off(!self.waiting.is_empty() && Instant::now() >= self.next_take);
             self.commit();
             if moved {
                 tokio::task::yield_now().await;
@@ -117,8 +129,16 @@ impl Poller {
                 let gone = self.split_off(|feed| partitions.contains(&feed.place.partition));
                 let numbers: Vec<u64> = gone.iter().map(|feed| feed.number).collect();
                 self.put_down(gone, if *lost { Why::Lost } else { Why::Revoked }).await;
+                self.forget_cuts_of(partitions);
                 self.process.note(Note::RevokeAnswered { handler, numbers });
             }
+        }
+    }
+
+    /// The partitions are another host's from now on.
+    fn forget_cuts_of(&mut self, partitions: &BTreeSet<i32>) {
+        if let Some(cuts) = &mut self.cuts {
+            partitions.iter().for_each(|partition| cuts.forget(*partition));
         }
     }
 
@@ -162,6 +182,20 @@ impl Poller {
         self.put_down(gone, Why::Overtaken).await;
     }
 
+    /// Partitions of which a cut has shown that what is known of them does not hold: they begin again from
+    /// what the group has.
+    async fn drop_what_was_set_back(&mut self) {
+        let Some(set_back) = self.cuts.as_mut().map(Cuts::take_set_back) else { return };
+        let gone = self.split_off(|feed| set_back.contains(&feed.place.partition));
+        if gone.is_empty() {
+            return;
+        }
+        self.process.saw("set back");
+        self.waiting.extend(gone.iter().map(|feed| feed.place.partition));
+        self.next_take = Instant::now();
+        self.put_down(gone, Why::SetBack).await;
+    }
+
     /// Reads what there is room for. Answers whether anything was.
     fn serve(&mut self) -> bool {
         let mut moved = false;
@@ -190,6 +224,10 @@ impl Poller {
         self.put_down(gone, Why::Leaving).await;
         self.membership.leave();
         self.process.left.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn cut_plan(&self) -> Option<&CutPlan> {
+        self.process.plan.cuts[usize::from(self.handler)].as_ref()
     }
 
     fn place(&self, partition: i32) -> Place {

@@ -51,8 +51,8 @@ pub fn live(seed: u64, mutation: Option<Mutation>) -> Report {
         }
         (written, remaining)
     });
-    let databases = world.databases();
-    let story = Story { plan, entries, written, remaining, ending, databases };
+    let (databases, seen_rows) = (world.databases(), world.seen());
+    let story = Story { plan, entries, written, remaining, ending, databases, seen: seen_rows };
     for (what, times) in
         [("overlap with a zombie", overlaps(&story)), ("crash: unreported", unreported(&story))]
     {

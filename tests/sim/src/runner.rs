@@ -7,10 +7,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use keylane_engine::{Attempt, Event, FailureClass, Outcome, RunControl, RunReport, Runner};
+use keylane_engine::{Attempt, Event, FailureClass, Outcome, OutgoingRecord, RunControl, RunReport, Runner};
 
 use self::transaction::Written;
-use crate::database::{DatabasePlan, Line};
+use crate::cuts::record_of;
+use crate::database::{DatabasePlan, Line, Row, What};
 use crate::draw::Draw;
 use crate::plan::Plan;
 use crate::process::Process;
@@ -85,11 +86,14 @@ fn failed(class: FailureClass, after_ms: Option<u64>) -> Outcome {
 
 /// How many outputs an event makes.
 pub fn outputs_of(plan: &Plan, place: Place, offset: i64) -> u32 {
-    let Some(database) = plan.databases.get(usize::from(place.handler)).and_then(Option::as_ref) else {
-        return 0;
+    let handler = usize::from(place.handler);
+    let outputs_max = match (&plan.databases[handler], &plan.cuts[handler]) {
+        (Some(database), _) => database.outputs_max,
+        (None, Some(cuts)) => cuts.outputs_max,
+        (None, None) => return 0,
     };
     let identity = [plan.seed, 12, u64::from(place.handler), place.partition as u64, offset as u64];
-    Draw::of(&identity).below(database.outputs_max + 1) as u32
+    Draw::of(&identity).below(outputs_max + 1) as u32
 }
 
 /// A run that is out. Dropping it writes down that it is gone, however it went.
@@ -136,6 +140,7 @@ impl Runner for ModelRunner {
             return report;
         }
         let mut outcomes = Vec::with_capacity(attempts.len());
+        let mut outputs = Vec::with_capacity(attempts.len());
         let mut stopped: Vec<u64> = Vec::new();
         let mut stopped_all = false;
         for (at, attempt) in attempts.iter().enumerate() {
@@ -145,9 +150,11 @@ impl Runner for ModelRunner {
             }
             if stopped_all || stopped.contains(&attempt.lane) {
                 outcomes.push(Outcome::NotStarted);
+                outputs.push(Vec::new());
                 continue;
             }
             let outcome = self.handle(&mut out, attempt).await;
+            outputs.push(self.given_out(place, attempt.event.offset, &outcome));
             if outcome != Outcome::Done {
                 stopped.push(attempt.lane);
                 stopped_all |= self.process.plan.runner.stops_at_failure;
@@ -155,7 +162,7 @@ impl Runner for ModelRunner {
             outcomes.push(outcome);
         }
         out.answered = true;
-        outcomes.into()
+        RunReport { outputs, ..outcomes.into() }
     }
 }
 
@@ -187,6 +194,14 @@ impl ModelRunner {
 
     fn outputs(&self, place: Place, offset: i64) -> u32 {
         outputs_of(&self.process.plan, place, offset)
+    }
+
+    /// What an event gives out that is done, if its handler is in cuts.
+    fn given_out(&self, place: Place, offset: i64, outcome: &Outcome) -> Vec<OutgoingRecord> {
+        let partition = place.partition;
+        let record = |number| record_of(Row { partition, offset, what: What::Output(number) });
+        let outputs = if *outcome == Outcome::Done { self.outputs(place, offset) } else { 0 };
+        (0..outputs).map(record).collect()
     }
 
     async fn handle(&self, out: &mut RunOut<'_>, attempt: &Attempt) -> Outcome {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use keylane_engine::{LaneRule, Untyped};
 
-use crate::database::State;
+use crate::database::{Row, State};
 use crate::log::{Kind, Record};
 use crate::plan::Plan;
 use crate::trace::{Entry, Place};
@@ -22,6 +22,8 @@ pub struct Story {
     pub ending: Ending,
     /// What stands in the databases, by handler.
     pub databases: Vec<Option<State>>,
+    /// What a reader of committed transactions sees of handlers in cuts, by handler, in the order of the log.
+    pub seen: Vec<Vec<Row>>,
 }
 
 /// A promise that was broken.
@@ -70,6 +72,11 @@ impl Story {
     /// Whether the place's progress lives in a database.
     pub fn has_database(&self, place: Place) -> bool {
         self.databases[usize::from(place.handler)].is_some()
+    }
+
+    /// Whether its outputs are committed together with its progress.
+    pub fn is_in_cuts(&self, place: Place) -> bool {
+        self.plan.cuts[usize::from(place.handler)].is_some()
     }
 
     pub fn record(&self, place: Place, offset: i64) -> Option<&Record> {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use keylane_engine::{Epoch, FailureClass, GapSet};
 
-use crate::database::EndedAs;
+use crate::database::{EndedAs, Row};
 
 /// The world itself, where an entry belongs to no host.
 pub const WORLD: u8 = u8::MAX;
@@ -44,6 +44,8 @@ pub enum Why {
     LeaseOut,
     /// The handler's database says that another has it, or does not say how it stands.
     Overtaken,
+    /// What the host knows of it does not hold: records were refused, or a cut is in doubt.
+    SetBack,
     /// The host leaves.
     Leaving,
 }
@@ -262,6 +264,18 @@ pub enum Note {
     Restored {
         handler: u8,
         back_to: u64,
+    },
+    /// A partition is taken with an event whose records were refused: it has failed.
+    Refused {
+        place: Place,
+        number: u64,
+        offset: i64,
+    },
+    /// A transaction is committed: partitions with offset and payload, and records in the order of the log.
+    Cut {
+        handler: u8,
+        parts: Vec<(i32, i64, Arc<str>)>,
+        rows: Vec<Row>,
     },
     /// The world is calm from here on.
     Calm,

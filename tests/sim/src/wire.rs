@@ -7,6 +7,8 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::coordinator::{CommitError, Committed, Position, Welcome};
+use crate::database::Row;
+use crate::transactions::Ticket;
 
 /// What a host asks of a broker.
 #[derive(Debug, Clone)]
@@ -20,6 +22,8 @@ pub enum Request {
     },
     Fetch {
         partitions: BTreeSet<i32>,
+        /// Not answered while a transaction is about to change them.
+        stable: bool,
     },
     Commit {
         member: u64,
@@ -28,6 +32,39 @@ pub enum Request {
     },
     /// A dead letter.
     Bury,
+    /// A producer takes the place of the one before of its name.
+    Open {
+        producer: u64,
+    },
+    /// Records of a transaction.
+    Produce {
+        ticket: Ticket,
+        rows: Vec<Row>,
+    },
+    /// Offsets of a transaction, as this member.
+    Include {
+        ticket: Ticket,
+        member: u64,
+        epoch: u64,
+        positions: Vec<Position>,
+    },
+    /// Its end.
+    End {
+        ticket: Ticket,
+        commits: bool,
+    },
+}
+
+impl Request {
+    /// Whether faults befall it as they befall commits.
+    pub fn is_commit(&self) -> bool {
+        matches!(self, Self::Commit { .. }) || self.is_of_transaction()
+    }
+
+    /// Producers have connections of their own.
+    pub fn is_of_transaction(&self) -> bool {
+        matches!(self, Self::Open { .. } | Self::Produce { .. } | Self::Include { .. } | Self::End { .. })
+    }
 }
 
 /// What it answers.
@@ -41,6 +78,14 @@ pub enum Answer {
     Refused,
     Buried,
     LetterRefused,
+    Opened(u64),
+    Produced,
+    /// No broker takes these.
+    RowsRefused(Vec<Row>),
+    Included,
+    Ended,
+    /// The transaction has ended otherwise, or the producer is another's now.
+    Fenced,
 }
 
 /// A request on its way.

@@ -9,7 +9,7 @@ mod striking;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::database::{Databases, State};
+use crate::database::{Databases, Row, State};
 use crate::draw::Draw;
 use crate::faults::Fault;
 use crate::host::{Host, Remains};
@@ -20,6 +20,7 @@ use crate::operator::Wish;
 use crate::plan::Plan;
 use crate::process::Process;
 use crate::trace::{Note, Place, Trace, WORLD};
+use crate::transactions::Transactions;
 
 /// How long everything may take to end once the world is calm.
 pub const CALM_LIMIT_MS: u64 = 90_000;
@@ -111,6 +112,11 @@ impl World {
     /// What stands in the databases now, by handler.
     pub fn databases(&self) -> Vec<Option<State>> {
         self.databases.states()
+    }
+
+    /// What a reader of committed transactions sees, by handler.
+    pub fn seen(&self) -> Vec<Vec<Row>> {
+        self.network.transactions.iter().map(Transactions::seen).collect()
     }
 
     /// Lives through the storm and the calm after it.

@@ -131,3 +131,51 @@ fn a_neighbour_that_is_charged_is_caught() {
 fn a_partition_that_nobody_takes_again_is_caught() {
     is_caught_by("liveness", Mutation::OvertakenForGood);
 }
+
+#[test]
+fn a_cut_sent_with_fresh_metadata_is_caught() {
+    is_caught_by("cut once", Mutation::FreshMetadata);
+}
+
+#[test]
+fn a_cut_of_a_partition_given_up_is_caught() {
+    is_caught_by("tokens", Mutation::CutWithoutToken);
+}
+
+#[test]
+fn offsets_beside_their_cut_are_caught() {
+    is_caught_by("cut once", Mutation::OffsetsBesideTheCut);
+    is_caught_by("cut together", Mutation::OffsetsBesideTheCut);
+}
+
+#[test]
+fn a_cut_that_is_no_prefix_of_a_lane_is_caught() {
+    is_caught_by("cut order", Mutation::CutsNoPrefix);
+    is_caught_by("cut together", Mutation::CutsNoPrefix);
+}
+
+#[test]
+fn a_cut_in_doubt_that_is_made_again_is_caught() {
+    is_caught_by("cut once", Mutation::DoubtIsFailure);
+}
+
+#[test]
+fn a_doubt_that_is_forgotten_in_a_revoke_is_caught() {
+    // The revoke has to come while nobody hears.
+    is_caught_within(400..600, "cut once", Mutation::ForgetsTheDoubt);
+}
+
+#[test]
+fn a_proof_of_what_is_in_doubt_is_caught() {
+    is_caught_by("cut together", Mutation::ProvesTheDoubtful);
+}
+
+#[test]
+fn starts_read_amid_anothers_transaction_are_caught() {
+    is_caught_within(200..500, "cut together", Mutation::ReadsUnstableOffsets);
+}
+
+#[test]
+fn commits_amid_a_cut_are_caught() {
+    is_caught_by("cut together", Mutation::CutsAmidCommits);
+}

@@ -97,6 +97,25 @@ const REACHED: &[&str] = &[
     "run redone with savepoints",
     "run redone after a conflict",
     "run given back undone",
+    // What befalls cuts, and where that leads.
+    "cut: committed",
+    "cut: several partitions",
+    "cut: left for the next",
+    "cut: dead letter",
+    "cut: failed",
+    "cut: in doubt",
+    "cut: refused",
+    "cut: given up meanwhile",
+    "cut: the last one is late",
+    "cut: payload cut",
+    "cut of a stranger refused",
+    "producer fenced",
+    "transaction aborted",
+    "transaction timed out",
+    "commit of a cut unheard",
+    "commit of a cut lost",
+    "offsets not stable",
+    "set back",
 ];
 
 #[test]

@@ -4,11 +4,15 @@
 use std::collections::BTreeMap;
 
 use crate::coordinator::METADATA_UNITS_MAX;
+use crate::cuts::CutPlan;
+use crate::plan::Plan;
 use crate::story::{Breach, Story};
 use crate::trace::{How, Note};
 
 /// More than one event of the model weighs, in bytes.
 const EVENT_BYTES: usize = 500;
+/// More than one record of the model that waits for its cut weighs, in bytes.
+const RECORD_BYTES: usize = 200;
 
 pub fn check(story: &Story) -> Result<(), Breach> {
     let plan = &story.plan;
@@ -70,9 +74,21 @@ fn is_restored(story: &Story, assignment: u64) -> bool {
 fn bytes(story: &Story) -> Result<(), Breach> {
     let plan = &story.plan;
     let places = plan.log.partitions as usize * usize::from(plan.handlers);
-    let most = plan.host_bytes + places * (plan.floor.bytes + plan.batch * EVENT_BYTES);
+    let most = plan.host_bytes + places * (plan.floor.bytes + plan.batch * EVENT_BYTES) + outgoing(plan);
     match story.ending.remains.iter().find(|remains| remains.bytes_seen > most) {
         None => Ok(()),
         Some(remains) => Breach::in_the_end(format!("at most {most} bytes of events: {remains:?}")),
     }
+}
+
+/// What waits for its cut beside the host's budget: of each partition a floor, what the runs that are out then give,
+/// and the letters of what is in the inbox.
+fn outgoing(plan: &Plan) -> usize {
+    let letters = plan.limits.records + plan.batch;
+    let run = plan.slots * plan.policy.run_events_max;
+    let of_one = |cuts: &CutPlan| {
+        let outputs = run * usize::try_from(cuts.outputs_max).unwrap_or(usize::MAX);
+        plan.floor.bytes + (outputs + letters) * RECORD_BYTES
+    };
+    plan.log.partitions as usize * plan.cuts.iter().flatten().map(of_one).sum::<usize>()
 }

@@ -104,6 +104,11 @@ impl Ledger {
                     failures.add(policy, &failed, begun_ms, now_ms);
                 }
             }
+            Note::Refused { number, offset, .. } => {
+                let (tried, class) = ((*number, *offset), FailureClass::Undeliverable);
+                let failed = Failed { tried, class, after_ms: None };
+                self.failures.entry(tried).or_default().add(policy, &failed, now_ms, now_ms);
+            }
             Note::Began { number, offset, attempt: 1, .. } => {
                 let tried = (*number, *offset);
                 if self.failures.get(&tried).is_some_and(|failures| failures.may_be_afresh) {

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use keylane_engine::{Boxed, Claims, ClaimsError, DeadLetter, Fence, Hold, TopicId, TopicPartition};
+use keylane_engine::{
+    Boxed, Claims, ClaimsError, DeadLetter, Fence, Hold, LogPosition, TopicId, TopicPartition,
+};
 
 use super::line::Line;
 use super::request::{Answer, Request};
@@ -130,7 +132,13 @@ impl Claims for ModelClaims {
         })
     }
 
-    fn raise_floor(&self, fence: Fence, floor: i64) -> Boxed<'_, Result<bool, ClaimsError>> {
+    /// The model's log is never cut, so that it keeps no position.
+    fn raise_floor(
+        &self,
+        fence: Fence,
+        floor: i64,
+        _position: Option<LogPosition>,
+    ) -> Boxed<'_, Result<bool, ClaimsError>> {
         Box::pin(async move {
             let _out = self.noting(fence);
             match self.line.ask(Request::Raise { fence, floor }).await {

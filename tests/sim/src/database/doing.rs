@@ -70,7 +70,7 @@ impl Server {
         self.trace.note(now_ms, host, Note::Granted { place, epoch, restored: restored.clone() });
         let fence = Fence { stream: i64::from(partition), epoch };
         self.floors.insert((fence.stream, nonce), stream_floor);
-        Answer::Taken(restored.map(|restored| Hold { fence, restored }))
+        Answer::Taken(restored.map(|restored| Hold { fence, restored, floor: stream_floor, position: None }))
     }
 
     /// What a request does that holds its fence.

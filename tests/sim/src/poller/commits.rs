@@ -67,6 +67,29 @@ impl Commits {
     pub fn forget(&mut self, number: u64) {
         self.stands.remove(&number);
     }
+
+    /// Whether no commit is under way.
+    pub fn is_answered(&self) -> bool {
+        self.under_way.is_none()
+    }
+
+    /// A cut proves the membership as well as a commit does.
+    pub fn note_sent(&mut self, sent: Duration) {
+        self.last_sent = Some(sent);
+    }
+
+    /// A cut has committed this. An assignment that is forgotten is not brought back.
+    pub fn learn(&mut self, item: Item) {
+        if let Some(stand) = self.stands.get_mut(&item.number) {
+            *stand = (item.offset, item.payload);
+        }
+    }
+
+    /// What the coordinator is known to have of this assignment.
+    fn unchanged(&self, place: Place, number: u64) -> Option<Item> {
+        let (offset, payload) = self.stands.get(&number)?.clone();
+        Some(Item { place, number, offset, payload, truncated: false })
+    }
 }
 
 impl Item {
@@ -83,6 +106,10 @@ impl Poller {
         let third = Duration::from_millis(self.process.plan.group.session_ms / 3);
         let all = self.commits.last_sent.is_none_or(|at| self.lease.now().saturating_sub(at) >= third);
         let now = Instant::now();
+        let all = all || (self.proof_failed() && now >= self.commits.next);
+        if self.cuts.is_some() && !self.turn_cuts(&[], all) {
+            return;
+        }
         if self.commits.under_way.is_some() || (now < self.commits.next && !all) {
             return;
         }
@@ -91,6 +118,14 @@ impl Poller {
         let feeds = self.feeds.iter_mut().filter(|feed| !feed.inbox.ownership().is_lost());
         for feed in feeds {
             // Checked, read and handed over in one step, since this task alone does all three.
+            if let Some(cuts) = &self.cuts {
+                // After a cut in doubt the coordinator may have more than is known.
+                let proves = self.process.mutated(Mutation::ProvesTheDoubtful);
+                if proves || !cuts.is_set_back(feed.place.partition) {
+                    items.extend(self.commits.unchanged(feed.place, feed.number));
+                }
+                continue;
+            }
             let progress = feed.inbox.progress();
             assert_eq!(progress.token, feed.token, "an inbox tells the progress of another assignment");
             let torn = self.process.mutated(Mutation::TornSnapshot);
@@ -121,6 +156,10 @@ impl Poller {
     pub(super) async fn finish(&mut self, partings: &[Parting]) {
         let until = Instant::now() + Duration::from_millis(self.process.plan.group.request_ms);
         self.await_answer(until).await;
+        // What is not cut by now is done again.
+        if self.cuts.is_some() {
+            return;
+        }
         loop {
             let missing: Vec<Item> =
                 partings.iter().map(|one| one.item.clone()).filter(|item| !self.commits.has(item)).collect();
@@ -169,14 +208,21 @@ impl Poller {
             });
         }
         let answer = self.process.wire.send(self.handler, Request::Commit { member, epoch, positions });
-        let until = Instant::now() + Duration::from_millis(self.process.plan.group.request_ms);
+        let until = Instant::now() + self.patience();
         let sent = self.lease.now();
         self.commits.last_sent = Some(sent);
         self.commits.under_way = Some(UnderWay { answer, items, sent, until });
         true
     }
 
-    fn take_answer(&mut self) {
+    /// How long an answer is waited for. In cuts no plain commit may still travel when a cut begins.
+    fn patience(&self) -> Duration {
+        let group = &self.process.plan.group;
+        let limit_ms = if self.cuts.is_some() { group.session_ms * 3 / 2 } else { group.request_ms };
+        Duration::from_millis(limit_ms)
+    }
+
+    pub(super) fn take_answer(&mut self) {
         let Some(under_way) = &mut self.commits.under_way else { return };
         match under_way.answer.try_recv() {
             Ok(answer) => {
@@ -206,9 +252,10 @@ impl Poller {
     }
 
     fn settle(&mut self, under_way: UnderWay, answer: Answer) {
-        let Answer::Committed(parts) = answer else { return };
+        let Answer::Committed(parts) = answer else { return self.note_proof(false) };
         let UnderWay { items, sent, .. } = under_way;
         let taken: Vec<i32> = parts.iter().filter(|(_, part)| part.is_ok()).map(|(one, _)| *one).collect();
+        self.note_proof(!taken.is_empty());
         if taken.is_empty() {
             return;
         }

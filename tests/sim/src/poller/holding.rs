@@ -112,7 +112,7 @@ impl Poller {
 
     fn hold(&mut self, item: Item, hold: Hold) {
         let Item { place, number, offset, .. } = item;
-        let Hold { fence, mut restored } = hold;
+        let Hold { fence, mut restored, .. } = hold;
         if self.process.mutated(Mutation::BelievesTheGroup) {
             restored = GapSet::at(offset);
         }

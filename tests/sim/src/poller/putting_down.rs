@@ -46,6 +46,7 @@ impl Poller {
         if gives_back {
             self.look_for_retries(&gone).await;
             drained = self.drain(&gone).await;
+            self.cut_last(&gone).await;
         } else {
             self.remember(&gone);
         }
@@ -65,13 +66,17 @@ impl Poller {
     }
 
     /// Asks all owners to finish what runs, and waits for them together. Answers for each whether it has.
-    async fn drain(&self, gone: &[Feed]) -> Vec<bool> {
+    async fn drain(&mut self, gone: &[Feed]) -> Vec<bool> {
         let until = Instant::now() + Duration::from_millis(self.process.plan.group.drain_ms);
         for Feed { place, number, inbox, .. } in gone {
             inbox.drain();
             self.process.note(Note::Draining { place: *place, number: *number });
         }
         while Instant::now() < until && !gone.iter().all(|feed| feed.inbox.ownership().is_final()) {
+            if self.cuts.is_some() {
+                self.take_answer();
+                self.turn_cuts(gone, false);
+            }
             tokio::time::sleep(LOOK_AGAIN).await;
         }
         let mut drained = Vec::new();

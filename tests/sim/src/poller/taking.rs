@@ -36,14 +36,15 @@ impl Poller {
         }
         let due: BTreeSet<i32> =
             self.waiting.iter().copied().filter(|partition| self.holding.is_due(*partition)).collect();
-        if due.is_empty() || Instant::now() < self.next_take {
+        if due.is_empty() || Instant::now() < self.next_take || self.is_cutting() {
             return;
         }
         self.next_take = Instant::now() + TAKE_EVERY;
         let limit = Duration::from_millis(self.process.plan.group.request_ms);
         let all = || (0..self.process.plan.log.partitions).collect();
         let partitions = if self.claims.is_some() { all() } else { due.clone() };
-        let asked = Request::Fetch { partitions };
+        let stable = !self.process.mutated(Mutation::ReadsUnstableOffsets);
+        let asked = Request::Fetch { partitions, stable };
         let Some(Answer::Fetched(committed)) = self.process.wire.ask(self.handler, asked, limit).await else {
             return;
         };
@@ -103,6 +104,10 @@ impl Poller {
         let GapSet { base, ended } = restored.gap.clone();
         let note = format!("{:?}", restored.note);
         self.process.note(Note::Taken { place, number, base, ended, note });
+        let refused = self.cuts.as_ref().map(|cuts| cuts.refused(place.partition));
+        for offset in refused.iter().flat_map(BTreeMap::keys).copied() {
+            self.process.note(Note::Refused { place, number, offset });
+        }
         let token = Token::numbered(number);
         let doorbell = self.doorbell.clone();
         let wake: Wake = Arc::new(move || doorbell.notify_one());
@@ -111,7 +116,7 @@ impl Poller {
             token,
             restored: restored.gap,
             fence: None,
-            refused: None,
+            refused,
             topic_id: TOPIC_ID,
             lease: self.lease.clone(),
             wake,

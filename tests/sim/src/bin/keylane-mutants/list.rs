@@ -51,8 +51,8 @@ pub struct Mutant {
     pub replace: String,
     /// The promise that it breaks.
     pub invariant: String,
-    /// Who is to notice, where the mutant names that: a test binary of the workspace, then, after a space, a part
-    /// of the names of its tests.
+    /// Who is to notice, where the mutant names that: a test binary of the workspace, or `lib` for the tests inside
+    /// the rooms, then, after a space, a part of the names of its tests.
     pub by: Option<String>,
 }
 

@@ -24,6 +24,8 @@ const SLOWER_MAX: u32 = 5;
 const SLOW: Duration = Duration::from_secs(120);
 /// Of what does not compile, or fails where it should not, so much is told.
 const LAST_LINES: usize = 40;
+/// Stands in a list for the tests inside the rooms, in the place of a binary.
+const UNIT_TESTS: &str = "lib";
 /// How often a child process is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
@@ -119,7 +121,8 @@ impl<'a> Trial<'a> {
     /// The whole workspace is named, because what is heavy would be built once more for a part of it. Our own
     /// code is not optimised: it is built for one run.
     fn named(&self, binary: &str, part: &str, limit: Duration) -> Result<Catch> {
-        let mut test = vec!["test", "--workspace", "--test", binary];
+        let mut test = vec!["test", "--workspace"];
+        test.extend(if binary == UNIT_TESTS { vec!["--lib"] } else { vec!["--test", binary] });
         test.extend(self.features.iter().flat_map(|features| ["--features", features.as_str()]));
         let quickly_built = |mut command: Command| {
             command.env("CARGO_PROFILE_DEV_OPT_LEVEL", "0").env("CARGO_PROFILE_DEV_DEBUG", "false");

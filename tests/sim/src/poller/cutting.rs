@@ -1,0 +1,389 @@
+//! Cuts, as the committer of `host/kafka` makes them: the metadata first, then the owners' snapshots, then a
+//! look whether each is still owned, and one transaction as the member that it was begun by. A cut and a plain
+//! commit never overlap.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use keylane_engine::{CutAnswer, CutQuestion, Ownership, Snapshot};
+use tokio::time::Instant;
+
+use super::Poller;
+use super::commits::Item;
+use super::cutter::{Cut, CutEnd, Cutter};
+use super::feed::Feed;
+use crate::coordinator::Position;
+use crate::cuts::row_of;
+use crate::database::{Row, What};
+use crate::draw::Draw;
+use crate::mutation::Mutation;
+use crate::trace::{Note, Place};
+
+/// The longest wait for an owner's snapshot.
+const ANSWER_LIMIT: Duration = Duration::from_millis(100);
+/// The wait after a cut that failed; it doubles.
+const AGAIN_FIRST: Duration = Duration::from_millis(20);
+const AGAIN_MOST: Duration = Duration::from_millis(500);
+/// Time between two looks whether the last cut has ended.
+const LAST_LOOK: Duration = Duration::from_millis(2);
+
+/// The poller's cuts.
+pub struct Cuts {
+    cutter: Cutter,
+    next: Instant,
+    step: Step,
+    /// None begins now: something else comes first.
+    held_off: bool,
+    /// Assignments whose last snapshot was not committed.
+    owed: BTreeSet<u64>,
+    failures: u32,
+    proof_failed: bool,
+    /// By partition and offset: events whose records were refused for good.
+    refused: BTreeMap<i32, BTreeMap<i64, String>>,
+    /// Partitions that are to be dropped and taken anew.
+    set_back: BTreeSet<i32>,
+    /// What the mutation sends with a later cut.
+    left_out: Vec<Row>,
+}
+
+enum Step {
+    Resting,
+    Asking(Asking),
+    Sending(Sending),
+}
+
+struct Asking {
+    who: (u64, u64),
+    begun: Instant,
+    /// When the answers are looked at: the thread may have other things to do until then.
+    look: Instant,
+    /// On the boot-time clock.
+    sent: Duration,
+    asked: Vec<(Place, u64, CutQuestion)>,
+    made: Vec<(Place, u64, Snapshot)>,
+}
+
+struct Sending {
+    begun: Instant,
+    sent: Duration,
+    parts: Vec<Part>,
+}
+
+/// One partition's part of a cut.
+struct Part {
+    item: Item,
+    snapshot: u64,
+    endings: Vec<i64>,
+    rows: Vec<Row>,
+}
+
+impl Cuts {
+    pub fn new(cutter: Cutter) -> Self {
+        Self {
+            cutter,
+            next: Instant::now(),
+            step: Step::Resting,
+            held_off: false,
+            owed: BTreeSet::new(),
+            failures: 0,
+            proof_failed: false,
+            refused: BTreeMap::new(),
+            set_back: BTreeSet::new(),
+            left_out: Vec::new(),
+        }
+    }
+
+    fn is_resting(&self) -> bool {
+        matches!(self.step, Step::Resting)
+    }
+
+    fn wants(&self, feed: &Feed) -> bool {
+        let ownership = feed.inbox.ownership();
+        let answers = !ownership.is_lost() && ownership != Ownership::Faulted;
+        let has_any = feed.inbox.is_stirred() || self.owed.contains(&feed.number);
+        answers && has_any && !self.set_back.contains(&feed.place.partition)
+    }
+
+    fn fail(&mut self, parts: &[Part]) {
+        self.owed.extend(parts.iter().map(|part| part.item.number));
+        self.step = Step::Resting;
+        self.next = Instant::now() + (AGAIN_FIRST * (1 << self.failures.min(8))).min(AGAIN_MOST);
+        self.failures += 1;
+    }
+
+    /// What was refused of this partition.
+    pub fn refused(&self, partition: i32) -> BTreeMap<i64, String> {
+        self.refused.get(&partition).cloned().unwrap_or_default()
+    }
+
+    /// The partition is another host's from now on.
+    pub fn forget(&mut self, partition: i32) {
+        self.refused.remove(&partition);
+        self.set_back.remove(&partition);
+    }
+
+    pub fn is_set_back(&self, partition: i32) -> bool {
+        self.set_back.contains(&partition)
+    }
+
+    pub fn take_set_back(&mut self) -> BTreeSet<i32> {
+        std::mem::take(&mut self.set_back)
+    }
+
+    /// The events of these rows have failed. Answers whether that was known of one of them.
+    fn refuse(&mut self, rows: &[Row]) -> bool {
+        let mut known = false;
+        for Row { partition, offset, .. } in rows {
+            self.set_back.insert(*partition);
+            let of_partition = self.refused.entry(*partition).or_default();
+            known |= of_partition.insert(*offset, "no broker takes it".to_owned()).is_some();
+        }
+        known
+    }
+}
+
+impl Poller {
+    /// Goes on with cuts. Answers whether none is under way, so that a plain commit may be made.
+    pub(super) fn turn_cuts(&mut self, gone: &[Feed], due: bool) -> bool {
+        let Some(mut cuts) = self.cuts.take() else { return true };
+        self.hear_end(&mut cuts, gone);
+        let now = Instant::now();
+        let overlaps = self.process.mutated(Mutation::CutsAmidCommits);
+        let proves_first = due && cuts.proof_failed;
+        let may_begin = cuts.is_resting() && cuts.cutter.is_open() && now >= cuts.next && !cuts.held_off;
+        if may_begin && !proves_first && (self.commits.is_answered() || overlaps) {
+            self.ask(&mut cuts, gone, now);
+        }
+        self.gather(&mut cuts, gone, now);
+        let may_commit = (cuts.is_resting() || overlaps) && due;
+        self.cuts = Some(cuts);
+        may_commit
+    }
+
+    fn ask(&self, cuts: &mut Cuts, gone: &[Feed], now: Instant) {
+        let feeds = || gone.iter().chain(&self.feeds);
+        let owned: BTreeSet<u64> = feeds().map(|feed| feed.number).collect();
+        cuts.owed.retain(|number| owned.contains(number));
+        let wanted: Vec<&Feed> = feeds().filter(|feed| cuts.wants(feed)).collect();
+        if wanted.is_empty() || !self.lease.holds() {
+            return;
+        }
+        let sent = self.lease.now();
+        let Some(who) = self.membership.identity() else { return };
+        let ask = |feed: &Feed| Some((feed.place, feed.number, feed.inbox.ask_cut()?));
+        let asked = wanted.into_iter().filter_map(ask).collect();
+        let look_ms = self.cut_plan().map_or(0, |plan| plan.look_ms);
+        let look_ms = Draw::of(&[self.process.plan.seed, 17, self.process.next_number()]).below(look_ms + 1);
+        let look = now + Duration::from_millis(look_ms);
+        cuts.step = Step::Asking(Asking { who, begun: now, look, sent, asked, made: Vec::new() });
+    }
+
+    /// Takes the owners' answers, and sends when all are there, or late.
+    fn gather(&mut self, cuts: &mut Cuts, gone: &[Feed], now: Instant) {
+        let Step::Asking(asking) = &mut cuts.step else { return };
+        if now < asking.look {
+            return;
+        }
+        let made = &mut asking.made;
+        asking.asked.retain_mut(|(place, number, question)| match question.answer() {
+            CutAnswer::Pending => true,
+            CutAnswer::Gone => false,
+            CutAnswer::Made(snapshot) => {
+                made.push((*place, *number, *snapshot));
+                false
+            }
+        });
+        if !asking.asked.is_empty() && now < asking.begun + ANSWER_LIMIT {
+            return;
+        }
+        let Step::Asking(asking) = std::mem::replace(&mut cuts.step, Step::Resting) else { return };
+        cuts.owed.extend(asking.asked.iter().map(|(_, number, _)| *number));
+        self.send(cuts, gone, asking);
+    }
+
+    fn send(&mut self, cuts: &mut Cuts, gone: &[Feed], asking: Asking) {
+        let Asking { who: (member, epoch), begun, sent, mut made, .. } = asking;
+        made.sort_by_key(|(_, number, _)| !cuts.owed.contains(number));
+        let feeds = gone.iter().chain(&self.feeds).filter(|feed| !feed.inbox.ownership().is_lost());
+        let owned: BTreeSet<u64> = feeds.map(|feed| feed.number).collect();
+        let records_max = self.cut_plan().map_or(0, |plan| plan.records_max);
+        let (mut parts, mut records) = (Vec::new(), 0);
+        for (place, number, snapshot) in made {
+            if !owned.contains(&number) {
+                self.process.saw("cut: given up meanwhile");
+                if !self.process.mutated(Mutation::CutWithoutToken) {
+                    continue;
+                }
+            }
+            if records >= records_max {
+                self.process.saw("cut: left for the next");
+                cuts.owed.insert(number);
+                continue;
+            }
+            cuts.owed.remove(&number);
+            let Some(part) = self.part(place, number, snapshot) else { continue };
+            records += part.rows.len();
+            parts.push(part);
+        }
+        if self.membership.identity().is_none() {
+            return cuts.fail(&parts);
+        }
+        if parts.is_empty() {
+            cuts.next = begun + self.cut_every();
+            return;
+        }
+        let rows = self.rows_of(cuts, &parts);
+        let positions = parts.iter().map(|part| self.position(&part.item)).collect();
+        cuts.cutter.hand_over(Cut { member, epoch, positions, rows });
+        self.commits.note_sent(sent);
+        cuts.step = Step::Sending(Sending { begun, sent, parts });
+    }
+
+    /// What is to be committed of a partition, if anything is new.
+    fn part(&self, place: Place, number: u64, snapshot: Snapshot) -> Option<Part> {
+        let Snapshot { progress, endings, number: snapshot } = snapshot;
+        let item = Item::new(place, number, &progress);
+        let rows: Vec<Row> = endings.iter().flat_map(|one| one.records.iter().map(row_of)).collect();
+        let endings: Vec<i64> = endings.iter().map(|ending| ending.offset).collect();
+        let part = Part { snapshot, endings, rows, item };
+        (!self.commits.has(&part.item) || !part.endings.is_empty()).then_some(part)
+    }
+
+    /// The records in the order in which they are sent.
+    fn rows_of(&self, cuts: &mut Cuts, parts: &[Part]) -> Vec<Row> {
+        if !self.process.mutated(Mutation::CutsNoPrefix) {
+            return parts.iter().flat_map(|part| part.rows.iter().copied()).collect();
+        }
+        let mut late = std::mem::take(&mut cuts.left_out);
+        let mut rows = Vec::new();
+        for part in parts {
+            let first = part.endings.first().filter(|_| part.endings.len() > 1);
+            for row in &part.rows {
+                let list = if first == Some(&row.offset) { &mut cuts.left_out } else { &mut rows };
+                list.push(*row);
+            }
+        }
+        rows.append(&mut late);
+        rows
+    }
+
+    fn position(&self, item: &Item) -> Position {
+        let Item { place, number, offset, payload, truncated } = item.clone();
+        if truncated {
+            self.process.saw("cut: payload cut");
+        }
+        let (metadata, sequence) = (payload.as_bytes().to_vec(), self.process.next_number());
+        self.process.note(Note::Submitted { place, number, offset, payload, truncated });
+        Position { partition: place.partition, offset, metadata, number, sequence }
+    }
+
+    fn cut_every(&self) -> Duration {
+        Duration::from_millis(self.cut_plan().map_or(0, |plan| plan.every_ms))
+    }
+
+    /// Learns what became of the transaction that is under way.
+    fn hear_end(&mut self, cuts: &mut Cuts, gone: &[Feed]) {
+        if !matches!(cuts.step, Step::Sending(_)) {
+            return;
+        }
+        let Some(end) = cuts.cutter.ended() else { return };
+        let Step::Sending(sending) = std::mem::replace(&mut cuts.step, Step::Resting) else { return };
+        cuts.proof_failed = !matches!(end, CutEnd::Committed);
+        match end {
+            CutEnd::Committed => self.committed(cuts, gone, sending),
+            CutEnd::Failed => {
+                self.process.saw("cut: failed");
+                cuts.fail(&sending.parts);
+            }
+            CutEnd::InDoubt => {
+                self.process.saw("cut: in doubt");
+                if !self.process.mutated(Mutation::DoubtIsFailure) {
+                    cuts.set_back.extend(sending.parts.iter().map(|part| part.item.place.partition));
+                }
+                cuts.fail(&sending.parts);
+            }
+            CutEnd::Refused(rows) => {
+                self.process.saw("cut: refused");
+                if cuts.refuse(&rows) {
+                    return cuts.fail(&sending.parts);
+                }
+                cuts.failures = 0;
+                cuts.owed.extend(sending.parts.iter().map(|part| part.item.number));
+                cuts.next = sending.begun + self.cut_every();
+            }
+        }
+    }
+
+    fn committed(&mut self, cuts: &mut Cuts, gone: &[Feed], sending: Sending) {
+        self.process.saw(if sending.parts.len() > 1 { "cut: several partitions" } else { "cut: committed" });
+        cuts.failures = 0;
+        for Part { item, snapshot, endings, rows } in sending.parts {
+            if rows.iter().any(|row| row.what == What::Letter) {
+                self.process.saw("cut: dead letter");
+            }
+            if let Some(refused) = cuts.refused.get_mut(&item.place.partition) {
+                refused.retain(|offset, _| *offset >= item.offset && !endings.contains(offset));
+            }
+            if let Some(feed) = gone.iter().chain(&self.feeds).find(|feed| feed.number == item.number) {
+                feed.inbox.cut_committed(snapshot);
+            }
+            self.commits.learn(item);
+        }
+        self.lease.renew(sending.sent);
+        let (handler, sent_ms) = (self.handler, sending.sent.as_millis() as u64);
+        self.process.note(Note::Acknowledged { handler, sent_ms });
+        cuts.next = sending.begun + self.cut_every();
+    }
+
+    /// Cuts what partitions that are about to be given up have ended, up to a limit.
+    pub(super) async fn cut_last(&mut self, gone: &[Feed]) {
+        let last_ms = self.cut_plan().map_or(0, |plan| plan.last_ms);
+        let until = Instant::now() + Duration::from_millis(last_ms);
+        let forgets = self.process.mutated(Mutation::ForgetsTheDoubt);
+        while self.membership.identity().is_some() {
+            let Some(cuts) = &mut self.cuts else { return };
+            if forgets {
+                cuts.set_back.clear();
+            }
+            let is_over = cuts.is_resting() && !gone.iter().any(|feed| cuts.wants(feed));
+            let now = Instant::now();
+            if !is_over && now >= until {
+                self.process.saw("cut: the last one is late");
+            }
+            if is_over || now >= until {
+                return;
+            }
+            cuts.held_off = false;
+            if cuts.failures == 0 {
+                cuts.next = now;
+            }
+            self.take_answer();
+            self.turn_cuts(gone, false);
+            tokio::time::sleep(LAST_LOOK).await;
+        }
+    }
+
+    /// Whether the last proof of the membership failed.
+    pub(super) fn proof_failed(&self) -> bool {
+        self.cuts.as_ref().is_some_and(|cuts| cuts.proof_failed)
+    }
+
+    /// A plain commit was answered.
+    pub(super) fn note_proof(&mut self, is_acknowledged: bool) {
+        if let Some(cuts) = &mut self.cuts {
+            cuts.proof_failed = !is_acknowledged;
+        }
+    }
+
+    /// Whether a cut is under way: what is read of the group's offsets then may be what it is about to change.
+    pub(super) fn is_cutting(&self) -> bool {
+        self.cuts.as_ref().is_some_and(|cuts| !cuts.is_resting())
+    }
+
+    /// Whether partitions wait until it may be asked where they start: then no further cut begins before.
+    pub(super) fn hold_cuts_off(&mut self, waits: bool) {
+        if let Some(cuts) = &mut self.cuts {
+            cuts.held_off = waits;
+        }
+    }
+}
