@@ -172,11 +172,18 @@ class_archive() { # NODEDIR: prints the JVM options for it; an archive fits one 
   fi
 }
 
+# A broker that was killed may let its port go a moment later than its process is seen to end.
+let_go() { # PORT
+  local i
+  for ((i = 0; i < 50; i++)); do listening "$1" || return 0; sleep 0.1; done
+  return 1
+}
+
 launch() { # NODE
   local pid cds nd port
   nd=$(node_dir "$1"); port=$(node_port "$1")
-  listening "$port" && die "port $port is taken by another process"
-  listening "$((port + 1))" && die "port $((port + 1)) is taken by another process"
+  let_go "$port" || die "port $port is taken by another process"
+  let_go "$((port + 1))" || die "port $((port + 1)) is taken by another process"
   read -r -a cds <<<"$(class_archive "$nd")"
   [ -e "$nd/server.log" ] && mv -f "$nd/server.log" "$nd/server.log.1"
   # 8>&- 9>&-: the broker must not inherit this script's locks

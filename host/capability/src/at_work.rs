@@ -27,6 +27,8 @@ pub struct AtWork {
 #[derive(Default)]
 struct State {
     doom: Option<Doom>,
+    /// A database that it reads was not to be had.
+    away: Option<Doom>,
     elsewhere: Duration,
 }
 
@@ -61,6 +63,20 @@ impl AtWork {
         self.lock().doom.get_or_insert(doom);
     }
 
+    /// A database that it only reads was away, or others were in the way there: it is doomed, through no fault of
+    /// its own.
+    pub(crate) fn away(&self, database: &str, error: &StatementError) {
+        let away = Doom { database: database.to_owned(), reason: error.to_string() };
+        self.lock().away.get_or_insert(away);
+        self.doom(database, error);
+    }
+
+    /// Why it fails through no fault of its own, whatever its handler answers.
+    pub(crate) fn is_away(&self) -> Option<EffectsError> {
+        let Doom { database, reason } = self.lock().away.clone()?;
+        Some(EffectsError::Away { database, reason })
+    }
+
     /// Whether a statement has failed.
     pub(crate) fn is_doomed(&self) -> bool {
         self.lock().doom.is_some()
@@ -68,6 +84,9 @@ impl AtWork {
 
     /// Whether what it did may become real.
     pub(crate) fn close(&self) -> Result<(), EffectsError> {
+        if let Some(away) = self.is_away() {
+            return Err(away);
+        }
         match self.lock().doom.clone() {
             None => Ok(()),
             Some(Doom { database, reason }) => Err(EffectsError::Doomed { database, reason }),
@@ -99,7 +118,7 @@ impl AtWork {
             return Err(Failed::Told(StatementError::Refused(said)));
         };
         let transaction = run.take().ok_or(Failed::RunUndone)?;
-        match step(transaction).await {
+        match run.step(step(transaction)).await {
             Ok((answer, transaction)) => {
                 run.give_back(transaction);
                 Ok(answer)
@@ -111,7 +130,8 @@ impl AtWork {
                 Err(match error {
                     StepError::Statement(error) => Failed::Told(error),
                     StepError::Conflict(said) => undone(run, RunFault::Conflict(said)),
-                    StepError::Database(error) => undone(run, RunFault::Lost(error.to_string())),
+                    StepError::Waited(said) => undone(run, RunFault::Waited(said)),
+                    StepError::Database(error) => undone(run, RunFault::Lost(error)),
                 })
             }
         }

@@ -146,7 +146,8 @@ impl CapabilityError {
     }
 }
 
-/// An event's handler answered ok, but its effects did not become real, or not all of them.
+/// An event's handler answered ok, but its effects did not become real, or not all of them; or they cannot, whatever
+/// it answered ([`Self::Away`]).
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum EffectsError {
     /// A statement had failed, so nothing of the event becomes real.
@@ -155,6 +156,15 @@ pub enum EffectsError {
         /// The database's name in the manifest.
         database: String,
         /// The first failure.
+        reason: String,
+    },
+    /// A database that the handler only reads was not to be had, so nothing of the event becomes real. Nobody's
+    /// fault.
+    #[error("the database {database:?} could not be read; all of the event is undone: {reason}")]
+    Away {
+        /// The database's name in the manifest.
+        database: String,
+        /// What it said.
         reason: String,
     },
     /// Nobody knows what became of requests to other services.

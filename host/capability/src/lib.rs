@@ -45,5 +45,6 @@ pub use limits::CapabilityLimits;
 pub use mail::{Mailer, SmtpConfig, SmtpSecurity};
 pub use prepared::{Capabilities, HostResources, OpenDatabase, Prepared};
 pub use scope::LogScope;
+pub use sql::elsewhere_most;
 pub use state::{Delivery, GuestState};
 pub use transaction::{RunFault, RunSlot};

@@ -30,6 +30,8 @@ pub struct GuestState {
     clock: Arc<HostClock>,
     scope: Arc<LogScope>,
     sessions: Vec<Box<dyn Session>>,
+    /// The event at work, or the last one.
+    at: Option<Arc<AtWork>>,
     /// In the place of a session of requests, where none is granted.
     no_requests: HttpSession,
 }
@@ -45,7 +47,7 @@ impl GuestState {
         table.set_max_capacity(handles_max);
         let wasi = crate::wasi::context(&scope);
         let no_requests = HttpSession::closed();
-        Self { table, wasi, memory, clock: HostClock::new(), scope, sessions, no_requests }
+        Self { table, wasi, memory, clock: HostClock::new(), scope, sessions, at: None, no_requests }
     }
 
     /// An event of the topic with this id begins, in the run's transaction if its handler writes to a
@@ -58,6 +60,14 @@ impl GuestState {
         for session in &mut self.sessions {
             session.begin(&at);
         }
+        self.at = Some(at);
+    }
+
+    /// Why the event fails through no fault of its own, if a database that it reads was not to be had. Then what its
+    /// handler answers, or how its call ends, does not matter: it may have been for that.
+    #[must_use]
+    pub fn away(&self) -> Option<EffectsError> {
+        self.at.as_ref()?.is_away()
     }
 
     /// The event's end in a run's transaction: what it gave out, as rows to be committed with it. Nothing

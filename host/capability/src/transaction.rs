@@ -8,16 +8,19 @@
 //! take or a give only. What bounds: one transaction.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use keylane_effects::RunTransaction;
+use keylane_effects::{DatabaseError, RunTransaction};
 
 /// Why a run cannot go on, though none of its events is at fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RunFault {
     /// Another transaction was in the way: the run is to be done once more.
     Conflict(String),
+    /// The same, and it is never an event's fault: a lock was not had in its time.
+    Waited(String),
     /// The database is gone or in trouble.
-    Lost(String),
+    Lost(DatabaseError),
 }
 
 /// The place of a run's transaction.
@@ -28,13 +31,15 @@ pub struct RunSlot {
 struct State {
     transaction: Option<Box<dyn RunTransaction>>,
     fault: Option<RunFault>,
+    /// How long its ended steps took.
+    stepped: Duration,
 }
 
 impl RunSlot {
     /// The place of this transaction.
     #[must_use]
     pub fn new(transaction: Box<dyn RunTransaction>) -> Arc<Self> {
-        let state = State { transaction: Some(transaction), fault: None };
+        let state = State { transaction: Some(transaction), fault: None, stepped: Duration::ZERO };
         Arc::new(Self { state: Mutex::new(state) })
     }
 
@@ -47,6 +52,20 @@ impl RunSlot {
     /// Gives it back after a step that left it whole.
     pub fn give_back(&self, transaction: Box<dyn RunTransaction>) {
         self.lock().transaction = Some(transaction);
+    }
+
+    /// Awaits a step of the transaction, whose time counts for [`Self::stepped`].
+    pub async fn step<T>(&self, step: impl Future<Output = T>) -> T {
+        let begun = Instant::now();
+        let answer = step.await;
+        self.lock().stepped += begun.elapsed();
+        answer
+    }
+
+    /// How long its steps took so far: statements and savepoints.
+    #[must_use]
+    pub fn stepped(&self) -> Duration {
+        self.lock().stepped
     }
 
     /// Why the run cannot go on, if a statement met such a thing.

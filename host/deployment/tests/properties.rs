@@ -224,6 +224,12 @@ fn limits(manifest: &Manifest) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// The keys whose names are keylane's: what a handler's configuration holds has the author's.
+fn own_keys() -> Vec<(usize, String, &'static str)> {
+    let is_own = |path: &str| !path.starts_with("grants.config.");
+    DOCUMENT.keys().into_iter().filter(|(_, path, _)| is_own(path)).collect()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
@@ -241,7 +247,7 @@ proptest! {
     }
 
     #[test]
-    fn a_key_that_is_renamed_is_named(key in select(DOCUMENT.keys()), end in "[a-z`\"-]{1,4}") {
+    fn a_key_that_is_renamed_is_named(key in select(own_keys()), end in "[a-z`\"-]{1,4}") {
         let (at, path, key) = key;
         let value = FULL.lines().nth(at).unwrap().split_once(" = ").unwrap().1;
         let renamed = format!("{key}{end}");

@@ -56,7 +56,7 @@ pub(crate) enum Command {
     Dlq(crate::dlq::DlqArgs),
     /// List, try again and drop what waits to leave a handler's database
     Outbox(crate::outbox::OutboxArgs),
-    /// Make a SQLite file that was moved here this machine's
+    /// Make a database this fleet's, and a moved SQLite file this machine's
     Adopt(crate::outbox::AdoptArgs),
     /// Show keylane at work: a broker, three handlers and a stream of events in one process
     Demo(DemoArgs),

@@ -129,7 +129,7 @@ async fn a_file_of_another_machine_is_refused_until_it_is_adopted() {
     assert!(told.contains("another machine") && told.contains("keylane adopt"), "{told}");
     assert_eq!(code, Some(2));
     let adopted = said(folder, &["adopt", "audit"]);
-    assert_eq!(adopted, "audit: its database belongs to this machine now\n");
+    assert_eq!(adopted, "audit: its database belongs to the fleet \"exchange\" here now\n");
     assert_eq!(said(folder, &["outbox", "list", "audit"]), "audit: nothing waits\n");
 }
 

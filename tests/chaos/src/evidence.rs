@@ -1,6 +1,7 @@
 //! All that a round left behind, as it lies in Kafka: the only thing that the checker looks at.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::Path;
@@ -28,7 +29,7 @@ const POLL: Duration = Duration::from_millis(100);
 pub type Headers = Vec<(String, Option<Vec<u8>>)>;
 
 /// A record as it lies in a topic.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Stored {
     /// The partition.
     pub partition: i32,
@@ -42,6 +43,27 @@ pub struct Stored {
     pub value: Option<Vec<u8>>,
     /// The headers.
     pub headers: Headers,
+}
+
+/// For a finding that somebody reads: bytes as text, and of a long value its beginning.
+impl fmt::Debug for Stored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 60;
+        let text = |bytes: &Option<Vec<u8>>| {
+            bytes.as_ref().map(|bytes| {
+                bytes
+                    .iter()
+                    .copied()
+                    .take(SHOWN)
+                    .flat_map(std::ascii::escape_default)
+                    .map(char::from)
+                    .collect::<String>()
+            })
+        };
+        let headers: Vec<_> = self.headers.iter().map(|(name, value)| (name, text(value))).collect();
+        let Self { partition, offset, at_ms, key, value, .. } = self;
+        write!(f, "({partition}, {offset}) at {at_ms}: {:?} = {:?}, {headers:?}", text(key), text(value))
+    }
 }
 
 impl Stored {

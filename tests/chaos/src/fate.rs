@@ -104,9 +104,10 @@ impl Fate {
     /// With a ledger every other retry is a statement's failure that the handler swallows, and the slow are not
     /// as slow: SQLite's only writer waits for them.
     pub fn draw(numbers: &mut Numbers, troubled: u64, effects: Option<Effects>) -> Self {
+        let ledger = matches!(effects, Some(Effects::Sqlite | Effects::Postgres));
         match Self::draw_plainly(numbers, troubled) {
-            Self::Slow(ms) if effects.is_some() => Self::Slow(ms / 2),
-            Self::Retry(attempts) if effects.is_some() && numbers.below(2) == 0 => Self::Swallow(attempts),
+            Self::Slow(ms) if ledger => Self::Slow(ms / 2),
+            Self::Retry(attempts) if ledger && numbers.below(2) == 0 => Self::Swallow(attempts),
             fate => fate,
         }
     }
@@ -144,6 +145,17 @@ mod tests {
         }
         assert_eq!(Fate::of(b"7 other 1\n"), None);
         assert_eq!(Fate::of(b""), None);
+    }
+
+    #[test]
+    fn a_statement_fails_only_where_there_is_a_ledger() {
+        let swallowed = |effects| {
+            let mut numbers = Numbers::new(5, 1);
+            let draws = (0..2_000).map(|_| Fate::draw(&mut numbers, 9_000, effects));
+            draws.filter(|fate| matches!(fate, Fate::Swallow(_))).count()
+        };
+        assert!(swallowed(Some(Effects::Sqlite)) > 0 && swallowed(Some(Effects::Postgres)) > 0);
+        assert_eq!((swallowed(Some(Effects::Kafka)), swallowed(None)), (0, 0));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use keylane_e2e::host;
 use keylane_e2e::metrics::Metrics;
 use keylane_e2e::offsets::Onlooker;
 use keylane_e2e::plain::PlainClient;
+use keylane_e2e::sqlite::Database;
 use keylane_e2e::story::{self, Scale, TASKS};
 use keylane_test_support::waiting;
 
@@ -18,6 +19,9 @@ use keylane_test_support::waiting;
 const LIMIT: Duration = Duration::from_secs(60);
 /// How long it may take to end at once.
 const AT_ONCE: Duration = Duration::from_secs(10);
+
+/// What the handler `lasting` reads.
+const LASTING_WORK: &str = "lasting-work";
 
 const RECORDER: [Part; 1] = [Part { folder: "tests/guests/recorder" }];
 
@@ -73,6 +77,51 @@ fn an_unknown_topic_is_named() -> Result<()> {
     let log = host.log()?;
     let error = log.lines().find(|line| line.starts_with("error: ")).unwrap_or_default();
     ensure!(error.contains(TASKS) && error.contains(&broker.bootstrap), "it said {error:?}; {log}");
+    Ok(())
+}
+
+/// A database that is away when the host starts keeps its own handler waiting, and no other; a host that is stopped
+/// meanwhile does not wait for it.
+#[test]
+fn a_handler_whose_database_is_away_waits_alone() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let broker = DevBroker::start(folder.path())?;
+    let client = PlainClient::new(&broker.bootstrap);
+    let parts = [Part { folder: "tests/guests/recorder" }, Part { folder: "tests/e2e/lasting" }];
+    let deployment = Deployment::new(&broker.bootstrap, "life", &parts)?;
+    client.create_topics(&[TASKS, facts::ENTRIES, LASTING_WORK], 1)?;
+    let records = story::tell(Scale { tasks: 10, workers: 3, seed: 5 }).records;
+    let mut writer = client.writer(TASKS)?;
+    writer.write(&records)?;
+    writer.finish()?;
+    let mut writer = client.writer(LASTING_WORK)?;
+    writer.write(&[Record { key: None, value: Some("for 0".to_owned()), headers: Vec::new() }])?;
+    writer.finish()?;
+
+    let file = deployment.database("recorder");
+    std::fs::write(&file, "")?;
+    let mut held = Database::open(&file)?;
+    held.rows("BEGIN EXCLUSIVE")?;
+    let mut stopped = host::start(&deployment, "host-1.log")?;
+    waiting::until("the other handler works", LIMIT, || {
+        let done = Database::open(&deployment.database("lasting"));
+        let done = done.and_then(|mut database| database.number("SELECT count(*) FROM done"));
+        Ok(done.ok().filter(|done| *done == 1))
+    })?;
+    let health = until_ready_is(&deployment, 503)?;
+    ensure!(health.contains("recorder: waiting: the database"), "/readyz says {health:?}");
+    ensure!(health.contains("host: starting"), "/readyz says {health:?}");
+    stopped.terminate()?;
+    ensure!(stopped.wait(LIMIT)?.success(), "{}", stopped.last_words());
+
+    let mut host = host::start(&deployment, "host-2.log")?;
+    host.until_says("keylane keeps trying", LIMIT)?;
+    held.rows("ROLLBACK")?;
+    drop(held);
+    until_ready_is(&deployment, 200)?;
+    recorder_sees(&deployment, records.len())?;
+    host.terminate()?;
+    ensure!(host.wait(LIMIT)?.success(), "{}", host.last_words());
     Ok(())
 }
 
@@ -135,7 +184,7 @@ fn recorder_sees(deployment: &Deployment, events: usize) -> Result<()> {
     let file = deployment.database("recorder");
     let events = i64::try_from(events)?;
     waiting::until(&format!("{events} events are seen"), LIMIT, || {
-        let database = keylane_e2e::sqlite::Database::open(&file);
+        let database = Database::open(&file);
         let seen = database.and_then(|mut database| database.number("SELECT count(*) FROM seen"));
         Ok(seen.ok().filter(|seen| *seen >= events))
     })?;

@@ -65,6 +65,22 @@ impl ApacheKafka {
         kafka_tool(&self.bootstrap(), name, args, stdin)
     }
 
+    /// Kills the broker, lets its logs be changed, and starts it again at the same address.
+    ///
+    /// # Errors
+    /// The script failed, or the change did.
+    pub fn restart_after(&self, change: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+        self.script("kill")?;
+        change()?;
+        self.script("up")
+    }
+
+    /// The folder in which it has its logs.
+    #[must_use]
+    pub fn logs(&self) -> PathBuf {
+        self.data().join("data")
+    }
+
     /// What the broker logged, to be shown when a test fails.
     #[must_use]
     pub fn log(&self) -> String {

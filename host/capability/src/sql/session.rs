@@ -1,5 +1,8 @@
 //! The session of one instance with its databases: what the event at work says to them, and whether one of
 //! its statements has failed.
+//!
+//! Who waits: a call, for a connection, for locks and for its statement. What bounds: the database, where the
+//! statement is one of the run; elsewhere [`elsewhere_most`], so that the run's own session is not idle for longer.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,6 +39,20 @@ pub(crate) struct GrantedDatabase {
     pub database: OpenDatabase,
     /// The most rows one query may answer.
     pub rows_max: usize,
+}
+
+/// How much longer than its statement's time a query elsewhere may take: it waits for a connection as well, and a
+/// late statement for the answer that it is stopped.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// The most that one event waits for queries elsewhere in a run, where one call may take so long.
+#[must_use]
+pub fn elsewhere_most(host_call: Duration) -> Duration {
+    host_call.saturating_add(grace(host_call))
+}
+
+fn grace(host_call: Duration) -> Duration {
+    host_call.min(GRACE)
 }
 
 /// The session of one instance.
@@ -82,9 +99,10 @@ impl SqlSession {
         if let OpenDatabase::Read(elsewhere) = &database.database {
             let deadline = self.left_elsewhere(&at, name, deadline)?;
             let asked = Instant::now();
-            let answer = elsewhere.query(statement, parameters, limits, deadline).await;
+            let answer = elsewhere.query(statement, parameters, limits, deadline);
+            let answer = in_time(deadline.saturating_add(grace(granted.host_call)), answer).await;
             at.waited_elsewhere(asked.elapsed());
-            return answer.map_err(|error| self.doomed(&at, name, error));
+            return answer.map_err(|error| self.doomed_elsewhere(&at, name, error));
         }
         let answer = at.in_run(|run| run.query(statement, parameters, limits, deadline)).await;
         answer.map_err(|failed| self.failed(&at, name, failed))
@@ -156,6 +174,14 @@ impl SqlSession {
         }
     }
 
+    /// The same for a query elsewhere, which may fail because nobody could be asked.
+    fn doomed_elsewhere(&self, at: &AtWork, database: &str, error: StatementError) -> Failed {
+        if matches!(error, StatementError::Unavailable(_)) {
+            at.away(database, &error);
+        }
+        self.doomed(at, database, error)
+    }
+
     /// A statement failed, and its event with it.
     fn doomed(&self, at: &AtWork, database: &str, error: StatementError) -> Failed {
         if matches!(error, StatementError::Limit(_)) {
@@ -165,6 +191,16 @@ impl SqlSession {
         at.doom(database, &error);
         Failed::Told(error)
     }
+}
+
+/// Holds a query elsewhere to its time, in which a statement that is late has been told so.
+async fn in_time(
+    most: Duration,
+    query: impl Future<Output = Result<Rows, StatementError>>,
+) -> Result<Rows, StatementError> {
+    tokio::time::timeout(most, query).await.unwrap_or_else(|_| {
+        Err(StatementError::Unavailable(format!("the database took no query within {most:?} (host-call)")))
+    })
 }
 
 impl Session for SqlSession {

@@ -45,6 +45,6 @@ pub(crate) fn error(error: StatementError) -> sql::Error {
         StatementError::Refused(said) => sql::Error::Refused(said),
         StatementError::Aborted => sql::Error::Aborted,
         StatementError::Limit(said) => sql::Error::Limit(said),
-        StatementError::Unavailable(said) => sql::Error::Unavailable(said),
+        StatementError::Late(said) | StatementError::Unavailable(said) => sql::Error::Unavailable(said),
     }
 }

@@ -1,13 +1,44 @@
 //! A handler's databases as a guest meets them: statements in the run's transaction, doomed events, values,
 //! limits, and databases that it may only read. What a statement may say is the databases' own suite's.
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use keylane_capability::bindings::keylane::handler::sql::{Error, HostDatabase, Value};
-use keylane_capability::{EffectsError, GuestState};
+use keylane_capability::{Capabilities, EffectsError, GuestState, OpenDatabase, elsewhere_most};
+use keylane_effects::{
+    ReadDatabase, ResultLimits, Rows, Statement, StatementError, StatementLimits, Value as Kept,
+};
+use keylane_engine::Boxed;
 
 use crate::support::{
-    REPORTS, Surroundings, TOPIC_ID, at_event, commit, event, execute, execute_on, kept, query, query_on,
-    text,
+    HANDLER, REPORTS, Surroundings, TOPIC_ID, at_event, commit, event, execute, execute_on, kept, query,
+    query_on, text,
 };
+
+/// A database that never answers a query.
+struct Silent(Arc<dyn ReadDatabase>);
+
+impl ReadDatabase for Silent {
+    fn check(
+        &self,
+        text: &str,
+        parameters: &[Kept],
+        limits: &StatementLimits,
+    ) -> Result<Statement, StatementError> {
+        self.0.check(text, parameters, limits)
+    }
+
+    fn query(
+        &self,
+        _statement: Statement,
+        _parameters: Vec<Kept>,
+        _limits: ResultLimits,
+        _deadline: Duration,
+    ) -> Boxed<'_, Result<Rows, StatementError>> {
+        Box::pin(std::future::pending())
+    }
+}
 
 const TABLE: &str = "CREATE TABLE entries (id INTEGER PRIMARY KEY, worker TEXT UNIQUE, amount INTEGER);";
 
@@ -172,4 +203,48 @@ async fn a_database_granted_for_reading_shows_what_is_committed_and_takes_nothin
     let ended = state.commit().await.map(|_| ()).unwrap_err();
     assert!(matches!(ended, EffectsError::Doomed { database, .. } if database == REPORTS));
     assert_eq!(surroundings.read("SELECT worker FROM entries").await, [[kept("ann")]]);
+}
+
+/// That nobody could be asked is not the event's fault, whatever becomes of it, and not the next one's neither.
+#[tokio::test]
+async fn a_database_that_is_away_dooms_its_event_through_no_fault_of_its_own() {
+    let surroundings = Surroundings::new(TABLE);
+    let prepared = surroundings.prepared().await;
+    let mut state = prepared.state();
+    let file = surroundings.dir.path().join("data/ledger.db");
+    let former = file.with_extension("former");
+    state.begin(&event(1), TOPIC_ID, None);
+    std::fs::rename(&file, &former).unwrap();
+    let away = query_on(&mut state, REPORTS, "SELECT 1", &[]).await;
+    assert!(matches!(away, Err(Error::Unavailable(_))), "{away:?}");
+    assert_eq!(query_on(&mut state, REPORTS, "SELECT 1", &[]).await, Err(Error::Aborted));
+    assert!(matches!(state.away(), Some(EffectsError::Away { database, .. }) if database == REPORTS));
+    let ended = state.commit().await.map(|_| ()).unwrap_err();
+    assert!(matches!(ended, EffectsError::Away { .. }), "{ended}");
+    std::fs::rename(&former, &file).unwrap();
+    state.begin(&event(2), TOPIC_ID, None);
+    query_on(&mut state, REPORTS, "SELECT 1", &[]).await.unwrap();
+    let wrong = query_on(&mut state, REPORTS, "SELECT * FROM nowhere", &[]).await;
+    assert!(matches!(wrong, Err(Error::Refused(_))), "{wrong:?}");
+    assert!(state.away().is_none(), "this one is its own fault");
+}
+
+/// The run's own session is idle while it waits elsewhere.
+#[tokio::test]
+async fn a_database_that_does_not_answer_is_given_up_in_time() {
+    let mut surroundings = Surroundings::new(TABLE);
+    surroundings.manifest.limits.host_call = Duration::from_millis(100);
+    let mut resources = surroundings.resources().await;
+    let silent = Arc::new(Silent(surroundings.open_reading().await));
+    let own = resources.databases.get_mut(HANDLER).unwrap();
+    own.insert(REPORTS.to_owned(), OpenDatabase::Read(silent));
+    let capabilities = Capabilities::new(resources);
+    let prepared = capabilities.prepare(&surroundings.manifest, surroundings.dir.path()).await.unwrap();
+    let (mut state, _run) = at_event(&prepared, 1).await;
+    let asked = Instant::now();
+    let answer = query_on(&mut state, REPORTS, "SELECT 1", &[]).await;
+    let least = elsewhere_most(Duration::from_millis(100));
+    assert!(asked.elapsed() >= least, "a statement that is late is told so first");
+    assert!(matches!(answer, Err(Error::Unavailable(_))), "{answer:?}");
+    assert!(state.away().is_some());
 }

@@ -17,7 +17,8 @@ pub struct Limits {
     pub concurrency: usize,
     /// The most events in one run; 100 by default.
     pub run_events: usize,
-    /// How long a run may take before it begins no further event; 50 ms by default.
+    /// How long a run may take before it begins no further event, what it waits for its write database left out
+    /// (half a second at most); 50 ms by default.
     pub slice: Duration,
     /// How long a run may be out before it is reported as stuck; one minute by default, or longer where
     /// the other limits allow a single event more.

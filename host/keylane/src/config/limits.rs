@@ -4,8 +4,9 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use keylane_capability::elsewhere_most;
 use keylane_deployment::{Access, Bounds, Count, Document, Size, Time};
-use keylane_effects::{DatabaseConfig, check_times};
+use keylane_effects::check_times;
 use toml::Spanned;
 
 use super::check::Checked;
@@ -102,25 +103,34 @@ pub(super) fn runs_fit(document: &Document, handler: &Handler, session: &Session
     Err(refused.with_hint(hint))
 }
 
-/// PostgreSQL ends a run's session that is idle for too long: later than an event of the handler may take,
-/// and before the group gives the partition to another host, who would wait for its locks.
+/// PostgreSQL ends a run's session that is idle for too long: later than a run of the handler may leave it so,
+/// and before the group gives the partition to another host, who would wait for its locks. And whatever the
+/// database is, what the host writes to Kafka in a transaction is not open for longer than the session.
 pub(super) fn transactions_fit(document: &Document, handler: &Handler, session: &Session) -> Checked<()> {
     let on_a_server = |database: &&Database| matches!(database.write, Some(Address::Postgres(_)));
-    let Some(database) = handler.databases.values().find(on_a_server) else { return Ok(()) };
-    let idle_in_transaction = database.idle_in_transaction;
-    let times = DatabaseConfig { idle_in_transaction, ..DatabaseConfig::new(String::new()) };
+    let server = handler.databases.values().find(on_a_server);
     let limits = &handler.manifest.limits;
     // While an event reads elsewhere, or awaits an answer by HTTP, its run's session lies idle as well.
     let reads_elsewhere = handler.databases.values().any(|database| database.access == Access::Read);
     let waits_elsewhere = reads_elsewhere || handler.manifest.grants.http.is_some();
-    let event = limits.time + if waits_elsewhere { limits.host_call } else { Duration::ZERO };
-    let transaction = Some(transaction_limit(session.timeout));
-    let Err(error) = check_times(event, &times, session.timeout, transaction) else { return Ok(()) };
+    let elsewhere = if waits_elsewhere { elsewhere_most(limits.host_call) } else { Duration::ZERO };
+    // Events that ask the database nothing may follow each other up to the end of the slice; the last of them may
+    // need an instance of its own, and to make one may take as long as an event.
+    let run = limits.slice + 2 * limits.time + elsewhere;
+    let writes = handler.databases.values().any(|database| database.write.is_some());
+    let transacts = writes || handler.manifest.is_in_cuts();
+    let transaction = transacts.then(|| transaction_limit(session.timeout));
+    let idle = server.map(|database| database.idle_in_transaction);
+    let Err(error) = check_times(run, idle, session.timeout, transaction) else { return Ok(()) };
     let problem = format!("handler {:?}: {error}", handler.manifest.name);
-    let refused = match database.idle_at.clone().or_else(|| session.span.clone()) {
+    let idle_at = server.and_then(|database| database.idle_at.clone());
+    let refused = match idle_at.or_else(|| session.span.clone()) {
         Some(span) => document.refuse(span, problem),
         None => document.refuse_file(problem),
     };
+    if server.is_none() {
+        return Err(refused.with_hint("raise `kafka.session-timeout`"));
+    }
     Err(refused.with_hint(format!(
         "change `idle-in-transaction` of its database, `kafka.session-timeout`, or the limits in {}",
         handler.file.display()

@@ -34,7 +34,7 @@ isolation = "serializable"
 synchronous = "full"
 write-connections = 16
 read-connections = 3
-idle-in-transaction = "12s"
+idle-in-transaction = "15s"
 password-file = "secret"
 [databases.audit.reports]
 read = "sqlite://data/reports.db"
@@ -212,7 +212,7 @@ fn databases(handler: &Handler, session: Duration) -> Result<(), TestCaseError> 
         if matches!(database.write, Some(Address::Postgres(_))) {
             let idle = database.idle_in_transaction;
             let limits = &handler.manifest.limits;
-            prop_assert!(limits.time + limits.host_call < idle && idle < session);
+            prop_assert!(limits.slice + 2 * limits.time + limits.host_call < idle && idle < session);
         }
         prop_assert!((1..=1_000).contains(&database.write_connections));
         prop_assert!((1..=1_000).contains(&database.read_connections));

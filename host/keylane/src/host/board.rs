@@ -1,7 +1,8 @@
 //! The board: what the admin port shows of the host, and by which readiness is judged.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use keylane_effects::RelayStatus;
@@ -33,20 +34,21 @@ pub(crate) struct Posted {
     pub(crate) relay: Option<watch::Receiver<RelayStatus>>,
 }
 
-/// Cheap to clone. The handlers are put up once, when their consumers exist; before that the host is
-/// starting and not ready.
+/// Cheap to clone. Each handler is put up once, when its consumer exists; before all are, the host is starting
+/// and not ready.
 #[derive(Clone)]
 pub(crate) struct Board {
     life: Life,
-    handlers: Arc<OnceLock<Vec<Posted>>>,
-    /// What a host that starts waits for, in a sentence.
-    wanting: watch::Sender<Option<String>>,
+    /// By their place in the host file.
+    handlers: Arc<Mutex<BTreeMap<usize, Arc<Posted>>>>,
+    /// Handlers that do not run yet, and why.
+    wanting: Arc<Mutex<BTreeMap<String, String>>>,
 }
 
 impl Board {
     /// The board of a host that begins to start.
     pub(crate) fn new(life: Life) -> Self {
-        Self { life, handlers: Arc::default(), wanting: watch::Sender::new(None) }
+        Self { life, handlers: Arc::default(), wanting: Arc::default() }
     }
 
     /// The phases of the host.
@@ -54,26 +56,47 @@ impl Board {
         &self.life
     }
 
-    /// Puts the handlers up. The first time counts.
-    pub(crate) fn put_up(&self, handlers: Vec<Posted>) {
-        let _already = self.handlers.set(handlers);
+    /// Puts a handler up, which has this place in the host file.
+    pub(crate) fn put_up(&self, place: usize, handler: Posted) {
+        let name = handler.name.clone();
+        self.handlers.lock().unwrap_or_else(PoisonError::into_inner).insert(place, Arc::new(handler));
+        self.wanting.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
     }
 
-    /// Says what keeps the host from starting, until the handlers are put up.
-    pub(crate) fn waits_for(&self, reason: String) {
-        self.wanting.send_replace(Some(reason));
+    /// Says what keeps a handler from starting, until it is put up.
+    pub(crate) fn waits_for(&self, handler: &str, reason: String) {
+        self.wants(handler, format!("waiting: {reason}"));
     }
 
-    /// The handlers, in the order of the host file; none before they are put up.
-    pub(crate) fn handlers(&self) -> &[Posted] {
-        self.handlers.get().map(Vec::as_slice).unwrap_or_default()
+    /// Says why a handler will not start before a person has done something about it.
+    pub(crate) fn cannot_start(&self, handler: &str, reason: String) {
+        self.wants(handler, format!("cannot start: {reason}"));
+    }
+
+    fn wants(&self, handler: &str, words: String) {
+        self.wanting.lock().unwrap_or_else(PoisonError::into_inner).insert(handler.to_owned(), words);
+    }
+
+    /// The handlers that do not run yet, and why, in words.
+    pub(crate) fn wanting(&self) -> BTreeMap<String, String> {
+        self.wanting.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether a handler does not run yet.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.wanting.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// The handlers that were put up, in the order of the host file.
+    pub(crate) fn handlers(&self) -> Vec<Arc<Posted>> {
+        self.handlers.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
     /// What only a new process can mend, a line for each handler: none where the host is alive.
     pub(crate) fn ailments(&self) -> Vec<String> {
         // A host that stops is bounded by its own limits, and is to be left to them.
         let stopping = self.life.phase() >= Phase::Draining;
-        let ailment = |handler: &Posted| {
+        let ailment = |handler: &Arc<Posted>| {
             let turn_age = handler.pulse.turn_age().filter(|_| !stopping);
             ailment(&handler.name, &handler.health.borrow(), turn_age)
         };
@@ -82,22 +105,24 @@ impl Board {
 
     /// Whether the host does its work, and a line on itself and on each handler.
     pub(crate) fn readiness(&self) -> (bool, String) {
-        let now: Vec<Now<'_>> = self.handlers().iter().map(Now::of).collect();
-        let (ready, mut text) = judge(self.life.phase(), &now);
-        if let Some(reason) = self.wanting.borrow().as_ref().filter(|_| now.is_empty()) {
+        let handlers = self.handlers();
+        let now: Vec<Now<'_>> = handlers.iter().map(|handler| Now::of(handler)).collect();
+        let (mut ready, mut text) = judge(self.life.phase(), &now);
+        for (handler, words) in self.wanting() {
+            ready = false;
             // Writing to a string does not fail.
-            let _infallible = writeln!(text, "waiting: {reason}");
+            let _infallible = writeln!(text, "{handler}: {words}");
         }
         (ready, text)
     }
 
-    /// Advances the phases to assigned and running as the handlers get there, and ends.
+    /// Advances the phases to assigned and running as all handlers get there, and ends.
     pub(crate) async fn follow(self) {
         while self.life.phase() < Phase::Running {
             let handlers = self.handlers();
             let all =
                 |holds: fn(&Health) -> bool| handlers.iter().all(|handler| holds(&handler.health.borrow()));
-            if !handlers.is_empty() && all(has_settled) {
+            if !handlers.is_empty() && !self.is_waiting() && all(has_settled) {
                 self.life.advance(Phase::Assigned);
                 if all(is_reading) {
                     self.life.advance(Phase::Running);
@@ -217,12 +242,21 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_cannot_start_says_what_it_waits_for() {
+    fn a_handler_that_does_not_run_yet_ends_readiness_and_says_why() {
         let board = Board::new(Life::begin());
-        board.waits_for("the database sqlite://ledger.db does not answer".to_owned());
+        board.life().advance(Phase::Running);
+        assert!(board.readiness().0);
+        board.waits_for("accounting", "the database sqlite://ledger.db does not answer".to_owned());
+        let (ready, text) = board.readiness();
+        assert!(!ready && board.is_waiting());
+        assert_eq!(
+            text,
+            "host: running\naccounting: waiting: the database sqlite://ledger.db does not answer\n"
+        );
+        board.cannot_start("accounting", "a migration was edited".to_owned());
         let (ready, text) = board.readiness();
         assert!(!ready);
-        assert_eq!(text, "host: starting\nwaiting: the database sqlite://ledger.db does not answer\n");
+        assert_eq!(text, "host: running\naccounting: cannot start: a migration was edited\n");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use keylane_effects::{ClaimsConfig, Database, HandlerClaims, MailSender, Relay, RelayConfig, RelaySenders};
 use keylane_engine::{Claims, ClaimsError, DeadLetter};
-use keylane_kafka::{DeadLetterOptions, letter_record};
+use keylane_kafka::{BootTime, DeadLetterOptions, letter_record};
 use tokio::runtime::Handle;
 
 /// The progress of a handler in its database. Asks at once whether the database belongs to the cluster, so
@@ -39,7 +39,7 @@ pub(super) fn relay(
     senders: Arc<dyn RelaySenders>,
     mail: Option<Arc<dyn MailSender>>,
 ) -> Relay {
-    let config = RelayConfig::new(fleet, host_name(), handler);
+    let config = RelayConfig::new(fleet, host_name(), handler, Arc::new(BootTime));
     Relay::start(&Handle::current(), database.outbox(), senders, mail, config)
 }
 

@@ -6,6 +6,7 @@ mod databases;
 mod effects;
 mod phase;
 pub(crate) mod plan;
+mod rooms;
 mod running;
 mod signals;
 

@@ -151,16 +151,17 @@ fn millis(duration: Duration) -> u64 {
 /// What the host has to hand out to components.
 ///
 /// # Errors
-/// When mail cannot be set up, or a value of the configuration cannot be read.
+/// When a value of the configuration cannot be read.
 pub(crate) fn resources(
     config: &HostConfig,
     databases: BTreeMap<String, BTreeMap<String, OpenDatabase>>,
     publisher: Arc<dyn Publisher>,
+    mailer: Option<Arc<Mailer>>,
 ) -> anyhow::Result<HostResources> {
     Ok(HostResources {
         databases,
         publisher,
-        mailer: config.mail.as_ref().map(mailer).transpose()?.map(Arc::new),
+        mailer,
         config: config.handlers.iter().map(values).collect::<Result<_, _>>()?,
         limits: CapabilityLimits::default(),
     })
@@ -222,6 +223,14 @@ fn with_password(url: &str, password: Option<&str>) -> String {
         }
     }
     format!("{scheme}://{user}:{escaped}@{host}")
+}
+
+/// What sends the mails of all handlers, if the host can send any.
+///
+/// # Errors
+/// When mail cannot be set up.
+pub(crate) fn mail(config: &HostConfig) -> anyhow::Result<Option<Arc<Mailer>>> {
+    Ok(config.mail.as_ref().map(mailer).transpose()?.map(Arc::new))
 }
 
 fn mailer(mail: &Mail) -> anyhow::Result<Mailer> {

@@ -107,6 +107,10 @@ pub(super) struct ResetArgs {
 A SQLite file remembers the machine that uses it, because two machines that write one file would both lose.
 After the file has been moved, and when no host uses the former one any more, this makes it this machine's.
 
+Every database remembers the fleet whose progress it has, because a fleet of another name would do everything
+again. After the fleet was renamed, and when no host runs under the former name any more, this makes it this
+fleet's.
+
 Example:
   keylane adopt accounting --config deploy/sample/keylane.toml")]
 pub(crate) struct AdoptArgs {

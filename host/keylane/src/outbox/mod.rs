@@ -1,6 +1,6 @@
 //! `keylane outbox`: looks at what waits to leave a handler's database, and decides about what cannot.
-//! `keylane adopt`: makes a SQLite file this machine's. Both speak to the database itself, so no host has to
-//! run.
+//! `keylane adopt`: makes a database this fleet's, and a SQLite file this machine's. Both speak to the database
+//! itself, so no host has to run.
 
 mod args;
 mod text;
@@ -36,10 +36,15 @@ pub(crate) async fn run(args: &OutboxArgs) -> anyhow::Result<ExitCode> {
 /// `keylane adopt`
 ///
 /// # Errors
-/// When a file is wrong, or the database is none that belongs to a machine.
+/// When a file is wrong, or the database does not answer or was never used.
 pub(crate) async fn adopt(args: &AdoptArgs) -> anyhow::Result<ExitCode> {
-    keylane_effects::adopt(&database(&args.whose)?).await?;
-    say(&format!("{}: its database belongs to this machine now", args.whose.handler))?;
+    let (config, handler) = (database(&args.whose)?, &args.whose.handler);
+    let fleet = HostConfig::load(&args.whose.config)?.fleet;
+    keylane_effects::adopt(&config).await?;
+    let opened = keylane_effects::open(&config).await;
+    let opened = opened.with_context(|| format!("the database of {handler}"))?;
+    opened.adopt_progress(handler, &fleet).await?;
+    say(&format!("{handler}: its database belongs to the fleet {fleet:?} here now"))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -16,9 +16,7 @@ keylane_sdk::handler!(handle);
 fn handle(event: Event, _record: &Record) -> Result<(), Failure> {
     let Event::Assigned(body) = event;
     let board = Database::open("board")?;
-    board.execute(
-        "INSERT INTO assignments (task, worker) VALUES ($1, $2)",
-        params![body.task, body.worker],
-    )?;
+    board
+        .execute("INSERT INTO assignments (task, worker) VALUES ($1, $2)", params![body.task, body.worker])?;
     Ok(())
 }

@@ -10,6 +10,15 @@ use super::*;
 
 /// Handlers with a grant `ledger` each, with these lines in it.
 fn read(grants: &[(&str, &str)], databases: &str) -> (TempDir, Result<HostConfig, DeploymentError>) {
+    read_with("30s", grants, databases)
+}
+
+/// The same with another session.
+fn read_with(
+    session: &str,
+    grants: &[(&str, &str)],
+    databases: &str,
+) -> (TempDir, Result<HostConfig, DeploymentError>) {
     let folder = tempfile::tempdir().unwrap();
     let mut files = Vec::new();
     for (name, grant) in grants {
@@ -22,7 +31,7 @@ fn read(grants: &[(&str, &str)], databases: &str) -> (TempDir, Result<HostConfig
         files.push(file);
     }
     let text = format!(
-        "fleet = \"f\"\nhandlers = {files:?}\n[kafka]\nbrokers = [\"b:1\"]\nsession-timeout = \"30s\"\n{databases}"
+        "fleet = \"f\"\nhandlers = {files:?}\n[kafka]\nbrokers = [\"b:1\"]\nsession-timeout = \"{session}\"\n{databases}"
     );
     let file = folder.path().join("keylane.toml");
     fs::write(&file, text).unwrap();
@@ -137,6 +146,9 @@ fn times_that_do_not_fit_are_refused() {
         ("", "idle-in-transaction = \"30s\"", "`databases.audit.ledger.idle-in-transaction`: "),
         ("", "idle-in-transaction = \"1s\"", "`databases.audit.ledger.idle-in-transaction`: "),
         ("[limits]\ntime = \"15s\"", "", "`kafka.session-timeout`: "),
+        ("[limits]\nslice = \"8s\"\ntime = \"7s\"", "", "`kafka.session-timeout`: "),
+        // Where an event begins at the end of the slice in an instance that is made for it.
+        ("[limits]\nslice = \"5s\"\ntime = \"5s\"", "", "`kafka.session-timeout`: "),
     ] {
         let (problem, hint) = one(&format!("{WRITE}\n{limits}"), &format!("{server}\n{lines}")).unwrap_err();
         assert!(problem.contains(place) && problem.contains("must be shorter"), "{problem}");
@@ -144,6 +156,19 @@ fn times_that_do_not_fit_are_refused() {
     }
     // A file has no server that would end a session.
     one(&format!("{WRITE}\n[limits]\ntime = \"15s\""), "write = \"sqlite://a.db\"").unwrap();
+}
+
+/// The client takes no less than a second for a transaction, which is no shorter than such a session.
+#[test]
+fn a_transaction_of_kafkas_fits_into_the_session_whatever_the_database_is() {
+    let databases = "[databases.audit.ledger]\nwrite = \"sqlite://a.db\"";
+    let short = format!("{WRITE}\n[limits]\ntime = \"500ms\"");
+    let error = read_with("1s", &[("audit", &short)], databases).1.unwrap_err();
+    let problem = error.to_string();
+    let said = "`kafka.session-timeout`: handler \"audit\": Kafka's transaction.timeout.ms (1s)";
+    assert!(problem.contains(said), "{problem}");
+    assert_eq!(error.hint().as_deref(), Some("raise `kafka.session-timeout`"));
+    read_with("1100ms", &[("audit", &short)], databases).1.unwrap();
 }
 
 #[test]

@@ -20,7 +20,8 @@ const OWNER_LIMIT: Duration = Duration::from_secs(3);
 
 /// Looks at the whole host.
 pub(super) async fn host_status(fleet: &str, board: &Board) -> HostStatus {
-    let handlers = board.handlers().iter().map(async |handler| {
+    let posted = board.handlers();
+    let running = posted.iter().map(async |handler| {
         let told = look(&handler.looker).await;
         let (partitions, silent) = match told {
             Ok(looks) => (join_all(looks.into_iter().map(report)).await, None),
@@ -30,11 +31,15 @@ pub(super) async fn host_status(fleet: &str, board: &Board) -> HostStatus {
         let relay = handler.relay.as_ref().map(|relay| relay_words(&relay.borrow()));
         HandlerStatus { name: handler.name.clone(), health, relay, partitions, silent }
     });
-    HostStatus {
-        fleet: fleet.to_owned(),
-        phase: board.life().phase().to_string(),
-        handlers: join_all(handlers).await,
-    }
+    let waiting = board.wanting().into_iter().map(|(name, health)| HandlerStatus {
+        name,
+        health,
+        relay: None,
+        partitions: Vec::new(),
+        silent: None,
+    });
+    let handlers = join_all(running).await.into_iter().chain(waiting).collect();
+    HostStatus { fleet: fleet.to_owned(), phase: board.life().phase().to_string(), handlers }
 }
 
 /// A consumer's partitions, in order.
