@@ -1,7 +1,7 @@
 # Two commands do everything, each with all of its own set-up:
 #   make demo    the main job: broker, database, three handlers, the task exchange's events
 #   make test    every test, with the tier on a real Apache Kafka where a JDK and Maven are present
-# Others: make sim SEEDS=n [SEED=s], make mutants [LIST=room], make chaos ROUNDS=n [SEED=s] [PROTOCOL=consumer]
+# Others: make sim SEEDS=n [SEED=s] [RELAYS=1], make mutants [LIST=room], make chaos ROUNDS=n [SEED=s] [PROTOCOL=consumer]
 # [EFFECTS=sqlite|postgres|kafka], make lint, make components, make bench [EFFECTS=1], make clean.
 
 CARGO ?= cargo
@@ -56,10 +56,11 @@ chaos: guests
 	target/debug/keylane-chaos --rounds $(or $(ROUNDS),3) $(addprefix --seed ,$(SEED)) $(addprefix --protocol ,$(PROTOCOL)) \
 		$(addprefix --effects ,$(EFFECTS))
 
-# Simulated worlds of hosts, brokers and faults, each drawn from a seed; SEED=s replays one with its trace.
+# Simulated worlds of hosts, brokers and faults, each drawn from a seed; SEED=s replays one with its trace. With
+# RELAYS=1 those of the relays that empty an outbox.
 sim:
-	$(CARGO) build $(WORKSPACE) --bin keylane-sim
-	target/debug/keylane-sim $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),500))
+	$(CARGO) build $(WORKSPACE) --bin keylane-sim --bin keylane-relays
+	target/debug/keylane-$(if $(RELAYS),relays,sim) $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),500))
 
 # Breaks the rooms on purpose, one line at a time in a copy (target/mutants), and sees whether tests and simulation
 # notice: host/ROOM/mutants.toml. Takes hours; LIST=lanes|engine|effects|guest|kafka tries one room alone, and

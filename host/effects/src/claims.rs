@@ -22,8 +22,6 @@ use crate::outbox::record_row;
 /// Makes the record that a dead letter becomes: `effects` knows no topic of Kafka's.
 pub type LetterForm = Arc<dyn Fn(&DeadLetter) -> OutgoingRecord + Send + Sync>;
 
-/// Raised only by an operator's replay.
-const REPLAY: i64 = 0;
 /// How often an ending that another transaction was in the way of is tried again at once.
 const CONFLICT_TRIES: u32 = 5;
 /// How long is waited before the first of these tries, and so much longer before each further one.
@@ -87,7 +85,6 @@ impl HandlerClaims {
         StreamKey {
             fleet: self.config.fleet.clone(),
             handler: self.config.handler.clone(),
-            replay: REPLAY,
             topic: topic.to_owned(),
             topic_id,
             partition,

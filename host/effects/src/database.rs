@@ -13,6 +13,7 @@ use crate::config::DatabaseConfig;
 use crate::error::{BeginError, DatabaseError, FinishError, StatementError, StatementFailed};
 use crate::keyvalue::{KeyRequest, KeyRow};
 use crate::relay::Outbox;
+use crate::replay::{ReplayError, ReplayRequest, Replayed};
 use crate::statement::{Statement, StatementLimits};
 use crate::value::{ResultLimits, Rows, Value};
 use crate::{postgres, sqlite};
@@ -33,15 +34,14 @@ pub struct Identity {
     pub driver: &'static str,
 }
 
-/// One partition of one handler's input. The topic counts by its id: its name is for people.
+/// One partition of one handler's input. The topic counts by its id: its name is for people. What an operator had
+/// handled again goes on under its highest replay number, which the database knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamKey {
     /// The fleet.
     pub fleet: String,
     /// The handler.
     pub handler: String,
-    /// 0, raised only by an operator's replay; never the consumer group's generation.
-    pub replay: i64,
     /// The topic's name.
     pub topic: String,
     /// The topic's id.
@@ -166,6 +166,12 @@ pub trait Database: Send + Sync {
     /// fleet was renamed, and none of its hosts runs under the former name: such a one is overtaken as soon as the
     /// partitions are taken, but not before.
     fn adopt_progress(&self, handler: &str, fleet: &str) -> Boxed<'_, Result<(), DatabaseError>>;
+
+    /// Has a partition handled again from an offset on, under its next replay number: in one transaction the epoch of
+    /// whoever owns it is passed, and the number gets a floor there, no claims and no place of the log. Owners learn
+    /// of it as of any other take, and take that number. Waits for open runs as a take does, with the same `limit`.
+    /// This alone repeats effects.
+    fn replay(&self, request: &ReplayRequest, limit: Duration) -> Boxed<'_, Result<Replayed, ReplayError>>;
 
     /// Raises the floor and deletes the claims below it in one transaction, at most [`PRUNE_CLAIMS_MAX`]
     /// claims. Never lowers it. The caller knows that all below has ended. The position, at or below that floor, is

@@ -8,7 +8,7 @@
 //!
 //! - `database.rs`: the seam. `error.rs`: what goes wrong, told by origin. `value.rs`, `statement.rs`: what
 //!   is said to a database and what it answers. `config.rs`: one database of the host's configuration.
-//! - `claims.rs`: the engine's port to progress over a database. `times.rs`: which time-outs fit each other.
+//! - `claims.rs`: the engine's port to progress over a database. `replay.rs`: an operator's word to handle events again. `times.rs`: which time-outs fit each other.
 //! - `keyvalue.rs`: values by key, in a table of the host's own.
 //! - `outbox.rs`: how outputs are written into rows and read back. `relay/`: what empties the outbox.
 //! - `migrations.rs`: the files of a handler's folder, compared with what has run.
@@ -24,6 +24,7 @@ mod outbox;
 mod postgres;
 mod reading;
 mod relay;
+mod replay;
 mod sqlite;
 mod statement;
 mod times;
@@ -40,10 +41,11 @@ pub use keyvalue::{KeyAsk, KeyRequest, KeyRow};
 pub use outbox::{Letter, UnreadableRow, letter_of, mail_row, record_of, record_row};
 pub use reading::{ReadDatabase, open_reading};
 pub use relay::{
-    Advance, Applicant, Batch, Dropped, Handed, Leased, ListedRow, MailError, MailSender, Mismatch,
-    Numbering, OpenedSender, Outbox, OutboxCounts, OutboxError, Parked, Position, Refused, Relay,
+    Advance, Applicant, Batch, Dropped, Handed, Leased, ListedRow, MailEnded, MailError, MailSender,
+    Mismatch, Numbering, OpenedSender, Outbox, OutboxCounts, OutboxError, Parked, Position, Refused, Relay,
     RelayConfig, RelaySender, RelaySenders, RelayStatus, Selection, SendError, Standing, StoredRow, UnderWay,
 };
-pub use statement::{Statement, StatementLimits};
+pub use replay::{ReplayError, ReplayRequest, Replayed};
+pub use statement::{LATE_GRACE, Statement, StatementLimits};
 pub use times::{TimesError, check_times};
 pub use value::{ResultLimits, Rows, Value};

@@ -2,9 +2,14 @@
 //! text is each driver's own to say, since each database reads a text its own way.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::StatementError;
 use crate::value::Value;
+
+/// How much longer than its deadline a late statement is awaited: it is stopped, and answers that, or its connection is
+/// given up. Either way it is late.
+pub const LATE_GRACE: Duration = Duration::from_secs(2);
 
 /// Bounds on one statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -132,6 +132,8 @@ fn conformance<'a>(ground: &'a Ground<'a>) -> Vec<Named<'a>> {
         keyvalue: values_are_part_of_the_run, pages_and_batches_are_bounded, guests_statements_do_not_reach_them, values_of_any_bytes_come_back, a_failed_event_leaves_no_value, numbers_that_runs_change_at_once_add_up;
         savepoints: only_the_failed_event_is_undone, a_savepoint_serves_more_than_once, a_swallowed_error_cannot_be_committed, a_deferred_key_is_the_fault_of_its_event;
         ownership: a_former_epoch_is_refused, a_count_without_its_random_number_is_refused, a_take_waits_for_the_open_run_and_reads_its_claims, a_start_is_settled_once, a_topic_made_again_starts_at_0, a_renamed_fleet_is_refused_until_it_adopts_the_progress, the_identity_is_the_databases_own, another_cluster_is_refused;
+        replays: what_had_ended_is_done_again_under_the_next_number, the_open_run_is_waited_for,
+            nothing_is_passed_over_without_a_word, a_take_beside_a_replay_keeps_no_former_number;
         pruning: the_floor_rises_and_claims_go, a_position_is_kept_beside_the_floor, a_batch_takes_the_former_position_away, a_batch_is_bounded, a_zombie_cannot_pass_a_pruned_claim, an_offset_below_the_floor_has_ended;
         commits: an_event_is_claimed_once, outputs_and_claims_need_no_statement, a_dropped_run_leaves_nothing, an_unknown_commit_is_found_out;
         migrations: hosts_at_once_migrate_once, a_changed_history_is_refused, handlers_have_histories_of_their_own, a_failing_file_leaves_nothing, a_migration_reaches_only_its_own;
@@ -139,9 +141,9 @@ fn conformance<'a>(ground: &'a Ground<'a>) -> Vec<Named<'a>> {
         relay: one_that_dies_at_any_step_is_followed, one_that_is_stopped_at_any_step_does_no_harm, one_relays_and_the_other_stands_by;
         refusals: a_refused_record_holds_up_its_key_alone, a_dropped_row_lets_its_key_go_on, a_missing_topic_holds_up_its_records_alone, a_refused_mail_waits_alone, one_bad_record_among_many_is_found;
         mails: a_planned_stop_waits_for_a_slow_mail, each_mail_is_noted_when_it_is_taken, a_mail_is_noted_as_soon_as_the_database_is_back, a_machine_that_slept_begins_no_mail;
-        stops: what_lies_in_the_outbox_leaves_at_a_stop, a_stop_goes_on_for_a_while_only;
+        stops: what_lies_in_the_outbox_leaves_at_a_stop, a_stop_goes_on_for_a_while_only, a_stop_begins_no_more_mails, rows_behind_many_that_wait_leave_at_a_stop;
         setbacks: what_was_set_back_stops_the_relay, a_running_relay_heeds_a_reset, a_reset_repeats_no_batch, an_outbox_is_one_fleets_and_one_hosts;
-        wakes: rows_of_this_process_are_sent_without_a_look, a_row_committed_behind_a_look_is_sent;
+        wakes: rows_of_this_process_are_sent_without_a_look, a_letter_of_this_process_is_sent_without_a_look, a_row_committed_behind_a_look_is_sent;
     }
 }
 

@@ -18,6 +18,7 @@ pub struct HostClock {
 }
 
 impl HostClock {
+    /// Of a process that starts at this time of the world, in milliseconds.
     pub fn new(started_ms: u64) -> Self {
         Self { started_ms, base: OnceLock::new(), slept_ms: AtomicU64::new(0) }
     }

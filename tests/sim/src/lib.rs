@@ -45,6 +45,8 @@ mod transactions;
 mod wire;
 mod world;
 
+pub use clock::HostClock;
+pub use draw::Draw;
 pub use mutation::Mutation;
 pub use report::{Report, live};
 pub use sweep::{Summary, sweep};

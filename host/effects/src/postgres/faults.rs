@@ -40,6 +40,8 @@ const RAISED: &str = "P0001";
 const RAISE: &str = "exec_stmt_raise";
 /// `undefined_table`.
 const NO_TABLE: &str = "42P01";
+/// `invalid_parameter_value`, with which SET ROLE says that there is no such role.
+pub(crate) const NO_ROLE: &str = "22023";
 /// `invalid_catalog_name`: there is no such database.
 const NO_DATABASE: &str = "3D000";
 
@@ -96,7 +98,8 @@ pub(crate) fn is_stale(error: &sqlx::Error) -> bool {
     is_conflict(error) && code(error).is_some_and(|code| code == UNSUPPORTED || PREPARED.contains(&code))
 }
 
-/// A guest's statement failed.
+/// A guest's statement failed. A lock that its own `NOWAIT` asked for counts as one that was waited for: the run is done
+/// once more, and the guest does not hear of it.
 pub(crate) fn of_guest(error: &sqlx::Error, url: &str) -> StepError {
     let said = words(error);
     if is_lock_timeout(error) {

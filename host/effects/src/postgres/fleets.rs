@@ -17,8 +17,8 @@ pub(crate) async fn check(
     stream: &StreamKey,
 ) -> Result<(), sqlx::Error> {
     let text = "SELECT fleet FROM keylane.stream JOIN keylane.floor ON floor.stream = stream.id \
-                WHERE fleet <> $1 AND handler = $2 AND replay = $3 AND topic_id = $4 LIMIT 1";
-    let query = sqlx::query_scalar(text).bind(&stream.fleet).bind(&stream.handler).bind(stream.replay);
+                WHERE fleet <> $1 AND handler = $2 AND topic_id = $3 LIMIT 1";
+    let query = sqlx::query_scalar(text).bind(&stream.fleet).bind(&stream.handler);
     let query = query.bind(stream.topic_id.bytes().as_slice());
     let Some(stands) = query.fetch_optional(session.connection()?).await? else { return Ok(()) };
     Err(faults::found(DatabaseError::OtherFleet {

@@ -32,6 +32,7 @@ mod place;
 mod prune;
 mod read;
 mod reading;
+mod replay;
 mod rules;
 mod run;
 mod server;
@@ -54,6 +55,7 @@ use crate::error::{BeginError, DatabaseError, StatementError};
 use crate::postgres::rules::Rules;
 use crate::postgres::server::Server;
 use crate::relay::Outbox;
+use crate::replay::{ReplayError, ReplayRequest, Replayed};
 use crate::statement::{Statement, StatementLimits};
 use crate::value::{ResultLimits, Rows, Value};
 
@@ -126,6 +128,11 @@ impl Database for Postgres {
     fn adopt_progress(&self, handler: &str, fleet: &str) -> Boxed<'_, Result<(), DatabaseError>> {
         let (handler, fleet) = (handler.to_owned(), fleet.to_owned());
         Box::pin(async move { fleets::adopt(&self.server, &handler, &fleet).await })
+    }
+
+    fn replay(&self, request: &ReplayRequest, limit: Duration) -> Boxed<'_, Result<Replayed, ReplayError>> {
+        let request = request.clone();
+        Box::pin(async move { replay::replay(&self.server, &request, limit).await })
     }
 
     fn raise_floor(

@@ -26,8 +26,8 @@ use crate::postgres::ownership::{END_MAX, begin_in, granted};
 use crate::postgres::server::Server;
 use crate::postgres::session::Session;
 use crate::relay::{
-    Advance, Applicant, Batch, Dropped, LEASES, Leased, ListedRow, Numbering, Outbox, OutboxCounts,
-    OutboxError, Refused, Selection, Standing, StoredRow, UnderWay,
+    Advance, Applicant, Batch, Dropped, LEASES, Leased, ListedRow, MailEnded, Numbering, Outbox,
+    OutboxCounts, OutboxError, Selection, Standing, StoredRow, UnderWay, next_batch, noted,
 };
 
 /// The outbox of a database.
@@ -119,7 +119,9 @@ impl PostgresOutbox {
             }
             rows::refuse(&mut session, &step.refused).await?;
             let ids = rows::pick(&mut session, &step).await?;
-            standing.highest += i64::from(!ids.is_empty());
+            if !ids.is_empty() {
+                standing.highest = next_batch(standing.highest);
+            }
             let batch = rows::read(&mut session, &ids).await?;
             let text = "UPDATE keylane.relay SET sent = $1, highest = $2, batch = $3, \
                         held_until = clock_timestamp() + $4 * interval '1 millisecond'";
@@ -145,11 +147,12 @@ impl PostgresOutbox {
         self.owning(reading).await
     }
 
-    async fn mails_ended(&self, epoch: Epoch, sent: &[i64], refused: &[Refused]) -> Result<(), OutboxError> {
+    async fn mails_ended(&self, epoch: Epoch, ended: &[MailEnded]) -> Result<(), OutboxError> {
         let noting = async {
             let Some((mut session, _)) = owned(&self.database.server, epoch).await? else { return Ok(None) };
-            rows::delete(&mut session, sent).await?;
-            rows::refuse(&mut session, refused).await?;
+            let (sent, refused) = noted(ended, &rows::same_mails(&mut session, ended).await?);
+            rows::delete(&mut session, &sent).await?;
+            rows::refuse(&mut session, &refused).await?;
             session.commit().await.map(Some)
         };
         self.owning(noting).await
@@ -195,6 +198,8 @@ impl PostgresOutbox {
         let resetting = async {
             let mut session = begin(&self.database.server).await?;
             let text = "UPDATE keylane.relay SET begun = 1, fleet = NULL, held_until = '-infinity', \
+                next_numbering = greatest(numbering + 1, next_numbering + 1, \
+                (extract(epoch FROM clock_timestamp()) * 1000000)::bigint), \
                 epoch = epoch + 1, nonce = \
                 ('x' || substr(replace(gen_random_uuid()::text, '-', ''), 1, 16))::bit(64)::bigint";
             sqlx::query(text).execute(session.connection()?).await?;
@@ -220,12 +225,12 @@ impl RelayRow {
     async fn lock(session: &mut Session, lease: Duration) -> Result<Self, sqlx::Error> {
         let text = "SELECT fleet, coalesce(host, ''), held_until > clock_timestamp() \
                     AND held_until <= clock_timestamp() + $1 * interval '1 millisecond', epoch, nonce, \
-                    begun::integer, numbering, sent, highest, batch FROM keylane.relay FOR UPDATE";
+                    begun::integer, numbering, sent, highest, batch, next_numbering FROM keylane.relay FOR UPDATE";
         let row = sqlx::query(text).bind(millis(lease.saturating_mul(LEASES)));
         let row = row.fetch_one(session.connection()?).await?;
         let numbering = match row.try_get::<i32, _>(5)? {
             0 => Numbering::Fresh,
-            1 => Numbering::Reset(row.try_get(6)?),
+            1 => Numbering::Reset { former: row.try_get(6)?, next: row.try_get(10)? },
             _ => Numbering::Begun(row.try_get(6)?),
         };
         Ok(Self {
@@ -299,13 +304,8 @@ impl Outbox for PostgresOutbox {
         Box::pin(self.mails(epoch, rows))
     }
 
-    fn mails_ended(
-        &self,
-        epoch: Epoch,
-        sent: Vec<i64>,
-        refused: Vec<Refused>,
-    ) -> Boxed<'_, Result<(), OutboxError>> {
-        Box::pin(async move { self.mails_ended(epoch, &sent, &refused).await })
+    fn mails_ended(&self, epoch: Epoch, ended: Vec<MailEnded>) -> Boxed<'_, Result<(), OutboxError>> {
+        Box::pin(async move { self.mails_ended(epoch, &ended).await })
     }
 
     fn counts(&self) -> Boxed<'_, Result<OutboxCounts, OutboxError>> {

@@ -54,14 +54,23 @@ pub(crate) async fn take(
 ) -> Result<Taken, DatabaseError> {
     let taking = async {
         let began = Instant::now();
-        let (id, wanted) = announce(server, stream, limit).await?;
-        let mut session = begin(server).await?;
-        let epoch = raise(server, &mut session, id, wanted, limit).await?;
+        let (mut session, id, replay, epoch) = loop {
+            let (id, wanted) = announce(server, stream, limit).await?;
+            let mut session = begin(server).await?;
+            let epoch = raise(server, &mut session, id, wanted, limit).await?;
+            // An operator may have had the partition handled again since it was announced: this number is no
+            // more than the former one then.
+            let (latest, replay) = latest(&mut session, stream).await?;
+            if latest == id {
+                break (session, id, replay, epoch);
+            }
+            session.rollback().await;
+        };
         let (floor, ended) = progress(&mut session, id).await?;
         let (floor, position) = floor.unzip();
         session.commit().await?;
         metrics::histogram!("keylane_take_seconds").record(began.elapsed().as_secs_f64());
-        Ok(Taken { fence: Fence { stream: id, epoch }, floor, ended, position: position.flatten() })
+        Ok(Taken { fence: Fence { stream: id, replay, epoch }, floor, ended, position: position.flatten() })
     };
     server.within(limit.saturating_add(END_MAX), taking).await
 }
@@ -94,7 +103,7 @@ pub(crate) async fn begin_in(server: &Server, place: &Arc<Place>) -> Result<Sess
 /// and that epoch. From then on no run of the former epoch begins. Without it, the shared locks of runs that
 /// come one after another would keep the take out for as long as they come; a taker that dies now has done
 /// no more than to pass the epoch.
-async fn announce(
+pub(crate) async fn announce(
     server: &Arc<Server>,
     stream: &StreamKey,
     limit: Duration,
@@ -105,10 +114,10 @@ async fn announce(
     granted(server, pid, limit, FENCE, add_streams(&mut session, stream, &partitions)).await?;
     let text = "INSERT INTO keylane.wanted AS former (stream, epoch) \
         SELECT id, coalesce((SELECT epoch FROM keylane.fence WHERE fence.stream = id), 0) + 1 FROM keylane.stream \
-        WHERE fleet = $1 AND handler = $2 AND replay = $3 AND topic_id = $4 AND partition = $5 \
+        WHERE fleet = $1 AND handler = $2 AND topic_id = $3 AND partition = $4 ORDER BY replay DESC LIMIT 1 \
         ON CONFLICT (stream) DO UPDATE SET epoch = greatest(former.epoch + 1, excluded.epoch) \
         RETURNING stream, epoch";
-    let query = sqlx::query_as(text).bind(&stream.fleet).bind(&stream.handler).bind(stream.replay);
+    let query = sqlx::query_as(text).bind(&stream.fleet).bind(&stream.handler);
     let query = query.bind(stream.topic_id.bytes().as_slice()).bind(stream.partition);
     let noting = query.fetch_one(session.connection()?);
     let noted = granted(server, pid, limit, FENCE, noting).await?;
@@ -123,15 +132,24 @@ pub(crate) async fn add_streams(
     partitions: &[i32],
 ) -> Result<(), sqlx::Error> {
     let text = "INSERT INTO keylane.stream (fleet, handler, replay, topic_id, topic, partition) \
-                SELECT $1, $2, $3, $4, $5, * FROM unnest($6::int[]) ON CONFLICT DO NOTHING";
-    let query = sqlx::query(text).bind(&stream.fleet).bind(&stream.handler).bind(stream.replay);
+                SELECT $1, $2, 0, $3, $4, * FROM unnest($5::int[]) ON CONFLICT DO NOTHING";
+    let query = sqlx::query(text).bind(&stream.fleet).bind(&stream.handler);
     let query = query.bind(stream.topic_id.bytes().as_slice()).bind(&stream.topic).bind(partitions);
     query.execute(session.connection()?).await?;
     Ok(())
 }
 
+/// The database's number for the partition and its replay number, of which the highest counts.
+async fn latest(session: &mut Session, stream: &StreamKey) -> Result<(i64, i64), sqlx::Error> {
+    let text = "SELECT id, replay FROM keylane.stream WHERE fleet = $1 AND handler = $2 AND topic_id = $3 \
+                AND partition = $4 ORDER BY replay DESC LIMIT 1";
+    let query = sqlx::query_as(text).bind(&stream.fleet).bind(&stream.handler);
+    let query = query.bind(stream.topic_id.bytes().as_slice()).bind(stream.partition);
+    query.fetch_one(session.connection()?).await
+}
+
 /// Raises the epoch, for as long as it takes.
-async fn raise(
+pub(crate) async fn raise(
     server: &Server,
     session: &mut Session,
     stream: i64,

@@ -14,11 +14,9 @@ use crate::postgres::server::Server;
 use crate::postgres::session::Session;
 use crate::postgres::tables::GUEST;
 use crate::postgres::value::{Parameter, names, prepared_text, values};
-use crate::statement::Statement;
+use crate::statement::{LATE_GRACE, Statement};
 use crate::value::{Collected, ResultLimits, Rows, Value};
 
-/// How long the answer to a cancellation is awaited before the session is given up.
-const GRACE: Duration = Duration::from_secs(2);
 /// How often a statement is looked at: whether it waits for a lock.
 const LOOK: Duration = Duration::from_millis(100);
 /// The same when little of its time is left.
@@ -171,7 +169,7 @@ pub(crate) async fn within<T>(
         }
     };
     watch.cancel(backend).await;
-    match tokio::time::timeout(GRACE, &mut statement).await {
+    match tokio::time::timeout(LATE_GRACE, &mut statement).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(_)) => Err(given_up),
         Err(_) if watch.answers().await => Err(Failure::Deaf),

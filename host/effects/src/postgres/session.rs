@@ -115,8 +115,10 @@ impl Session {
         let said = self.say_each(words).await;
         self.clean = match &said {
             Ok(()) => true,
-            // A commit that is refused has ended the transaction.
-            Err((carried_out, error)) => *carried_out == before && faults::is_answer(error),
+            // A commit that is refused has ended the transaction. One that was cancelled may not have begun.
+            Err((carried_out, error)) => {
+                *carried_out == before && faults::is_answer(error) && !faults::is_canceled(error)
+            }
         };
         said
     }

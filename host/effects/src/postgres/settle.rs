@@ -34,7 +34,7 @@ async fn settle(
     floors: &[(i32, i64)],
 ) -> Result<BTreeMap<i32, i64>, sqlx::Error> {
     // Of all fleets, so that the second one finds what the first has settled.
-    let name = format!("keylane {} {} {}", stream.handler, stream.replay, stream.topic);
+    let name = format!("keylane {} {}", stream.handler, stream.topic);
     let lock = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
     sqlx::query(lock).bind(name).execute(session.connection()?).await?;
     fleets::check(server, session, stream).await?;
@@ -43,15 +43,16 @@ async fn settle(
         floors.iter().map(|(partition, offer)| (*partition, if known { 0 } else { *offer })).unzip();
     add_streams(session, stream, &partitions).await?;
     let text = "INSERT INTO keylane.floor (stream, floor) SELECT stream.id, offered.floor \
-        FROM unnest($5::int[], $6::bigint[]) AS offered (partition, floor) JOIN keylane.stream USING (partition) \
-        WHERE fleet = $1 AND handler = $2 AND replay = $3 AND topic_id = $4 \
+        FROM unnest($4::int[], $5::bigint[]) AS offered (partition, floor) JOIN keylane.stream USING (partition) \
+        WHERE fleet = $1 AND handler = $2 AND replay = 0 AND topic_id = $3 \
         ORDER BY stream.id ON CONFLICT DO NOTHING";
-    let query = sqlx::query(text).bind(&stream.fleet).bind(&stream.handler).bind(stream.replay);
+    let query = sqlx::query(text).bind(&stream.fleet).bind(&stream.handler);
     let query = query.bind(stream.topic_id.bytes().as_slice()).bind(partitions).bind(offers);
     query.execute(session.connection()?).await?;
+    // Of each partition the highest replay number, which comes last.
     let text = "SELECT partition, floor FROM keylane.floor JOIN keylane.stream ON stream.id = floor.stream \
-        WHERE fleet = $1 AND handler = $2 AND replay = $3 AND topic_id = $4";
-    let query = sqlx::query_as(text).bind(&stream.fleet).bind(&stream.handler).bind(stream.replay);
+        WHERE fleet = $1 AND handler = $2 AND topic_id = $3 ORDER BY replay";
+    let query = sqlx::query_as(text).bind(&stream.fleet).bind(&stream.handler);
     let query = query.bind(stream.topic_id.bytes().as_slice());
     let standing: Vec<(i32, i64)> = query.fetch_all(session.connection()?).await?;
     Ok(standing.into_iter().collect())
@@ -60,8 +61,8 @@ async fn settle(
 /// Whether any partition of this topic, under this id or this name, was settled before.
 async fn is_known(session: &mut Session, stream: &StreamKey) -> Result<bool, sqlx::Error> {
     let text = "SELECT EXISTS (SELECT FROM keylane.floor JOIN keylane.stream ON stream.id = floor.stream \
-        WHERE fleet = $1 AND handler = $2 AND replay = $3 AND (topic_id = $4 OR topic = $5))";
-    let query = sqlx::query_scalar(text).bind(&stream.fleet).bind(&stream.handler).bind(stream.replay);
+        WHERE fleet = $1 AND handler = $2 AND (topic_id = $3 OR topic = $4))";
+    let query = sqlx::query_scalar(text).bind(&stream.fleet).bind(&stream.handler);
     let query = query.bind(stream.topic_id.bytes().as_slice()).bind(&stream.topic);
     query.fetch_one(session.connection()?).await
 }

@@ -102,6 +102,7 @@ CREATE TABLE keylane.relay (
     nonce bigint NOT NULL DEFAULT 0,
     begun smallint NOT NULL DEFAULT 0 CHECK (begun IN (0, 1, 2)),
     numbering bigint NOT NULL DEFAULT 0,
+    next_numbering bigint NOT NULL DEFAULT 0,
     sent bigint NOT NULL DEFAULT 0,
     highest bigint NOT NULL DEFAULT 0,
     batch bigint[] NOT NULL DEFAULT '{}'
@@ -145,13 +146,18 @@ pub(crate) async fn prepare(server: &Arc<Server>) -> Result<Identity, DatabaseEr
     Ok(Identity { database, driver: "postgres" })
 }
 
-/// Whether this user may read as guests do; nothing is made or changed.
+/// Whether this user may read as guests do; nothing is made or changed. Where nobody has made their role yet, as on a
+/// server at whose handlers' very first start readers ask before writers, it comes later.
 pub(crate) async fn may_read(server: &Arc<Server>) -> Result<(), DatabaseError> {
     let mut connection = server.connect().await?;
     refuse_superuser(&mut connection, server).await?;
     say(&mut connection, format!("SET ROLE {GUEST}; RESET ROLE")).await.map_err(|error| {
         match server.fault(&error) {
             gone if gone.can_retry() => gone,
+            _ if faults::code(&error) == Some(faults::NO_ROLE) => faults::unavailable(
+                format!("{error}: no handler that writes to a database of this server has been started yet"),
+                &server.url,
+            ),
             _ => DatabaseError::Tables {
                 url: server.url.clone(),
                 reason: format!(

@@ -2,6 +2,7 @@
 //! waited. Pure: no clock, no I/O.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use crate::relay::ports::Position;
@@ -23,6 +24,19 @@ const TOPIC_WAIT_MAX: Duration = Duration::from_secs(10);
 const TOPIC_WAIT_TIMES: u32 = 10;
 /// The most topics that are remembered as taking nothing; beyond them the longest known is forgotten.
 const TOPICS_MAX: usize = 1_000;
+
+/// How far apart the numbers of two batches may be.
+const BATCH_STEP_BITS: u32 = 24;
+
+/// The number of the batch after this one. By chance it is one of many, so that no other batch has it: an older
+/// copy of the database counts on from where it was, and Kafka may have had a batch of other rows there.
+pub(crate) fn next_batch(highest: i64) -> i64 {
+    let chance = RandomState::new().hash_one(highest) & ((1 << BATCH_STEP_BITS) - 1);
+    highest.saturating_add(1).saturating_add(i64::try_from(chance).unwrap_or_default())
+}
+
+/// The first numbering of an outbox. A copy of one that was never reset is known by its batches.
+pub(crate) const FIRST_NUMBERING: i64 = 1;
 
 /// What a takeover has to do before it goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +93,7 @@ pub enum Mismatch {
 /// nothing of a batch before Kafka's answer, and Kafka's position is in the transaction of the batch itself.
 pub(crate) fn compare(standing: &Standing, position: Option<Position>) -> Result<Takeover, Mismatch> {
     let begun = match standing.numbering {
-        Numbering::Reset(former) => return Ok(Takeover::Begin(compare_reset(standing, former, position))),
+        Numbering::Reset { former, next } => return compare_reset(standing, (former, next), position),
         Numbering::Fresh => return compare_fresh(position),
         Numbering::Begun(begun) => begun,
     };
@@ -95,13 +109,24 @@ pub(crate) fn compare(standing: &Standing, position: Option<Position>) -> Result
 }
 
 /// What became of the batch that was under way when an operator reset the outbox. Where Kafka's position is
-/// not the batch's own, it says nothing: then the operator has decided that records may be sent again.
-fn compare_reset(standing: &Standing, former: i64, position: Option<Position>) -> UnderWay {
+/// not the batch's own, it says nothing: then the operator has decided that records may be sent again. But
+/// only once: where batches were sent under the numbering that the operator wanted, or a later one has begun,
+/// the database is a copy of before that.
+fn compare_reset(
+    standing: &Standing,
+    (former, next): (i64, i64),
+    position: Option<Position>,
+) -> Result<Takeover, Mismatch> {
+    if let Some(Position { numbering, batch }) = position
+        && (numbering > next || (numbering == next && batch > 0))
+    {
+        return Err(Mismatch::Restored { kafka: batch, highest: 0 });
+    }
     let own = Position { numbering: former, batch: standing.highest };
-    match standing.highest > standing.sent && position == Some(own) {
+    Ok(Takeover::Begin(match standing.highest > standing.sent && position == Some(own) {
         true => UnderWay::Sent,
         false => UnderWay::NotSent,
-    }
+    }))
 }
 
 /// A relay that died while it began has written a position, but sent nothing.

@@ -1,18 +1,19 @@
 //! Sends mails: a handful at once, each noted as soon as it is answered.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use keylane_engine::Epoch;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::database::OutboxKind;
 use crate::outbox::letter_of;
 use crate::relay::core;
 use crate::relay::meters;
 use crate::relay::ports::{Handed, MailError, MailSender};
-use crate::relay::store::{OutboxError, Refused, StoredRow};
+use crate::relay::store::{MailEnded, OutboxError, Refused, StoredRow};
 use crate::relay::task::{End, Work};
 
 /// Mails under way at once. What is under way when the host dies may be sent again.
@@ -83,20 +84,24 @@ async fn handful(
     let mut answers = sending.collect::<FuturesUnordered<_>>().ready_chunks(MAILS_AT_ONCE);
     let (mut answered, mut noted) = (mails.is_empty(), Ok(()));
     while let Some(some) = answers.next().await {
-        let (mut sent, mut refused) = (Vec::new(), Vec::new());
+        let mut ended = Vec::new();
         for (mail, answer) in some {
-            match answer {
-                Ok(Handed::NotBegun) => {}
-                Ok(Handed::Taken) => sent.push(mail.id),
+            let refused = match answer {
+                Ok(Handed::NotBegun) => continue,
+                Ok(Handed::Taken) => {
+                    answered = true;
+                    None
+                }
                 Err(error) => {
                     answered |= error.is_final;
-                    refused.push(refusal(work, mail, error));
+                    Some(refusal(work, mail, error))
                 }
-            }
+            };
+            let message_id = mail.row.key.clone().unwrap_or_default();
+            ended.push(MailEnded { id: mail.id, message_id, refused });
         }
-        answered |= !sent.is_empty();
         // The others are under way, whatever became of this note.
-        noted = noted.and(note(work, epoch, sent, refused).await);
+        noted = noted.and(note(work, epoch, ended).await);
     }
     noted?;
     Ok(if answered { Handful::Answered } else { Handful::Unanswered })
@@ -115,15 +120,15 @@ async fn send(
 
 /// Notes what became of mails. Where the database does not take that, it is tried again for a while: what is
 /// not noted is sent again.
-async fn note(work: &Work, epoch: Epoch, sent: Vec<i64>, refused: Vec<Refused>) -> Result<(), End> {
-    if sent.is_empty() && refused.is_empty() {
+async fn note(work: &Work, epoch: Epoch, ended: Vec<MailEnded>) -> Result<(), End> {
+    if ended.is_empty() {
         return Ok(());
     }
-    let count = u64::try_from(sent.len()).unwrap_or(u64::MAX);
+    let count = u64::try_from(ended.iter().filter(|mail| mail.refused.is_none()).count()).unwrap_or(u64::MAX);
     metrics::counter!(meters::MAILS, "database" => work.config.name.clone()).increment(count);
     let begun = Instant::now();
     loop {
-        match work.outbox.mails_ended(epoch, sent.clone(), refused.clone()).await {
+        match work.outbox.mails_ended(epoch, ended.clone()).await {
             Err(OutboxError::Database(error)) if error.can_retry() && begun.elapsed() < NOTE_LIMIT => {
                 let database = &work.config.name;
                 tracing::warn!(database, %error, mails = count, "mails were taken, which cannot be noted yet");

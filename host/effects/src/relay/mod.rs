@@ -11,7 +11,8 @@
 //!    sent) and the next one is made: a number and the ids of visible rows, in order.
 //! 2. In one transaction of Kafka its records are written and, as position, its number.
 //!
-//! So Kafka's position is either the number noted as sent or that of the batch under way, and says which.
+//! Numbers rise by steps of chance, so that two batches never share one, not even in an older copy of the
+//! database. So Kafka's position is either the number noted as sent or that of the batch under way, and says which.
 //! Anything else means that one of the two was set back: the relay stops and says so ([`Mismatch`]). An older
 //! copy that comes in the database's place under a relay that runs has the same epoch; so the relay says, with
 //! each batch, where it left the outbox, and nothing is done where it is not there.
@@ -42,11 +43,11 @@ pub use ports::{
     Handed, MailError, MailSender, OpenedSender, Position, RelaySender, RelaySenders, SendError,
 };
 pub use store::{
-    Advance, Applicant, Batch, Dropped, Leased, ListedRow, Numbering, Outbox, OutboxCounts, OutboxError,
-    Parked, Refused, Selection, Standing, StoredRow, UnderWay,
+    Advance, Applicant, Batch, Dropped, Leased, ListedRow, MailEnded, Numbering, Outbox, OutboxCounts,
+    OutboxError, Parked, Refused, Selection, Standing, StoredRow, UnderWay,
 };
 pub use task::Relay;
 
-pub(crate) use self::core::fitting;
+pub(crate) use self::core::{fitting, next_batch};
 pub(crate) use news::Written;
-pub(crate) use store::{ASIDE_MAX, DUE_ROWS_MAX, ERROR_CHARS_MAX, LEASES, RELEASE_ROWS_MAX};
+pub(crate) use store::{ASIDE_MAX, DUE_ROWS_MAX, ERROR_CHARS_MAX, LEASES, RELEASE_ROWS_MAX, noted};

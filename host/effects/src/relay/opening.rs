@@ -2,7 +2,7 @@
 
 use keylane_engine::Epoch;
 
-use crate::relay::core::{self, Takeover};
+use crate::relay::core::{self, FIRST_NUMBERING, Takeover};
 use crate::relay::ports::{Position, RelaySender};
 use crate::relay::store::{Advance, Numbering, Standing, UnderWay};
 use crate::relay::task::{End, Work};
@@ -50,7 +50,10 @@ impl Work {
             let end = Advance { expected: standing, under_way, refused, paused, rows: 0, bytes: 0, lease };
             self.outbox.advance(epoch, end).await?;
         }
-        let numbering = epoch.nonce;
+        let numbering = match standing.numbering {
+            Numbering::Reset { next, .. } => next,
+            Numbering::Fresh | Numbering::Begun(_) => FIRST_NUMBERING,
+        };
         sender.send(Vec::new(), Position { numbering, batch: 0 }).await?;
         self.outbox.begin_numbering(epoch, numbering).await?;
         let standing = Standing { numbering: Numbering::Begun(numbering), sent: 0, highest: 0 };

@@ -9,7 +9,7 @@ use crate::outbox::Letter;
 /// How far a database's outbox has been sent, as Kafka keeps it: written in the transaction of what it says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
-    /// The random number of the numbering.
+    /// The number of the numbering. Later ones have higher numbers.
     pub numbering: i64,
     /// The last batch that was sent.
     pub batch: i64,

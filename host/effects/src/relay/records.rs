@@ -1,9 +1,10 @@
 //! Sends records: batch after batch, each in one transaction.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use keylane_engine::{Epoch, OutgoingRecord};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::database::OutboxKind;
 use crate::outbox::record_of;
@@ -40,7 +41,11 @@ pub(super) async fn relay(
         match records.step(epoch, &mut done, over).await {
             Ok(_) if over => return End::Asked,
             Ok(true) => {}
-            Ok(false) if last => return End::Asked,
+            Ok(false) if last => match records.is_left().await {
+                Ok(true) => {}
+                Ok(false) => return End::Asked,
+                Err(ended) => return ended,
+            },
             Ok(false) => {
                 if let Err(ended) = records.wait(end).await {
                     return ended;
@@ -147,12 +152,18 @@ impl Records<'_> {
         Done { under_way: UnderWay::NotSent, refused: of_topic.chain(at_fault).collect() }
     }
 
+    /// Whether there is something to send, though a step has found nothing: it puts a bounded number of rows aside
+    /// that have to wait.
+    async fn is_left(&mut self) -> Result<bool, End> {
+        let paused = self.pace.paused(self.began.elapsed());
+        Ok(self.work.outbox.has_records(&paused).await?)
+    }
+
     /// Waits until there is something to send, the turn ends or the host stops.
     async fn wait(&mut self, end: &watch::Sender<bool>) -> Result<(), End> {
         while !self.work.rest(end, self.work.config.look, &mut self.news).await {
             self.news.listen();
-            let paused = self.pace.paused(self.began.elapsed());
-            if self.work.outbox.has_records(&paused).await? || self.work.pause(end, LOOK_GAP).await {
+            if self.is_left().await? || self.work.pause(end, LOOK_GAP).await {
                 break;
             }
         }

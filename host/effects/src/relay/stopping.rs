@@ -4,9 +4,10 @@
 //! Who waits: whoever stops the relay, for its task; the relay's parts, for being asked, while they have nothing
 //! to do. What bounds: the time after which nothing new is begun, and the one after which the task is given up.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// So much of a stop's time may pass before nothing new is begun.
 const GOES_ON_FOR: u32 = 3;

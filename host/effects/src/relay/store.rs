@@ -82,10 +82,15 @@ pub enum Leased {
 pub enum Numbering {
     /// No relay has ever begun.
     Fresh,
-    /// An operator wants a new numbering. This is the one that was counted under, so that what became of the
-    /// batch under way can still be found out.
-    Reset(i64),
-    /// Begun: its random number.
+    /// An operator wants a new numbering.
+    Reset {
+        /// The one that was counted under, so that what became of the batch under way can still be found out.
+        former: i64,
+        /// The one that is to begin: the time of the operator's word, in microseconds since 1970, and more than
+        /// any before. Kafka so shows whether this word was carried out already: a backup may hold one that was.
+        next: i64,
+    },
+    /// Begun: its number.
     Begun(i64),
 }
 
@@ -118,6 +123,26 @@ pub struct Refused {
     pub reason: String,
     /// How long it waits, and its key with it; none only notes the failure.
     pub wait: Option<Duration>,
+}
+
+/// What became of a mail. A row's number alone is not enough: an older copy of the database, which has the same
+/// epoch, may have another row under it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MailEnded {
+    /// The row.
+    pub id: i64,
+    /// The mail's Message-ID, as the row's key has it.
+    pub message_id: Vec<u8>,
+    /// Why it was not taken; none if it was.
+    pub refused: Option<Refused>,
+}
+
+/// What is to be done about mails that were found again under their numbers: rows to delete, and refusals.
+pub(crate) fn noted(ended: &[MailEnded], found: &[i64]) -> (Vec<i64>, Vec<Refused>) {
+    let found = ended.iter().filter(|mail| found.contains(&mail.id));
+    let (taken, refused): (Vec<_>, Vec<_>) = found.partition(|mail| mail.refused.is_none());
+    let ids = taken.into_iter().map(|mail| mail.id).collect();
+    (ids, refused.into_iter().filter_map(|mail| mail.refused.clone()).collect())
 }
 
 /// One step of the relay: what was, and what is wanted next.
@@ -281,13 +306,8 @@ pub trait Outbox: Send + Sync {
     /// Mails whose time has come, oldest first.
     fn mails(&self, epoch: Epoch, rows: usize) -> Boxed<'_, Result<Vec<StoredRow>, OutboxError>>;
 
-    /// Notes what became of mails: these were taken, those refused.
-    fn mails_ended(
-        &self,
-        epoch: Epoch,
-        sent: Vec<i64>,
-        refused: Vec<Refused>,
-    ) -> Boxed<'_, Result<(), OutboxError>>;
+    /// Notes what became of mails, where they are still there.
+    fn mails_ended(&self, epoch: Epoch, ended: Vec<MailEnded>) -> Boxed<'_, Result<(), OutboxError>>;
 
     /// The outbox in figures.
     fn counts(&self) -> Boxed<'_, Result<OutboxCounts, OutboxError>>;

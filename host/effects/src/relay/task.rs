@@ -6,13 +6,15 @@
 //! clock, [`Relay::stop`], or a run of this process (`news.rs`). What bounds: one batch and one handful of mails
 //! under way.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use keylane_engine::{Epoch, Lease};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::database::OutboxKind;
 use crate::relay::config::{RelayConfig, RelayStatus};
@@ -158,7 +160,7 @@ impl Work {
                     self.every()
                 }
             };
-            let _over = tokio::time::timeout(jittered(pause), self.stopping.asked()).await;
+            let _over = tokio::time::timeout(self.jittered(pause), self.stopping.asked()).await;
         }
         if let Some(epoch) = former {
             let _given_up = tokio::time::timeout(RELEASE_LIMIT, self.outbox.release(epoch)).await;
@@ -167,6 +169,13 @@ impl Work {
 
     fn every(&self) -> Duration {
         self.config.lease / RENEWALS
+    }
+
+    /// Between half of it and all of it, so that hosts do not ask in step.
+    fn jittered(&self, time: Duration) -> Duration {
+        let mut hasher = DefaultHasher::new();
+        (&self.config.host, self.config.clock.now()).hash(&mut hasher);
+        time.mul_f64(0.5 + (hasher.finish() % 512) as f64 / 1_024.0)
     }
 
     /// Says it aloud once, and again every few minutes.
@@ -332,11 +341,4 @@ fn first_reason(one: End, other: End) -> End {
         (End::Asked, other) => other,
         (one, _) => one,
     }
-}
-
-/// Between half of it and all of it, so that hosts do not ask in step.
-fn jittered(time: Duration) -> Duration {
-    use std::hash::{BuildHasher, RandomState};
-    let share = RandomState::new().hash_one(()) % 512;
-    time.mul_f64(0.5 + share as f64 / 1_024.0)
 }

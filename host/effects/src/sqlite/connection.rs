@@ -14,12 +14,9 @@ use crate::sqlite::fault::{Fault, explain, late};
 use crate::sqlite::life::{FileId, log_of};
 use crate::sqlite::watch::Watch;
 use crate::sqlite::{native, row};
-use crate::statement::Statement;
+use crate::statement::{LATE_GRACE, Statement};
 use crate::value::{Collected, ResultLimits, Rows, Value};
 
-/// How much longer than its deadline a statement is awaited: SQLite looks at the deadline between
-/// steps, but a step that waits for the disk does not.
-const GRACE: Duration = Duration::from_secs(1);
 /// How long a short statement of the host's own may take.
 const HOST_STATEMENT: Duration = Duration::from_secs(30);
 /// What every guest's text begins with, so that it never meets a statement that the host has prepared on
@@ -239,14 +236,14 @@ async fn within<T>(
     answered(watch, deadline, async { statement.await.map_err(|error| explain(&error)) }).await
 }
 
-/// Awaits what runs under the watch's deadline; a little longer, for a database that does not even answer
-/// to that.
+/// Awaits what runs under the watch's deadline; a little longer, since SQLite looks at the deadline between steps,
+/// but a step that waits for the disk does not.
 async fn answered<T>(
     watch: &Watch,
     deadline: Duration,
     statement: impl Future<Output = Result<T, Fault>>,
 ) -> Result<T, Fault> {
-    let answer = match tokio::time::timeout(deadline.saturating_add(GRACE), statement).await {
+    let answer = match tokio::time::timeout(deadline.saturating_add(LATE_GRACE), statement).await {
         Ok(Err(Fault::Busy(_) | Fault::Unable(_) | Fault::Gone(_))) if watch.late() => {
             Err(Fault::Statement(late(deadline)))
         }

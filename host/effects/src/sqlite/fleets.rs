@@ -11,8 +11,8 @@ use crate::sqlite::writing::Writing;
 /// Refuses progress of this handler in this topic that is another fleet's.
 pub(crate) async fn check(writing: &mut Writing, file: &File, key: &StreamKey) -> Result<(), DatabaseError> {
     let text = "SELECT fleet FROM keylane_stream JOIN keylane_floor ON stream = id \
-                WHERE fleet <> $1 AND handler = $2 AND replay = $3 AND topic_id = $4 LIMIT 1";
-    let others = host(text).bind(key.fleet.clone()).bind(key.handler.clone()).bind(key.replay);
+                WHERE fleet <> $1 AND handler = $2 AND topic_id = $3 LIMIT 1";
+    let others = host(text).bind(key.fleet.clone()).bind(key.handler.clone());
     let others = writing.fetch(others.bind(key.topic_id.bytes().to_vec())).await?;
     let Some(row) = others.first() else { return Ok(()) };
     Err(DatabaseError::OtherFleet {

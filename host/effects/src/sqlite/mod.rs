@@ -6,7 +6,7 @@
 //! - `connection.rs`, `watch.rs`, `authorizer.rs`, `native.rs`: one connection, its deadline and its
 //!   allow list.
 //! - `rules.rs`, `tokens.rs`: the check of a guest's text, the second guard.
-//! - `run.rs`, `closing.rs`, `ownership.rs`, `fleets.rs`: runs, and the host's own transactions.
+//! - `run.rs`, `closing.rs`, `ownership.rs`, `replay.rs`, `fleets.rs`: runs, and the host's own transactions.
 //! - `tables.rs`, `migrate.rs`: the host's tables and the handlers'. `outbox.rs`: what the relay does.
 //! - `life.rs`, `machine.rs`: which file the path names, and where it lies.
 //! - `fault.rs`, `holder.rs`, `row.rs`: errors, the process that holds the writer, values.
@@ -27,6 +27,7 @@ mod outbox;
 mod ownership;
 mod readers;
 mod reading;
+mod replay;
 mod row;
 mod rules;
 mod run;
@@ -47,6 +48,7 @@ use crate::config::DatabaseConfig;
 use crate::database::{Database, Identity, Pruned, RunTransaction, StreamKey, Taken};
 use crate::error::{BeginError, DatabaseError, StatementError};
 use crate::relay::Outbox;
+use crate::replay::{ReplayError, ReplayRequest, Replayed};
 use crate::sqlite::file::File;
 use crate::sqlite::readers::Readers;
 use crate::sqlite::run::SqliteRun;
@@ -131,6 +133,11 @@ impl Database for Sqlite {
     fn adopt_progress(&self, handler: &str, fleet: &str) -> Boxed<'_, Result<(), DatabaseError>> {
         let (handler, fleet) = (handler.to_owned(), fleet.to_owned());
         Box::pin(async move { fleets::adopt(&self.file, &handler, &fleet).await })
+    }
+
+    fn replay(&self, request: &ReplayRequest, limit: Duration) -> Boxed<'_, Result<Replayed, ReplayError>> {
+        let request = request.clone();
+        Box::pin(async move { replay::replay(&self.file, &request, limit).await })
     }
 
     fn raise_floor(

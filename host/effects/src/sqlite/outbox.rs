@@ -24,8 +24,8 @@ use tokio::sync::Mutex;
 
 use crate::error::DatabaseError;
 use crate::relay::{
-    Advance, Applicant, Batch, Dropped, LEASES, Leased, ListedRow, Numbering, Outbox, OutboxCounts,
-    OutboxError, Refused, Selection, Standing, StoredRow, UnderWay,
+    Advance, Applicant, Batch, Dropped, LEASES, Leased, ListedRow, MailEnded, Numbering, Outbox,
+    OutboxCounts, OutboxError, Selection, Standing, StoredRow, UnderWay, next_batch, noted,
 };
 use crate::sqlite::Sqlite;
 use crate::sqlite::connection::{Connection, host};
@@ -108,7 +108,9 @@ impl SqliteOutbox {
         }
         rows::refuse(&mut writing, &step.refused).await?;
         let ids = rows::pick(&mut writing, file, &step).await?;
-        standing.highest += i64::from(!ids.is_empty());
+        if !ids.is_empty() {
+            standing.highest = next_batch(standing.highest);
+        }
         let batch = rows::read(&mut writing, file, &ids).await?;
         let note = "UPDATE keylane_relay SET sent = $1, highest = $2, batch = $3, until_us = $4";
         let note = host(note).bind(standing.sent).bind(standing.highest).bind(rows::list(&ids));
@@ -129,10 +131,12 @@ impl SqliteOutbox {
         Ok(mails)
     }
 
-    async fn mails_ended(&self, epoch: Epoch, sent: &[i64], refused: &[Refused]) -> Result<(), OutboxError> {
+    async fn mails_ended(&self, epoch: Epoch, ended: &[MailEnded]) -> Result<(), OutboxError> {
         let (mut writing, _) = self.owned(epoch).await?;
-        rows::delete(&mut writing, &self.database.file, sent).await?;
-        rows::refuse(&mut writing, refused).await?;
+        let file = &self.database.file;
+        let (sent, refused) = noted(ended, &rows::same_mails(&mut writing, file, ended).await?);
+        rows::delete(&mut writing, file, &sent).await?;
+        rows::refuse(&mut writing, &refused).await?;
         Ok(writing.commit().await?)
     }
 
@@ -169,9 +173,9 @@ impl SqliteOutbox {
 
     async fn reset(&self) -> Result<(), OutboxError> {
         let mut writing = begin(&self.database.file).await?;
-        let text = "UPDATE keylane_relay SET begun = 1, fleet = NULL, until_us = 0, \
+        let text = "UPDATE keylane_relay SET begun = 1, next_numbering = max(numbering + 1, next_numbering + 1, $1), fleet = NULL, until_us = 0, \
                     epoch_count = epoch_count + 1, epoch_nonce = random()";
-        writing.run(host(text)).await?;
+        writing.run(host(text).bind(now_us())).await?;
         Ok(writing.commit().await?)
     }
 }
@@ -189,12 +193,12 @@ struct RelayRow {
 impl RelayRow {
     async fn read(writing: &mut Writing, file: &File) -> Result<Self, DatabaseError> {
         let text = "SELECT fleet, coalesce(host, ''), until_us, epoch_count, epoch_nonce, begun, numbering, sent, \
-                    highest, batch FROM keylane_relay";
+                    highest, batch, next_numbering FROM keylane_relay";
         let rows = writing.fetch(host(text)).await?;
         let (row, url) = (only(&rows, &file.url)?, &file.url);
         let numbering = match get::<i64>(row, 5, url)? {
             0 => Numbering::Fresh,
-            1 => Numbering::Reset(get(row, 6, url)?),
+            1 => Numbering::Reset { former: get(row, 6, url)?, next: get(row, 10, url)? },
             _ => Numbering::Begun(get(row, 6, url)?),
         };
         Ok(Self {
@@ -277,13 +281,8 @@ impl Outbox for SqliteOutbox {
         Box::pin(self.mails(epoch, rows))
     }
 
-    fn mails_ended(
-        &self,
-        epoch: Epoch,
-        sent: Vec<i64>,
-        refused: Vec<Refused>,
-    ) -> Boxed<'_, Result<(), OutboxError>> {
-        Box::pin(async move { self.mails_ended(epoch, &sent, &refused).await })
+    fn mails_ended(&self, epoch: Epoch, ended: Vec<MailEnded>) -> Boxed<'_, Result<(), OutboxError>> {
+        Box::pin(async move { self.mails_ended(epoch, &ended).await })
     }
 
     fn counts(&self) -> Boxed<'_, Result<OutboxCounts, OutboxError>> {

@@ -20,7 +20,7 @@ pub(crate) async fn take(file: &File, key: &StreamKey, limit: Duration) -> Resul
     let slot = Writing::begin(file, limit, limit);
     let late = |_| file.unavailable(format!("an open transaction kept the writer for {limit:?}"));
     let mut writing = tokio::time::timeout(limit, slot).await.map_err(late)??;
-    let stream = stream(&mut writing, file, key, key.partition).await?;
+    let (stream, replay) = stream(&mut writing, file, key, key.partition).await?;
     let raise = "INSERT INTO keylane_fence SELECT $1, 1, random(), concat_ws(' ', $2, schema_version) \
                  FROM pragma_schema_version WHERE true ON CONFLICT (stream) DO UPDATE SET \
                  epoch_count = epoch_count + 1, epoch_nonce = excluded.epoch_nonce, life = excluded.life \
@@ -36,7 +36,7 @@ pub(crate) async fn take(file: &File, key: &StreamKey, limit: Duration) -> Resul
     let ended = rows.iter().map(|row| get(row, 0, &file.url)).collect::<Result<_, _>>()?;
     writing.commit().await?;
     metrics::histogram!("keylane_take_seconds").record(began.elapsed().as_secs_f64());
-    Ok(Taken { fence: Fence { stream, epoch }, floor, ended, position: position.flatten() })
+    Ok(Taken { fence: Fence { stream, replay, epoch }, floor, ended, position: position.flatten() })
 }
 
 /// Settles the starts of all partitions of a topic, as the seam says.
@@ -51,19 +51,20 @@ pub(crate) async fn settle_start(
         return Err(error);
     }
     let known = "SELECT 1 FROM keylane_stream JOIN keylane_floor ON stream = id \
-                 WHERE fleet = $1 AND handler = $2 AND replay = $3 AND (topic_id = $4 OR topic = $5) LIMIT 1";
-    let known = host(known).bind(key.fleet.clone()).bind(key.handler.clone()).bind(key.replay);
+                 WHERE fleet = $1 AND handler = $2 AND (topic_id = $3 OR topic = $4) LIMIT 1";
+    let known = host(known).bind(key.fleet.clone()).bind(key.handler.clone());
     let known = known.bind(key.topic_id.bytes().to_vec()).bind(key.topic.clone());
     let settled_before = !writing.fetch(known).await?.is_empty();
     for (partition, offered) in floors {
-        let stream = stream(&mut writing, file, key, *partition).await?;
+        let (stream, _) = stream(&mut writing, file, key, *partition).await?;
         let offered = if settled_before { 0 } else { *offered };
         let insert = "INSERT INTO keylane_floor (stream, floor) VALUES ($1, $2) ON CONFLICT DO NOTHING";
         writing.run(host(insert).bind(stream).bind(offered)).await?;
     }
+    // Of each partition the highest replay number, which comes last.
     let stands = "SELECT partition, floor FROM keylane_stream JOIN keylane_floor ON stream = id \
-                  WHERE fleet = $1 AND handler = $2 AND replay = $3 AND topic_id = $4";
-    let stands = host(stands).bind(key.fleet.clone()).bind(key.handler.clone()).bind(key.replay);
+                  WHERE fleet = $1 AND handler = $2 AND topic_id = $3 ORDER BY replay";
+    let stands = host(stands).bind(key.fleet.clone()).bind(key.handler.clone());
     let rows = writing.fetch(stands.bind(key.topic_id.bytes().to_vec())).await?;
     let pair = |row| Ok((get(row, 0, &file.url)?, get(row, 1, &file.url)?));
     let stands = rows.iter().map(pair).collect::<Result<_, DatabaseError>>()?;
@@ -133,20 +134,26 @@ pub(crate) async fn owns(writing: &mut Writing, fence: Fence) -> Result<bool, Da
     Ok(!writing.fetch(query).await?.is_empty())
 }
 
-/// The number of a stream, made if it is new. The topic's name follows a renaming; its id does not change.
+/// The number of a stream, made if it is new, and its replay number, of which the highest counts. The topic's name
+/// follows a renaming; its id does not change.
 async fn stream(
     writing: &mut Writing,
     file: &File,
     key: &StreamKey,
     partition: i32,
-) -> Result<i64, DatabaseError> {
+) -> Result<(i64, i64), DatabaseError> {
     let text = "INSERT INTO keylane_stream (fleet, handler, replay, topic, topic_id, partition) \
-                VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (fleet, handler, replay, topic_id, partition) \
-                DO UPDATE SET topic = excluded.topic RETURNING id";
-    let query = host(text).bind(key.fleet.clone()).bind(key.handler.clone()).bind(key.replay);
+                VALUES ($1, $2, 0, $3, $4, $5) ON CONFLICT (fleet, handler, replay, topic_id, partition) \
+                DO UPDATE SET topic = excluded.topic";
+    let query = host(text).bind(key.fleet.clone()).bind(key.handler.clone());
     let query = query.bind(key.topic.clone()).bind(key.topic_id.bytes().to_vec()).bind(partition);
-    let rows = writing.fetch(query).await?;
-    get(only(&rows, &file.url)?, 0, &file.url)
+    writing.run(query).await?;
+    let text = "SELECT id, replay FROM keylane_stream WHERE fleet = $1 AND handler = $2 AND topic_id = $3 \
+                AND partition = $4 ORDER BY replay DESC LIMIT 1";
+    let query = host(text).bind(key.fleet.clone()).bind(key.handler.clone());
+    let rows = writing.fetch(query.bind(key.topic_id.bytes().to_vec()).bind(partition)).await?;
+    let row = only(&rows, &file.url)?;
+    Ok((get(row, 0, &file.url)?, get(row, 1, &file.url)?))
 }
 
 /// The floor, and the position beside it.

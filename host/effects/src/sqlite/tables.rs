@@ -86,6 +86,7 @@ CREATE TABLE IF NOT EXISTS keylane_relay (
     epoch_nonce INTEGER NOT NULL DEFAULT 0,
     begun INTEGER NOT NULL DEFAULT 0 CHECK (begun IN (0, 1, 2)),
     numbering INTEGER NOT NULL DEFAULT 0,
+    next_numbering INTEGER NOT NULL DEFAULT 0,
     sent INTEGER NOT NULL DEFAULT 0,
     highest INTEGER NOT NULL DEFAULT 0,
     batch TEXT NOT NULL DEFAULT '[]'

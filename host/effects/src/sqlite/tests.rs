@@ -30,7 +30,7 @@ async fn owner(folder: &Path) -> (Arc<dyn Database>, Fence) {
 fn key() -> StreamKey {
     let topic_id = keylane_engine::TopicId::new([1; 16]);
     let (fleet, handler, topic) = ("f".to_owned(), "h".to_owned(), "t".to_owned());
-    StreamKey { fleet, handler, replay: 0, topic, topic_id, partition: 0 }
+    StreamKey { fleet, handler, topic, topic_id, partition: 0 }
 }
 
 async fn kept(database: &dyn Database) -> usize {

@@ -58,7 +58,6 @@ pub fn stream() -> StreamKey {
     StreamKey {
         fleet: "fleet".to_owned(),
         handler: "handler".to_owned(),
-        replay: 0,
         topic: "topic".to_owned(),
         topic_id: TopicId::new([7; 16]),
         partition: 0,

@@ -119,11 +119,8 @@ pub async fn start_is_settled_once(ground: &Ground<'_>) {
     assert!(stands == [(0, 10), (1, 20)].into() || stands == [(0, 100), (1, 200)].into(), "{stands:?}");
     let added = database.settle_start(&key, &[(0, 7), (2, 7)]).await.unwrap();
     assert_eq!((added[&0], added[&2]), (stands[&0], 0), "an added partition starts at 0");
-    let new_id = StreamKey { topic_id: TopicId::new([8; 16]), ..key.clone() };
+    let new_id = StreamKey { topic_id: TopicId::new([8; 16]), ..key };
     assert_eq!(database.settle_start(&new_id, &[(0, 7)]).await.unwrap(), [(0, 0)].into());
-    let replay = StreamKey { replay: 1, ..key };
-    assert_eq!(database.settle_start(&replay, &[(0, 7)]).await.unwrap(), [(0, 7)].into());
-    assert_eq!(database.take(&replay, LONG).await.unwrap().floor, Some(7));
 }
 
 pub async fn pruning_raises_the_floor(ground: &Ground<'_>) {

@@ -51,6 +51,8 @@ pub async fn a_reader_that_cannot_be_asked_is_told_apart_from_its_statement(_gro
         writer_wait: short,
         ..DatabaseConfig::new(&write)
     };
+    let early = open_reading(&config).await.map(|_| ()).unwrap_err();
+    assert!(early.can_retry() && early.to_string().contains("no handler that writes"), "{early}");
     let made = open(&config).await.unwrap();
     crate::ground::migrate(made.as_ref(), "CREATE TABLE t (a int)").await;
     let database = open_reading(&config).await.unwrap();

@@ -13,7 +13,8 @@ use super::{Ground, LONG, kept, migrate};
 const TABLE: &str = "CREATE TABLE t (a BIGINT)";
 const ID: TopicId = TopicId::new([7; 16]);
 
-fn claims(database: &Arc<dyn Database>, cluster: &str) -> HandlerClaims {
+/// A handler's, of this cluster.
+pub fn claims(database: &Arc<dyn Database>, cluster: &str) -> HandlerClaims {
     let letters = Arc::new(|letter: &DeadLetter| OutgoingRecord {
         topic: "dead".to_owned(),
         key: letter.event.key.clone(),
@@ -27,7 +28,8 @@ fn partition() -> TopicPartition {
     TopicPartition { topic: "orders".into(), partition: 0 }
 }
 
-fn letter(offset: i64) -> DeadLetter {
+/// The letter of an event.
+pub fn letter(offset: i64) -> DeadLetter {
     let event = Event {
         source: partition(),
         offset,
@@ -40,7 +42,8 @@ fn letter(offset: i64) -> DeadLetter {
     DeadLetter { event: Arc::new(event), attempts: 8, class, reason, first_failure_ms: 1 }
 }
 
-async fn owner(claims: &HandlerClaims) -> Fence {
+/// Takes a partition from its third event on.
+pub async fn owner(claims: &HandlerClaims) -> Fence {
     claims.settle("orders", ID, &[(0, 3)]).await.unwrap();
     claims.take(&partition(), ID).await.unwrap().unwrap().fence
 }

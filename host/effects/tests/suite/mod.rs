@@ -12,6 +12,7 @@ pub mod migrations;
 pub mod ownership;
 pub mod pruning;
 pub mod relay;
+pub mod replays;
 pub mod savepoints;
 pub mod statements;
 pub mod values;
@@ -67,7 +68,6 @@ pub fn key() -> StreamKey {
     StreamKey {
         fleet: "fleet".to_owned(),
         handler: "handler".to_owned(),
-        replay: 0,
         topic: "orders".to_owned(),
         topic_id: TopicId::new([7; 16]),
         partition: 0,

@@ -8,7 +8,8 @@ use super::millis;
 use crate::database::{OutboxKind, OutboxRow};
 use crate::postgres::session::Session;
 use crate::relay::{
-    ASIDE_MAX, Advance, DUE_ROWS_MAX, ERROR_CHARS_MAX, RELEASE_ROWS_MAX, Refused, StoredRow, fitting,
+    ASIDE_MAX, Advance, DUE_ROWS_MAX, ERROR_CHARS_MAX, MailEnded, RELEASE_ROWS_MAX, Refused, StoredRow,
+    fitting,
 };
 
 /// The oldest records that may be sent, of topics that are not paused, and which of them stand behind one that
@@ -53,6 +54,15 @@ async fn let_go_behind(session: &mut Session, topic: String, key: Vec<u8>) -> Re
     let lead = sqlx::query("UPDATE keylane.outbox SET parked = -1 WHERE id = $1");
     lead.bind(freed.into_iter().max()).execute(session.connection()?).await?;
     Ok(())
+}
+
+/// Which of these mails are still what is under their numbers.
+pub(super) async fn same_mails(session: &mut Session, ended: &[MailEnded]) -> Result<Vec<i64>, sqlx::Error> {
+    let text = "SELECT id FROM keylane.outbox JOIN unnest($1::bigint[], $2::bytea[]) AS mail (id, key) \
+                USING (id, key) WHERE kind = 2";
+    let ids: Vec<i64> = ended.iter().map(|mail| mail.id).collect();
+    let message_ids: Vec<&[u8]> = ended.iter().map(|mail| mail.message_id.as_slice()).collect();
+    sqlx::query_scalar(text).bind(ids).bind(message_ids).fetch_all(session.connection()?).await
 }
 
 /// Notes refusals.

@@ -12,7 +12,10 @@ struct World {
     position: Option<Position>,
     /// Batches in Kafka's log, by number, under each numbering.
     sent: Vec<(i64, i64)>,
-    numberings: i64,
+    /// The numbering that batches are counted under.
+    numbering: i64,
+    /// Numberings that were ever drawn.
+    drawn: i64,
 }
 
 /// The places of a relay's work at which it can die.
@@ -31,7 +34,7 @@ enum Step {
 impl World {
     fn new() -> Self {
         let standing = Standing { numbering: Numbering::Fresh, sent: 0, highest: 0 };
-        Self { standing, position: None, sent: Vec::new(), numberings: 0 }
+        Self { standing, position: None, sent: Vec::new(), numbering: 0, drawn: 0 }
     }
 
     /// Takes over; dies after so many steps of beginning, if it does. Answers whether it may go on.
@@ -43,13 +46,18 @@ impl World {
                 if dies == Some(0) {
                     return Ok(false);
                 }
-                self.numberings += 1;
-                self.position = Some(Position { numbering: self.numberings, batch: 0 });
+                self.numbering = match self.standing.numbering {
+                    Numbering::Reset { next, .. } => next,
+                    Numbering::Fresh | Numbering::Begun(_) => {
+                        self.drawn += 1;
+                        self.drawn
+                    }
+                };
+                self.position = Some(Position { numbering: self.numbering, batch: 0 });
                 if dies == Some(1) {
                     return Ok(false);
                 }
-                self.standing =
-                    Standing { numbering: Numbering::Begun(self.numberings), sent: 0, highest: 0 };
+                self.standing = Standing { numbering: Numbering::Begun(self.numbering), sent: 0, highest: 0 };
             }
         }
         Ok(true)
@@ -60,7 +68,7 @@ impl World {
         let Standing { numbering, sent, highest } = self.standing;
         let numbering = match numbering {
             Numbering::Fresh => return,
-            Numbering::Reset(former) => former,
+            Numbering::Reset { former, .. } => former,
             Numbering::Begun(begun) => begun,
         };
         if under_way == UnderWay::Sent {
@@ -74,19 +82,21 @@ impl World {
 
     /// An operator wants a new numbering.
     fn reset(&mut self) {
+        self.drawn += 1;
+        let next = self.drawn;
         self.standing.numbering = match self.standing.numbering {
-            Numbering::Fresh => Numbering::Reset(0),
-            Numbering::Begun(former) | Numbering::Reset(former) => Numbering::Reset(former),
+            Numbering::Fresh => Numbering::Reset { former: 0, next },
+            Numbering::Begun(former) | Numbering::Reset { former, .. } => Numbering::Reset { former, next },
         };
     }
 
     fn step(&mut self, step: Step) {
         match step {
-            Step::Make | Step::GiveUp => self.standing.highest += 1,
+            Step::Make | Step::GiveUp => self.standing.highest = next_batch(self.standing.highest),
             Step::Commit => {
                 let batch = self.standing.highest;
-                self.sent.push((self.numberings, batch));
-                self.position = Some(Position { numbering: self.numberings, batch });
+                self.sent.push((self.numbering, batch));
+                self.position = Some(Position { numbering: self.numbering, batch });
             }
             Step::Note => self.standing.sent = self.standing.highest,
         }
@@ -141,6 +151,29 @@ proptest! {
             let found = compare(&world.standing, world.position);
             prop_assert!(matches!(found, Err(Mismatch::Restored { .. })), "{:?} {:?}", found, world);
         }
+        world.reset();
+        let reset = compare(&world.standing, world.position);
+        prop_assert!(matches!(reset, Ok(Takeover::Begin(_))), "an operator's word is final: {:?}", reset);
+    }
+
+    #[test]
+    fn a_word_of_an_operator_counts_once(lives in lives(), after in lives()) {
+        let mut world = World::new();
+        for life in lives {
+            live(&mut world, life);
+        }
+        world.reset();
+        let backup = world.standing;
+        let next = world.drawn;
+        for life in after {
+            live(&mut world, life);
+        }
+        let has_begun = world.position.is_some_and(|position| position.numbering > next);
+        let has_sent = world.sent.iter().any(|(of, _)| *of == next);
+        world.standing = backup;
+        let found = compare(&world.standing, world.position);
+        let is_found = matches!(found, Err(Mismatch::Restored { .. }));
+        prop_assert_eq!(is_found, has_begun || has_sent, "{:?} {:?}", found, world);
         world.reset();
         let reset = compare(&world.standing, world.position);
         prop_assert!(matches!(reset, Ok(Takeover::Begin(_))), "an operator's word is final: {:?}", reset);

@@ -6,7 +6,8 @@ use super::{later_us, now_us};
 use crate::database::{OutboxKind, OutboxRow};
 use crate::error::DatabaseError;
 use crate::relay::{
-    ASIDE_MAX, Advance, DUE_ROWS_MAX, ERROR_CHARS_MAX, RELEASE_ROWS_MAX, Refused, StoredRow, fitting,
+    ASIDE_MAX, Advance, DUE_ROWS_MAX, ERROR_CHARS_MAX, MailEnded, RELEASE_ROWS_MAX, Refused, StoredRow,
+    fitting,
 };
 use crate::sqlite::connection::host;
 use crate::sqlite::file::File;
@@ -59,6 +60,22 @@ async fn let_go_behind(
     let last = ids.into_iter().max();
     writing.run(host("UPDATE keylane_outbox SET parked = -1 WHERE id = $1").bind(last)).await?;
     Ok(())
+}
+
+/// Which of these mails are still what is under their numbers.
+pub(super) async fn same_mails(
+    writing: &mut Writing,
+    file: &File,
+    ended: &[MailEnded],
+) -> Result<Vec<i64>, DatabaseError> {
+    let mut found = Vec::new();
+    for mail in ended {
+        let text = "SELECT id FROM keylane_outbox WHERE id = $1 AND kind = 2 AND key = $2";
+        for row in writing.fetch(host(text).bind(mail.id).bind(mail.message_id.clone())).await? {
+            found.push(get(&row, 0, &file.url)?);
+        }
+    }
+    Ok(found)
 }
 
 /// Notes refusals.

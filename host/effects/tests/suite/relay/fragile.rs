@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use keylane_effects::{
-    Advance, Applicant, Batch, DatabaseError, Dropped, Leased, ListedRow, Outbox, OutboxCounts, OutboxError,
-    Refused, Selection, Standing, StoredRow,
+    Advance, Applicant, Batch, DatabaseError, Dropped, Leased, ListedRow, MailEnded, Outbox, OutboxCounts,
+    OutboxError, Selection, Standing, StoredRow,
 };
 use keylane_engine::{Boxed, Epoch};
 use tokio::sync::{Mutex, watch};
@@ -166,12 +166,7 @@ impl Outbox for Fragile {
         Box::pin(self.around("before mails are read", call, "after mails were read"))
     }
 
-    fn mails_ended(
-        &self,
-        epoch: Epoch,
-        sent: Vec<i64>,
-        refused: Vec<Refused>,
-    ) -> Boxed<'_, Result<(), OutboxError>> {
+    fn mails_ended(&self, epoch: Epoch, ended: Vec<MailEnded>) -> Boxed<'_, Result<(), OutboxError>> {
         let fewer = |left: u32| left.checked_sub(1);
         let is_lost = self.lost_notes.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fewer).is_ok();
         let call = async move {
@@ -179,7 +174,7 @@ impl Outbox for Fragile {
                 let (url, reason) = ("test".to_owned(), "it is away for a moment".to_owned());
                 return Err(DatabaseError::Unavailable { url, reason }.into());
             }
-            self.inner.mails_ended(epoch, sent, refused).await
+            self.inner.mails_ended(epoch, ended).await
         };
         Box::pin(self.around("before mails are noted", call, "after mails were noted"))
     }

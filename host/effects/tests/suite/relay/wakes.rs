@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keylane_effects::{MailSender, OutboxRow, Relay, RelayConfig};
+use keylane_engine::Claims;
 use tokio::runtime::Handle;
 
 use super::world::Ways;
 use super::{Fragile, Life, World, Writer, config, emptied, mail, record, until};
-use crate::suite::Ground;
+use crate::suite::{Ground, claims};
 
 /// Never, as far as a test goes.
 const NEVER: Duration = Duration::from_secs(3_600);
@@ -31,6 +32,20 @@ pub async fn rows_of_this_process_are_sent_without_a_look(ground: &Ground) {
         until("the record", async || world.seen().len() == number).await;
         writer.write(vec![mail(&format!("{number}@keylane"))]).await;
         until("the mail", async || world.mails().len() == number).await;
+    }
+    emptied(&*outbox).await;
+    relay.stop().await;
+}
+
+/// A letter is no run's output, and its row is told of all the same.
+pub async fn a_letter_of_this_process_is_sent_without_a_look(ground: &Ground) {
+    let (world, outbox) = (World::default(), ground.here.clone().outbox());
+    let claims = claims::claims(&ground.here, "cluster");
+    let fence = claims::owner(&claims).await;
+    let relay = looking(ground, &world, &Life::immortal(), NEVER);
+    for number in 1..=5 {
+        claims.bury(fence, claims::letter(2 + i64::try_from(number).unwrap())).await.unwrap();
+        until("the letter", async || world.seen().len() == number).await;
     }
     emptied(&*outbox).await;
     relay.stop().await;
