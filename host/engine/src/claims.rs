@@ -35,6 +35,8 @@ pub struct Epoch {
 pub struct Fence {
     /// The partition, by the database's own number for it.
     pub stream: i64,
+    /// How often an operator has had the partition handled again: 0, unless they did.
+    pub replay: i64,
     /// The epoch that the take answered.
     pub epoch: Epoch,
 }

@@ -4,10 +4,10 @@
 //! Who owns: the thread owns the producer; the intake hands it one cut at a time and looks for the answer.
 //! Who waits: the thread, for a cut and then for the brokers. Who wakes: the intake by the cut, the thread by
 //! ringing. What bounds: one cut, and the transaction's own time. The producer's id is made of the group's
-//! name and a random number: nobody takes over for another host, since what it had not committed has not
-//! happened, and an open transaction of one that died ends by its time.
+//! name, a random number and a count: nobody takes over for another host, since what it had not committed has
+//! not happened, and an open transaction of one that died ends by its time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
@@ -16,15 +16,13 @@ use std::time::{Duration, Instant};
 
 use keylane_engine::OutgoingRecord;
 use rdkafka::consumer::ConsumerGroupMetadata;
-use rdkafka::error::RDKafkaErrorCode as Code;
 
 use crate::config::KafkaConfig;
 use crate::dlq::Reader;
 use crate::error::KafkaError;
 use crate::native::{Handed, Ring, list_of};
-use crate::transaction::{
-    Fault, Offsets, OpenError, Purpose, RefusedRecord, TransactionError, Transactions, fault,
-};
+use crate::open_topics::{OpenTopics, Shut};
+use crate::transaction::{Fault, Offsets, OpenError, Purpose, RefusedRecord, TransactionError, Transactions};
 
 /// The largest batch of the client's, in bytes. Brokers refuse a batch as a whole.
 const BATCH_BYTES: usize = 64 * 1024;
@@ -53,7 +51,7 @@ pub(crate) struct Cut {
 #[derive(Debug)]
 pub(crate) enum CutEnd {
     Committed,
-    /// Nothing of it is ever seen. These records are at fault, or their topics.
+    /// Nothing of it is ever seen. These records are at fault, or their topics, or partitions of those are silent.
     Refused(Vec<RefusedRecord>),
     /// Nothing of it is ever seen; the next one may go better.
     Failed(String),
@@ -94,10 +92,7 @@ impl Cutter {
     ) -> Result<Self, KafkaError> {
         let (cuts, orders) = sync_channel(1);
         let (answers, ends) = sync_channel(1);
-        let id = format!("keylane.{group}.{:016x}", RandomState::new().build_hasher().finish());
-        let topics = Topics { reader: Reader::new(kafka)?, known: BTreeSet::new() };
-        let kafka = kafka.clone();
-        let way = Way { kafka, id, limit, topics, open: None, alone_until: None, failures: 0 };
+        let way = Way::new(kafka, group, limit)?;
         let standing = Arc::new(Standing::default());
         let (name, told) = ("kafka-cuts".to_owned(), standing.clone());
         let body = move || way.live(&orders, &answers, &told, &ring);
@@ -138,9 +133,11 @@ impl Cutter {
 /// The thread's own.
 struct Way {
     kafka: KafkaConfig,
-    id: String,
+    name: String,
+    /// Producers that were let go of.
+    left: u64,
     limit: Duration,
-    topics: Topics,
+    topics: OpenTopics,
     /// The producer, and whether it sends records one by one.
     open: Option<(Transactions, bool)>,
     alone_until: Option<Instant>,
@@ -148,6 +145,13 @@ struct Way {
 }
 
 impl Way {
+    fn new(kafka: &KafkaConfig, group: &str, limit: Duration) -> Result<Self, KafkaError> {
+        let topics = OpenTopics::new(Reader::new(kafka)?);
+        let name = format!("keylane.{group}.{:016x}", RandomState::new().build_hasher().finish());
+        let kafka = kafka.clone();
+        Ok(Self { kafka, name, left: 0, limit, topics, open: None, alone_until: None, failures: 0 })
+    }
+
     /// The thread's life: it opens the producer whenever it is not open, and sends what it is given.
     fn live(mut self, cuts: &Receiver<Cut>, ends: &SyncSender<CutEnd>, standing: &Standing, ring: &Ring) {
         loop {
@@ -171,15 +175,26 @@ impl Way {
     }
 
     fn carry_out(&mut self, cut: &Cut) -> CutEnd {
-        let end = match self.topics.missing(cut) {
-            Ok(missing) if missing.is_empty() => self.send(cut),
-            Ok(missing) => CutEnd::Refused(missing),
+        let end = match self.shut_out(cut) {
+            Ok(refused) if refused.is_empty() => self.send(cut),
+            Ok(refused) => CutEnd::Refused(refused),
             Err(error) => CutEnd::Failed(error.to_string()),
         };
         if !matches!(end, CutEnd::Committed) {
-            self.topics.known.clear();
+            self.topics.forget();
         }
         end
+    }
+
+    /// The records of a cut that go to topics that take nothing now.
+    fn shut_out(&mut self, cut: &Cut) -> Result<Vec<RefusedRecord>, KafkaError> {
+        let records = || cut.records.iter().flat_map(|records| records.iter());
+        let shut = self.topics.shut(records().map(|record| record.topic.as_str()))?;
+        let refused = |(place, record): (usize, &OutgoingRecord)| {
+            let Shut { fault, reason } = shut.get(record.topic.as_str())?.clone();
+            Some(RefusedRecord { place: Some(place), topic: record.topic.clone(), fault, code: None, reason })
+        };
+        Ok(records().enumerate().filter_map(refused).collect())
     }
 
     fn send(&mut self, cut: &Cut) -> CutEnd {
@@ -220,19 +235,25 @@ impl Way {
             }
             Err(failed) => failed,
         };
+        let is_stuck = self.open.as_ref().is_some_and(|(transactions, _)| transactions.is_stuck());
+        let is_lost = is_stuck || matches!(error, TransactionError::Superseded);
         let reason = match error {
             TransactionError::Refused(refused) if refused.iter().any(is_at_fault) => {
                 self.failures = 0;
+                if is_lost || refused.iter().any(|one| one.fault == Fault::Silence) {
+                    self.leave();
+                }
                 return CutEnd::Refused(refused.into_iter().filter(is_at_fault).collect());
             }
             TransactionError::Superseded => {
-                self.open = None;
                 "the broker has ended the transaction, or another producer took this one's place".to_owned()
             }
             error => error.into_reason().map(|(reason, _)| reason).unwrap_or_default(),
         };
         self.failures += 1;
-        if in_doubt || self.failures >= FAILURES_MAX {
+        if is_lost && !in_doubt {
+            self.leave();
+        } else if in_doubt || self.failures >= FAILURES_MAX {
             self.open = None;
         }
         if !in_doubt {
@@ -257,9 +278,20 @@ impl Way {
         Ok(&self.open.insert((transactions, alone)).0)
     }
 
+    /// Lets go of a producer whose transaction has come to nothing, whether or not brokers have ended it yet: with a
+    /// silent partition they cannot, and let its producer begin no other before. The next one has another id.
+    fn leave(&mut self) {
+        self.open = None;
+        self.left += 1;
+    }
+
+    fn id(&self) -> String {
+        format!("{}.{}", self.name, self.left)
+    }
+
     fn newly_opened(&self, alone: bool) -> Result<Transactions, String> {
         let purpose = Purpose {
-            id: self.id.clone(),
+            id: self.id(),
             note_topic: "",
             batch_bytes: if alone { BATCH_OF_ONE_BYTES } else { BATCH_BYTES },
             limit: self.limit,
@@ -273,47 +305,15 @@ impl Way {
     }
 }
 
-/// What is known of the topics that records go to.
-struct Topics {
-    reader: Reader,
-    /// Those that were there when they were asked for. As many as handlers may write to.
-    known: BTreeSet<String>,
-}
-
-impl Topics {
-    /// The records of a cut whose topics are not there. The client itself would wait for one as long as it
-    /// may, and every record of the transaction with it, and then say no more than that it was too long.
-    fn missing(&mut self, cut: &Cut) -> Result<Vec<RefusedRecord>, KafkaError> {
-        let records = || cut.records.iter().flat_map(|records| records.iter());
-        let mut missing: BTreeMap<&str, String> = BTreeMap::new();
-        for OutgoingRecord { topic, .. } in records() {
-            if self.known.contains(topic) || missing.contains_key(topic.as_str()) {
-                continue;
-            }
-            match self.reader.find(topic) {
-                Ok(Some(_)) => {
-                    self.known.insert(topic.clone());
-                }
-                Ok(None) => drop(missing.insert(topic, "there is no such topic; create it".to_owned())),
-                Err(error @ KafkaError::Topic { .. }) => drop(missing.insert(topic, error.to_string())),
-                Err(error) => return Err(error),
-            }
-        }
-        let refused = |(place, record): (usize, &OutgoingRecord)| {
-            let reason = missing.get(record.topic.as_str())?.clone();
-            let (topic, code) = (record.topic.clone(), Some(Code::UnknownTopicOrPartition));
-            Some(RefusedRecord { place: Some(place), topic, code, reason })
-        };
-        Ok(records().enumerate().filter_map(refused).collect())
-    }
-}
-
 /// Whether the record or its topic is at fault, and not the way there.
 fn is_at_fault(refused: &RefusedRecord) -> bool {
-    refused.place.is_some() && fault(refused.code) != Fault::Nobody
+    refused.fault != Fault::Nobody
 }
 
 fn records_at_fault(refused: &[RefusedRecord]) -> usize {
-    let at_fault = refused.iter().filter(|one| fault(one.code) == Fault::Record);
+    let at_fault = refused.iter().filter(|one| one.fault == Fault::Record);
     at_fault.filter_map(|one| one.place).collect::<BTreeSet<_>>().len()
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,6 +27,7 @@ mod intake;
 #[path = "../tests/support/meters.rs"]
 mod meters;
 mod native;
+mod open_topics;
 mod publisher;
 mod redrive;
 mod relay;

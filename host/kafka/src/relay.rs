@@ -7,9 +7,9 @@
 
 mod position;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use keylane_effects::{Position, RelaySender, RelaySenders, SendError};
 use keylane_engine::{Boxed, OutgoingRecord};
@@ -17,10 +17,11 @@ use keylane_engine::{Boxed, OutgoingRecord};
 use self::position::{POSITION_TOPIC, mark, position_in, record};
 use crate::admin::Admin;
 use crate::config::KafkaConfig;
-use crate::dlq::{Found, Letter, Reader};
+use crate::dlq::{Letter, Reader};
 use crate::error::KafkaError;
+use crate::open_topics::{OpenTopics, Shut};
 use crate::transaction::{
-    Fault, OpenError, Outgoing, Purpose, RefusedRecord, TransactionError, Transactions, fault, is_silence,
+    Fault, OpenError, Outgoing, Purpose, RefusedRecord, TransactionError, Transactions,
 };
 
 /// The largest batch of the client's. Brokers refuse a batch as a whole, so that a smaller one leaves fewer
@@ -30,8 +31,6 @@ const BATCH_BYTES: usize = 64 * 1024;
 /// look goes.
 const FIRST_LOOK: i64 = 500;
 const LOOK_GROWTH: i64 = 8;
-/// How long it counts that a topic had leaders for all its partitions.
-const SEEN_FOR: Duration = Duration::from_secs(5);
 
 /// Opens the way for each outbox of a fleet.
 pub struct KafkaRelay {
@@ -87,10 +86,8 @@ impl RelaySender for KafkaSender {
 /// What blocks, and is used by one thread at a time.
 struct Way {
     transactions: Transactions,
-    reader: Reader,
+    topics: Mutex<OpenTopics>,
     database: String,
-    /// When topics were seen that take records. As many as handlers may write to.
-    known: Mutex<BTreeMap<String, Instant>>,
 }
 
 impl Way {
@@ -110,8 +107,8 @@ impl Way {
             Some((value, offset)) => Some(position_in(&value, offset)?),
             None => None,
         };
-        let known = Mutex::default();
-        Ok((Self { transactions, reader, database, known }, position))
+        let topics = Mutex::new(OpenTopics::new(reader));
+        Ok((Self { transactions, topics, database }, position))
     }
 
     fn send(&self, records: Vec<OutgoingRecord>, position: Position) -> Result<(), SendError> {
@@ -119,70 +116,41 @@ impl Way {
         let note = record(&self.database, position)?;
         let outgoing = |record| Outgoing { record, partition: None };
         let outgoing: Vec<Outgoing> = records.into_iter().map(outgoing).collect();
-        match self.transactions.commit(&outgoing, &note) {
-            Ok(_) => Ok(()),
-            Err(TransactionError::Refused(refused)) => Err(self.blamed(&refused)),
-            Err(error) => Err(not_sent(error)),
+        let Err(error) = self.transactions.commit(&outgoing, &note) else { return Ok(()) };
+        self.topics().forget();
+        match error {
+            TransactionError::Refused(refused) => Err(blamed(&refused)),
+            error => Err(not_sent(error)),
         }
     }
 
-    /// Asks for topics that were not seen just now. For one that is not there, or a partition without a leader,
-    /// the client itself would wait half a minute, and every record of the transaction with it. Worse, brokers end
-    /// no transaction without the partition's leader once that has a part in it, and no other begins before.
+    /// Whether all of these topics take records now.
     fn look_for_topics(&self, records: &[OutgoingRecord]) -> Result<(), SendError> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|_, seen| seen.elapsed() < SEEN_FOR);
-        let new: BTreeSet<&String> =
-            records.iter().map(|record| &record.topic).filter(|topic| !known.contains_key(*topic)).collect();
-        let (mut silent, mut reason) = (Vec::new(), String::new());
-        for topic in new {
-            let why = match self.reader.look(topic) {
-                Ok(Some(Found { leaderless, .. })) if leaderless.is_empty() => {
-                    known.insert(topic.clone(), Instant::now());
-                    continue;
-                }
-                Ok(Some(Found { leaderless, .. })) => format!(
-                    "the topic {topic:?} has no leader for the partitions {leaderless:?}; when all have one, its \
-                     records are sent"
-                ),
-                Ok(None) => format!("there is no topic {topic:?}; create it, and its records are sent"),
-                Err(error @ KafkaError::Topic { .. }) => error.to_string(),
-                Err(error) => return Err(failed(&error)),
-            };
-            silent.push(topic.clone());
-            reason = why;
-        }
-        if silent.is_empty() {
-            return Ok(());
-        }
-        Err(SendError::Refused { topics: silent, records: Vec::new(), reason })
+        let topics = records.iter().map(|record| record.topic.as_str());
+        let shut = self.topics().shut(topics).map_err(|error| failed(&error))?;
+        let Some((topic, Shut { reason, .. })) = shut.first_key_value() else { return Ok(()) };
+        let reason = format!("{topic}: {reason}");
+        let topics = shut.into_keys().map(str::to_owned).collect();
+        Err(SendError::Refused { topics, records: Vec::new(), reason })
     }
 
-    fn blamed(&self, refused: &[RefusedRecord]) -> SendError {
-        let blamed = blamed(refused, self.transactions.was_answered());
-        if let SendError::Refused { topics, .. } = &blamed {
-            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            known.retain(|topic, _| !topics.contains(topic));
-        }
-        blamed
+    fn topics(&self) -> MutexGuard<'_, OpenTopics> {
+        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Whose fault it was. Where brokers answered for other records of the transaction, one that was not taken in time
-/// waits for its own partition, and its topic with it: the others need not.
-fn blamed(refused: &[RefusedRecord], others_taken: bool) -> SendError {
+/// Which topics and records are at fault. A topic of which a partition is silent is left alone like one that takes
+/// nothing: the others need not wait for it.
+fn blamed(refused: &[RefusedRecord]) -> SendError {
     let (mut topics, mut records) = (BTreeSet::new(), Vec::new());
     let mut first = None;
     for one in refused {
-        match (fault(one.code), one.place) {
-            (Fault::Topic, Some(_)) => {
-                topics.insert(one.topic.clone());
-            }
-            (Fault::Nobody, Some(_)) if others_taken && is_silence(one.code) => {
+        match (one.fault, one.place) {
+            (Fault::Topic | Fault::Silence, _) => {
                 topics.insert(one.topic.clone());
             }
             (Fault::Record, Some(place)) => records.push(place),
-            (Fault::Nobody, _) | (_, None) => continue,
+            (Fault::Record, None) | (Fault::Nobody, _) => continue,
         }
         first.get_or_insert_with(|| format!("{}: {}", one.topic, one.reason));
     }

@@ -17,7 +17,7 @@ use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext, PurgeConfig};
 use rdkafka::{Message, TopicPartitionList};
 
-pub(crate) use self::error::{Fault, OpenError, RefusedRecord, TransactionError, fault, is_silence};
+pub(crate) use self::error::{Fault, OpenError, RefusedRecord, TransactionError};
 
 use self::error::code_of;
 use crate::config::{DELIVERY_LIMIT, KafkaConfig};
@@ -27,6 +27,9 @@ use crate::publisher::client_headers;
 
 /// The longest one call into the client blocks before it is made again.
 const STEP_LIMIT: Duration = Duration::from_secs(10);
+/// The part of a call's time for which brokers are waited for to end a transaction with a silent partition. They may
+/// be unable to before it is back; they have heard by then that they are to.
+const SILENT_PART: u32 = 3;
 /// Time between two looks for delivery reports. The client's own flush looks every 100 ms.
 const POLL_EVERY: Duration = Duration::from_millis(1);
 /// Time between two tries while markers of the transaction before are being written; the client's own
@@ -87,8 +90,8 @@ struct Heard {
     noted: Option<i64>,
     /// The records of the transaction that were refused for themselves or their topic.
     refused: Vec<RefusedRecord>,
-    /// A broker took one of them, or the note.
-    taken: bool,
+    /// Brokers took one of them, or the note, or the offsets.
+    any_taken: bool,
 }
 
 impl Reports {
@@ -106,7 +109,7 @@ impl ProducerContext for Reports {
         match result {
             Ok(message) => {
                 let mut heard = self.heard();
-                heard.taken = true;
+                heard.any_taken = true;
                 if place == NOTE {
                     heard.noted = Some(message.offset());
                 }
@@ -129,8 +132,8 @@ pub(crate) struct Transactions {
     note_topic: &'static str,
     /// The longest a call may take, with all its tries.
     call_limit: Duration,
-    /// Whether brokers took any record of the latest transaction that came to nothing.
-    was_answered: AtomicBool,
+    /// Whether a transaction could not be ended.
+    is_stuck: AtomicBool,
 }
 
 impl Transactions {
@@ -140,8 +143,10 @@ impl Transactions {
         let mut config = kafka.producer();
         config.set("transactional.id", &purpose.id);
         config.set("transaction.timeout.ms", purpose.limit.as_millis().to_string());
-        // The client wants this to be no longer.
-        config.set("message.timeout.ms", DELIVERY_LIMIT.min(purpose.limit).as_millis().to_string());
+        // The client wants this to be no longer than that. It is shorter, so that a record that nobody takes is told
+        // of before the broker ends the transaction, which would be told as another producer's doing.
+        let delivery = DELIVERY_LIMIT.min(purpose.limit.saturating_mul(3) / 4);
+        config.set("message.timeout.ms", delivery.as_millis().to_string());
         config.set("retry.backoff.ms", RETRY_BACKOFF_MS);
         // A transaction waits for its last batch: nothing is won by waiting for more.
         config.set("linger.ms", "1");
@@ -150,8 +155,8 @@ impl Transactions {
             .create_with_context(Reports::default())
             .map_err(|error| KafkaError::from_creation(&kafka.bootstrap, error))?;
         let call_limit = purpose.limit.saturating_mul(3) / 2;
-        let (note_topic, was_answered) = (purpose.note_topic, AtomicBool::new(false));
-        let opened = Self { producer, note_topic, call_limit, was_answered };
+        let (note_topic, is_stuck) = (purpose.note_topic, AtomicBool::new(false));
+        let opened = Self { producer, note_topic, call_limit, is_stuck };
         match opened.insist(|limit| opened.producer.init_transactions(limit)) {
             Ok(()) => Ok(opened),
             Err(error) => Err(opened.not_begun(&error, &kafka.bootstrap, purpose.id)),
@@ -214,15 +219,17 @@ impl Transactions {
                 Err(error) => (error, true),
             },
         };
-        let Heard { refused, taken, .. } = self.take_heard();
-        self.was_answered.store(taken, Ordering::Relaxed);
+        let Heard { refused, any_taken, .. } = self.take_heard();
+        let refused: Vec<_> = refused.into_iter().map(|one| one.beside(any_taken)).collect();
         // A transaction that is not ended here, the broker ends: nothing of it is ever seen.
-        let is_over = self.give_up().is_ok();
+        let is_over = self.give_up(refused.iter().any(|one| one.fault == Fault::Silence)).is_ok();
+        self.is_stuck.store(!is_over, Ordering::Relaxed);
+        let in_doubt = asked && !is_over;
         let failed = self.failed(&error);
-        if !is_over || !matches!(failed, TransactionError::Failed { .. }) {
-            return Err(Undone { error: failed, miscounted: false, in_doubt: asked && !is_over });
+        if in_doubt || !matches!(failed, TransactionError::Failed { .. }) {
+            return Err(Undone { error: failed, miscounted: false, in_doubt });
         }
-        let miscounted = |code| code == Some(Code::OutOfOrderSequenceNumber);
+        let miscounted = |code| is_over && code == Some(Code::OutOfOrderSequenceNumber);
         let (error, miscounted) = match refused.is_empty() {
             true => (failed, miscounted(code_of(&error))),
             false => {
@@ -233,10 +240,9 @@ impl Transactions {
         Err(Undone { error, miscounted, in_doubt: false })
     }
 
-    /// Whether brokers took any record of the latest transaction that came to nothing: then one that was not taken
-    /// in time waits for its own partition, and not for the way there.
-    pub(crate) fn was_answered(&self) -> bool {
-        self.was_answered.load(Ordering::Relaxed)
+    /// Whether the latest transaction could not be ended: then no other begins here before the brokers end it.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.is_stuck.load(Ordering::Relaxed)
     }
 
     fn take_heard(&self) -> Heard {
@@ -245,11 +251,14 @@ impl Transactions {
 
     /// Throws away what has not been sent, whose reports the client would else wait for in vain, and ends the
     /// transaction. What is on its way is waited for: thrown away, it could arrive behind the end.
-    fn give_up(&self) -> Result<(), ClientError> {
+    fn give_up(&self, is_silent: bool) -> Result<(), ClientError> {
         self.producer.purge(PurgeConfig::default().queue());
         let until = Instant::now() + self.call_limit;
         while self.producer.in_flight_count() > 0 && Instant::now() < until {
             self.producer.poll(POLL_EVERY);
+        }
+        if is_silent {
+            return self.producer.abort_transaction(self.call_limit / SILENT_PART);
         }
         self.insist(|limit| self.producer.abort_transaction(limit))
     }
@@ -275,7 +284,9 @@ impl Transactions {
                 self.hand_over(base.key(&**key).payload(&**value))
             }
             Note::Offsets(Offsets { list, metadata }) => {
-                self.insist(|limit| self.producer.send_offsets_to_transaction(list, metadata, limit))
+                self.insist(|limit| self.producer.send_offsets_to_transaction(list, metadata, limit))?;
+                self.producer.context().heard().any_taken = true;
+                Ok(())
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The checkers: one small one per promise. Each walks through a story and says where the promise breaks.
 
 mod believed;
+mod blamed;
 mod budgets;
 mod charges;
 mod claimed;
@@ -63,4 +64,5 @@ pub const CHECKS: &[(&str, Check)] = &[
     ("cut once", cut_once::check),
     ("cut order", cut_order::check),
     ("cut together", cut_together::check),
+    ("blamed", blamed::check),
 ];

@@ -13,6 +13,8 @@ use crate::trace::Place;
 const LETTER: u32 = u32::MAX;
 /// Bytes of a record that says whose it is: a partition, an offset, the number of an output.
 const WORDS: [usize; 2] = [4, 12];
+/// How long a topic is closed at a time, or open.
+const CLOSED_FOR_MS: u64 = 1_500;
 
 /// One handler in cuts.
 #[derive(Debug, Clone)]
@@ -35,6 +37,19 @@ pub struct CutPlan {
     pub unheard_permille: u64,
     /// Events with an output that no broker ever takes, in permille.
     pub refused_permille: u64,
+    /// How much of the time a topic takes nothing, in permille.
+    pub closed_permille: u64,
+}
+
+/// Why a record is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// No broker ever takes it.
+    Record,
+    /// Its topic is not there.
+    Topic,
+    /// Its partition takes nothing for now.
+    Silence,
 }
 
 impl CutPlan {
@@ -42,8 +57,13 @@ impl CutPlan {
     /// stays what it is.
     pub fn of_handlers(seed: u64, beside: &[bool], group: &GroupPlan) -> Vec<Option<Self>> {
         let mut draw = Draw::of(&[seed, 15]);
+        let mut closings = Draw::of(&[seed, 18]);
         let share = draw.pick(&[0, 500, 1_000]).unwrap();
-        let of_one = |beside: &bool| (!beside && draw.permille(share)).then(|| Self::draw(&mut draw, group));
+        let mut one = |draw: &mut Draw| Self {
+            closed_permille: closings.pick(&[0, 0, 100, 300]).unwrap(),
+            ..Self::draw(draw, group)
+        };
+        let of_one = |beside: &bool| (!beside && draw.permille(share)).then(|| one(&mut draw));
         beside.iter().map(of_one).collect()
     }
 
@@ -58,6 +78,7 @@ impl CutPlan {
             slow_permille: draw.pick(&[0, 30, 150]).unwrap(),
             unheard_permille: draw.pick(&[0, 20, 100]).unwrap(),
             refused_permille: draw.pick(&[0, 20, 60]).unwrap(),
+            closed_permille: 0,
         }
     }
 }
@@ -67,6 +88,44 @@ pub fn is_refused(plan: &Plan, place: Place, offset: i64) -> bool {
     let Some(cuts) = &plan.cuts[usize::from(place.handler)] else { return false };
     let identity = [plan.seed, 16, u64::from(place.handler), place.partition as u64, offset as u64];
     Draw::of(&identity).permille(cuts.refused_permille)
+}
+
+/// The topic of a row: the outputs of one number have one, and dead letters another.
+pub fn topic_of(row: &Row) -> u32 {
+    match row.what {
+        What::Output(number) => number,
+        What::Letter => LETTER,
+        What::Effect => unreachable!("an effect is a row of a database"),
+    }
+}
+
+/// The topics of all that may come of an event.
+pub fn topics_of(outputs: u32) -> impl Iterator<Item = u32> {
+    (0..outputs).chain([LETTER])
+}
+
+/// The rows that no broker takes now, and why. Who sends meets the first silent one, and says no more of others.
+pub fn refused(plan: &Plan, handler: u8, rows: &[Row], now_ms: u64, calm: bool) -> Vec<(Row, Fault)> {
+    let never_taken = |row: &&Row| {
+        let place = Place { handler, partition: row.partition };
+        matches!(row.what, What::Output(_)) && is_refused(plan, place, row.offset)
+    };
+    let never: Vec<_> = rows.iter().filter(never_taken).map(|row| (*row, Fault::Record)).collect();
+    if calm || !never.is_empty() {
+        return never;
+    }
+    let closed = rows.iter().filter_map(|row| Some((*row, closed(plan, handler, topic_of(row), now_ms)?)));
+    let (silent, closed): (Vec<_>, Vec<_>) = closed.partition(|(_, fault)| *fault == Fault::Silence);
+    closed.into_iter().chain(silent.into_iter().take(1)).collect()
+}
+
+/// Whether a topic takes nothing at this time, and why.
+fn closed(plan: &Plan, handler: u8, topic: u32, now_ms: u64) -> Option<Fault> {
+    let cuts = plan.cuts[usize::from(handler)].as_ref()?;
+    let identity = [plan.seed, 19, u64::from(handler), u64::from(topic), now_ms / CLOSED_FOR_MS];
+    let mut draw = Draw::of(&identity);
+    draw.permille(cuts.closed_permille)
+        .then(|| if draw.permille(500) { Fault::Silence } else { Fault::Topic })
 }
 
 /// The record of a row.
@@ -79,7 +138,7 @@ pub fn record_of(row: Row) -> OutgoingRecord {
     let mut value = row.partition.to_le_bytes().to_vec();
     value.extend(row.offset.to_le_bytes());
     value.extend(number.to_le_bytes());
-    let topic = if row.what == What::Letter { "letters" } else { "outputs" }.to_owned();
+    let topic = topic_of(&row).to_string();
     OutgoingRecord { topic, key: None, value: Some(Bytes::from(value)), headers: Vec::new() }
 }
 

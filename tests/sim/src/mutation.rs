@@ -64,4 +64,8 @@ pub enum Mutation {
     ReadsUnstableOffsets,
     /// A cut and a plain commit are under way at once.
     CutsAmidCommits,
+    /// A cut begins though a plain commit failed on its way, and may be carried out yet.
+    CutsBehindAStray,
+    /// A partition that takes nothing for now counts as a topic that is not there.
+    SilenceIsFault,
 }

@@ -9,8 +9,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use crate::coordinator::{CommitAnswer, Coordinator, Position};
-use crate::cuts::is_refused;
-use crate::database::{Row, What};
+use crate::cuts::{self, Fault, topic_of};
 use crate::draw::Draw;
 use crate::plan::Plan;
 use crate::trace::{Note, Place, Trace, WORLD};
@@ -61,6 +60,8 @@ pub struct Network {
     sent: u64,
     /// When the last request of each connection arrives: a host's, and its producers'.
     last_arrival_ms: BTreeMap<(u8, bool), u64>,
+    /// When the last commit arrives that strayed, by host and handler.
+    strays_until_ms: BTreeMap<(u8, u8), u64>,
     pub coordinators: Vec<Coordinator>,
     /// What producers write, by handler.
     pub transactions: Vec<Transactions>,
@@ -86,6 +87,7 @@ impl Network {
             sent: 0,
             unheard: BTreeMap::new(),
             last_arrival_ms: BTreeMap::new(),
+            strays_until_ms: BTreeMap::new(),
             away_until_ms: 0,
             cut_off_until_ms: BTreeMap::new(),
             calm: false,
@@ -116,17 +118,22 @@ impl Network {
                 }
                 if self.draw.permille(faults.commit_strays) {
                     self.trace.saw("commit astray");
-                    // A handler in cuts waits for the answer longer than its commit may travel.
                     let session_ms = self.plan.group.session_ms;
-                    let longest_ms = if in_cuts { session_ms } else { 2_000 };
+                    let longest_ms = if in_cuts { session_ms * 3 / 2 } else { 2_000 };
                     let at_ms = at_ms + self.draw.between(100, longest_ms);
-                    self.dispatch(at_ms, host, Parcel::Request(call));
+                    self.stray(at_ms, call);
                     continue;
                 }
                 if self.draw.permille(faults.commit_delayed) {
                     self.trace.saw("commit delayed");
                     at_ms += self.draw.between(50, self.plan.group.session_ms);
                 }
+            }
+            if self.strays_until_ms.get(&(host, call.handler)).is_some_and(|until_ms| at_ms < *until_ms)
+                && matches!(call.request, Request::Commit { .. })
+            {
+                self.stray(at_ms, call);
+                continue;
             }
             at_ms += self.slowness_ms(call.handler, &call.request);
             let connection = (host, call.request.is_of_transaction());
@@ -135,6 +142,19 @@ impl Network {
             let at_ms = *last_ms;
             self.dispatch(at_ms, host, Parcel::Request(call));
         }
+    }
+
+    /// Sends what no other waits for. Plain commits of a handler in cuts stay in their order: what the coordinator
+    /// has from a connection that broke it carries out before what comes on the next. Transactions have their own.
+    fn stray(&mut self, at_ms: u64, call: Call) {
+        let (host, handler) = (call.host, call.handler);
+        let mut at_ms = at_ms;
+        if self.is_in_cuts(handler) && matches!(call.request, Request::Commit { .. }) {
+            let until_ms = self.strays_until_ms.entry((host, handler)).or_default();
+            *until_ms = at_ms.max(*until_ms);
+            at_ms = *until_ms;
+        }
+        self.dispatch(at_ms, host, Parcel::Request(call));
     }
 
     /// How much longer than others a producer's request takes.
@@ -268,12 +288,18 @@ impl Network {
         let taken = |taken: bool, answer| if taken { answer } else { Answer::Fenced };
         let answer = match request {
             Request::Open { producer } => Answer::Opened(self.transactions[at].open(producer)),
-            Request::Produce { ticket, rows } => match self.refused(handler, &rows) {
-                refused if refused.is_empty() => {
-                    taken(self.transactions[at].write(now_ms, ticket, &rows), Answer::Produced)
+            Request::Produce { ticket, rows } => {
+                let refused = cuts::refused(&self.plan, handler, &rows, now_ms, self.calm);
+                for (row, _) in refused.iter().filter(|(_, fault)| *fault == Fault::Topic) {
+                    let topic = topic_of(row);
+                    self.trace.note(now_ms, host, Note::TopicGone { handler, topic });
                 }
-                refused => Answer::RowsRefused(refused),
-            },
+                if refused.is_empty() {
+                    taken(self.transactions[at].write(now_ms, ticket, &rows), Answer::Produced)
+                } else {
+                    Answer::RowsRefused(refused)
+                }
+            }
             Request::Include { ticket, member, epoch, positions } => {
                 if !self.coordinators[at].may_include(member, epoch, &positions) {
                     self.trace.saw("cut of a stranger refused");
@@ -288,15 +314,6 @@ impl Network {
             self.trace.saw("producer fenced");
         }
         answer
-    }
-
-    /// The records of these that no broker takes.
-    fn refused(&self, handler: u8, rows: &[Row]) -> Vec<Row> {
-        let never_taken = |row: &&Row| {
-            let place = Place { handler, partition: row.partition };
-            matches!(row.what, What::Output(_)) && is_refused(&self.plan, place, row.offset)
-        };
-        rows.iter().filter(never_taken).copied().collect()
     }
 
     fn end(&mut self, now_ms: u64, host: u8, handler: u8, ticket: Ticket, commits: bool) -> Answer {

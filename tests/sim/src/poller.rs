@@ -1,12 +1,15 @@
 //! The model of a handler's polling thread, as a task: it does what `host/kafka` does, in the same order,
 //! against the models of client, network and coordinator. Like the thread it does one thing at a time.
 
+mod closed;
 mod commits;
+mod cuts;
 mod cutter;
 mod cutting;
 mod feed;
 mod holding;
 mod putting_down;
+mod refusals;
 mod taking;
 
 use std::collections::BTreeSet;
@@ -19,8 +22,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use self::commits::Commits;
+use self::cuts::Cuts;
 use self::cutter::Cutter;
-use self::cutting::Cuts;
 use self::feed::Feed;
 pub use self::feed::{TYPE_HEADER, WANTED};
 use self::holding::Holding;

@@ -271,6 +271,11 @@ pub enum Note {
         number: u64,
         offset: i64,
     },
+    /// Brokers tell a producer of this host that a topic is not there.
+    TopicGone {
+        handler: u8,
+        topic: u32,
+    },
     /// A transaction is committed: partitions with offset and payload, and records in the order of the log.
     Cut {
         handler: u8,

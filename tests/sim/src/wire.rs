@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::coordinator::{CommitError, Committed, Position, Welcome};
+use crate::cuts::Fault;
 use crate::database::Row;
 use crate::transactions::Ticket;
 
@@ -80,8 +81,8 @@ pub enum Answer {
     LetterRefused,
     Opened(u64),
     Produced,
-    /// No broker takes these.
-    RowsRefused(Vec<Row>),
+    /// Brokers do not take these.
+    RowsRefused(Vec<(Row, Fault)>),
     Included,
     Ended,
     /// The transaction has ended otherwise, or the producer is another's now.

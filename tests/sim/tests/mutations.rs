@@ -162,7 +162,7 @@ fn a_cut_in_doubt_that_is_made_again_is_caught() {
 #[test]
 fn a_doubt_that_is_forgotten_in_a_revoke_is_caught() {
     // The revoke has to come while nobody hears.
-    is_caught_within(400..600, "cut once", Mutation::ForgetsTheDoubt);
+    is_caught_within(700..900, "cut once", Mutation::ForgetsTheDoubt);
 }
 
 #[test]
@@ -178,4 +178,15 @@ fn starts_read_amid_anothers_transaction_are_caught() {
 #[test]
 fn commits_amid_a_cut_are_caught() {
     is_caught_by("cut together", Mutation::CutsAmidCommits);
+}
+
+#[test]
+fn a_cut_that_overtakes_a_commit_that_strayed_is_caught() {
+    // The commit has to stray while a partition rests, and that has to stir before it arrives.
+    is_caught_within(400..900, "cut together", Mutation::CutsBehindAStray);
+}
+
+#[test]
+fn an_event_that_fails_for_a_partitions_silence_is_caught() {
+    is_caught_by("blamed", Mutation::SilenceIsFault);
 }

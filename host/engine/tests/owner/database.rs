@@ -11,7 +11,7 @@ use keylane_engine::{
 
 use crate::scripted::Block;
 
-pub const FENCE: Fence = Fence { stream: 3, epoch: Epoch { count: 5, nonce: 8 } };
+pub const FENCE: Fence = Fence { stream: 3, replay: 0, epoch: Epoch { count: 5, nonce: 8 } };
 pub const DATABASE: &str = "0123456789abcdef0123456789abcdef";
 
 #[derive(Default)]

@@ -81,9 +81,8 @@ pub(super) const MEND: &str = "Nothing is skipped silently: set the group's offs
                                --reset-offsets, then restart";
 /// And where a database has it.
 pub(super) const MEND_BESIDE_DATABASE: &str = "Nothing is skipped silently, and where this partition goes on stands in the handler's database, not in \
-     the group's offset: restore the records, or stop all hosts of this handler (a host that is up would raise \
-     the floor again to where it stands), set its floor to the offset to go on from, with leader_epoch \
-     NULL, delete its claims, and start the hosts";
+     the group's offset: restore the records, or say where it goes on with `keylane replay`, under which what \
+     stands in the log from there on is handled, again or for the first time";
 
 impl Poller {
     /// Asks about partitions in trouble, and decides where the answers are there.

@@ -64,16 +64,17 @@ fn a_partition_without_a_leader_holds_up_its_topic_alone() {
 }
 
 fn refused(place: Option<usize>, topic: &str, code: Code) -> RefusedRecord {
-    RefusedRecord { place, topic: topic.to_owned(), code: Some(code), reason: code.to_string() }
+    let (topic, reason) = (topic.to_owned(), code.to_string());
+    RefusedRecord { place, topic, fault: Fault::Nobody, code: Some(code), reason }
 }
 
 #[test]
 fn silence_is_a_topics_fault_only_where_others_are_answered() {
-    let late = [refused(Some(4), "silent", Code::MessageTimedOut)];
-    assert_eq!(silent(Err(blamed(&late, true))).0, ["silent"]);
-    assert!(matches!(blamed(&late, false), SendError::Failed(_)), "brokers that answer nobody");
-    let note = [refused(None, POSITION_TOPIC, Code::MessageTimedOut)];
-    assert!(matches!(blamed(&note, true), SendError::Failed(_)), "without the note nothing is sent");
-    let miscounted = [refused(Some(0), "here", Code::OutOfOrderSequenceNumber)];
-    assert!(matches!(blamed(&miscounted, true), SendError::Failed(_)), "that is no topic's");
+    let late = || refused(Some(4), "silent", Code::MessageTimedOut);
+    assert_eq!(silent(Err(blamed(&[late().beside(true)]))).0, ["silent"]);
+    assert!(matches!(blamed(&[late().beside(false)]), SendError::Failed(_)), "brokers that answer nobody");
+    let note = refused(None, POSITION_TOPIC, Code::MessageTimedOut).beside(true);
+    assert!(matches!(blamed(&[note]), SendError::Failed(_)), "without the note nothing is sent");
+    let miscounted = refused(Some(0), "here", Code::OutOfOrderSequenceNumber).beside(true);
+    assert!(matches!(blamed(&[miscounted]), SendError::Failed(_)), "that is no topic's");
 }

@@ -10,6 +10,8 @@ pub(crate) struct RefusedRecord {
     /// Its place in the transaction; none for the note.
     pub(crate) place: Option<usize>,
     pub(crate) topic: String,
+    pub(crate) fault: Fault,
+    /// What was told of it, if it was sent.
     pub(crate) code: Option<Code>,
     pub(crate) reason: String,
 }
@@ -28,7 +30,18 @@ pub(crate) enum TransactionError {
 impl RefusedRecord {
     pub(super) fn of(place: Option<usize>, topic: &str, error: &ClientError) -> Self {
         let code = error.rdkafka_error_code();
-        Self { place, topic: topic.to_owned(), code, reason: error.to_string() }
+        let fault = if place.is_some() { fault(code) } else { Fault::Nobody };
+        Self { place, topic: topic.to_owned(), fault, code, reason: error.to_string() }
+    }
+
+    /// The same, knowing whether brokers answered for others of the transaction: then one that was not taken in time
+    /// waits for its own partition, and not for the way there.
+    pub(crate) fn beside(self, others_answered: bool) -> Self {
+        let is_silence = others_answered && self.place.is_some() && is_silence(self.code);
+        match self.fault {
+            Fault::Nobody if is_silence => Self { fault: Fault::Silence, ..self },
+            _ => self,
+        }
     }
 }
 
@@ -68,12 +81,15 @@ pub(crate) enum Fault {
     Record,
     /// Its topic's: no record can be sent there now.
     Topic,
-    /// Neither's: brokers that do not answer.
+    /// Its partition's, which takes nothing for now while others do. That tells nothing of its topic: it may be over
+    /// at any time.
+    Silence,
+    /// Nobody's: brokers that do not answer.
     Nobody,
 }
 
-/// Tells whose fault a refusal is.
-pub(crate) fn fault(code: Option<Code>) -> Fault {
+/// Tells whose fault a refusal is, as far as its code tells.
+fn fault(code: Option<Code>) -> Fault {
     match code {
         Some(
             Code::UnknownTopicOrPartition
@@ -89,7 +105,7 @@ pub(crate) fn fault(code: Option<Code>) -> Fault {
 
 /// Whether brokers did not take a record in time, who may answer for other partitions: one without a leader, or
 /// without enough replicas.
-pub(crate) fn is_silence(code: Option<Code>) -> bool {
+fn is_silence(code: Option<Code>) -> bool {
     matches!(
         code,
         Some(

@@ -176,7 +176,6 @@ impl Shop {
         let key = StreamKey {
             fleet: "shop".to_owned(),
             handler: "accounting".to_owned(),
-            replay: 0,
             topic: "tasks".to_owned(),
             topic_id: TopicId::new([3; 16]),
             partition: 0,

@@ -171,6 +171,7 @@ impl Tables {
         stream.epoch += 1;
         let fence = Fence {
             stream: i64::try_from(number).unwrap(),
+            replay: 0,
             epoch: Epoch { count: stream.epoch, nonce: stream.epoch },
         };
         let position = stream.position;

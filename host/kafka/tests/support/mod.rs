@@ -162,8 +162,15 @@ impl Cluster {
 
     /// How many records one partition holds.
     pub fn end_of(&self, topic: &str, partition: i32) -> usize {
-        let (_, end) = self.member("onlooker").fetch_watermarks(topic, partition, PATIENCE).unwrap();
-        usize::try_from(end).unwrap()
+        let (onlooker, give_up) = (self.member("onlooker"), Instant::now() + PATIENCE);
+        loop {
+            match onlooker.fetch_watermarks(topic, partition, PATIENCE) {
+                Ok((_, end)) => return usize::try_from(end).unwrap(),
+                // A broker that has just started leads nothing yet.
+                Err(error) => assert!(Instant::now() < give_up, "{topic}[{partition}] has no end: {error}"),
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// Everything in one partition, from its beginning.

@@ -68,7 +68,7 @@ impl Server {
         let stream_floor = stream.floor.unwrap_or(0);
         let restored = if first { seen } else { stream.restored() };
         self.trace.note(now_ms, host, Note::Granted { place, epoch, restored: restored.clone() });
-        let fence = Fence { stream: i64::from(partition), epoch };
+        let fence = Fence { stream: i64::from(partition), replay: 0, epoch };
         self.floors.insert((fence.stream, nonce), stream_floor);
         Answer::Taken(restored.map(|restored| Hold { fence, restored, floor: stream_floor, position: None }))
     }

@@ -47,6 +47,8 @@ pub struct Commits {
     under_way: Option<UnderWay>,
     /// When the last one was sent, on the boot-time clock.
     last_sent: Option<Duration>,
+    /// A commit of a handler in cuts failed on its way, and none was acknowledged since: it may be carried out yet.
+    astray: bool,
     /// What the coordinator is known to have of each assignment.
     stands: BTreeMap<u64, (i64, Arc<str>)>,
     /// What the mutations remember of assignments that are over.
@@ -56,7 +58,7 @@ pub struct Commits {
 impl Commits {
     pub fn new(now: Instant) -> Self {
         let (stands, remembered) = (BTreeMap::new(), Vec::new());
-        Self { next: now, under_way: None, last_sent: None, stands, remembered }
+        Self { next: now, under_way: None, last_sent: None, astray: false, stands, remembered }
     }
 
     /// Whether the coordinator is known to have this.
@@ -71,6 +73,10 @@ impl Commits {
     /// Whether no commit is under way.
     pub fn is_answered(&self) -> bool {
         self.under_way.is_none()
+    }
+
+    pub fn is_astray(&self) -> bool {
+        self.astray
     }
 
     /// A cut proves the membership as well as a commit does.
@@ -106,7 +112,8 @@ impl Poller {
         let third = Duration::from_millis(self.process.plan.group.session_ms / 3);
         let all = self.commits.last_sent.is_none_or(|at| self.lease.now().saturating_sub(at) >= third);
         let now = Instant::now();
-        let all = all || (self.proof_failed() && now >= self.commits.next);
+        let proves = self.proof_failed() || self.commits.astray;
+        let all = all || (proves && now >= self.commits.next);
         if self.cuts.is_some() && !self.turn_cuts(&[], all) {
             return;
         }
@@ -208,18 +215,36 @@ impl Poller {
             });
         }
         let answer = self.process.wire.send(self.handler, Request::Commit { member, epoch, positions });
-        let until = Instant::now() + self.patience();
+        let until = Instant::now() + Duration::from_millis(self.process.plan.group.request_ms);
         let sent = self.lease.now();
         self.commits.last_sent = Some(sent);
         self.commits.under_way = Some(UnderWay { answer, items, sent, until });
         true
     }
 
-    /// How long an answer is waited for. In cuts no plain commit may still travel when a cut begins.
-    fn patience(&self) -> Duration {
-        let group = &self.process.plan.group;
-        let limit_ms = if self.cuts.is_some() { group.session_ms * 3 / 2 } else { group.request_ms };
-        Duration::from_millis(limit_ms)
+    /// Before the last cut of what is given up another commit makes up for one that failed on its way.
+    pub(super) async fn make_up_for_astray(&mut self, gone: &[Feed], until: Instant) {
+        if !self.commits.astray || self.commits.under_way.is_some() || self.is_cutting() {
+            return;
+        }
+        let feeds = gone.iter().chain(&self.feeds).filter(|feed| !feed.inbox.ownership().is_lost());
+        let certain =
+            |feed: &&Feed| self.cuts.as_ref().is_none_or(|cuts| !cuts.is_set_back(feed.place.partition));
+        let items = feeds.filter(certain).filter_map(|feed| self.commits.unchanged(feed.place, feed.number));
+        let items = items.collect();
+        if self.hand_over(items, false) {
+            self.process.saw("cut: made up for a commit astray");
+            self.await_answer(until).await;
+        }
+    }
+
+    /// Nobody will answer what is under way.
+    fn lose(&mut self) {
+        self.commits.under_way = None;
+        if self.cuts.is_some() {
+            self.process.saw("cut: behind a commit astray");
+            self.commits.astray = true;
+        }
     }
 
     pub(super) fn take_answer(&mut self) {
@@ -231,7 +256,7 @@ impl Poller {
                 }
             }
             Err(TryRecvError::Empty) if Instant::now() < under_way.until => {}
-            Err(_) => self.commits.under_way = None,
+            Err(_) => self.lose(),
         }
     }
 
@@ -243,9 +268,12 @@ impl Poller {
                 self.settle(under_way, answer);
                 true
             }
-            Ok(Err(_)) => false,
-            Err(_) => {
-                self.commits.under_way = Some(under_way).filter(|one| Instant::now() < one.until);
+            Err(_) if Instant::now() < under_way.until => {
+                self.commits.under_way = Some(under_way);
+                false
+            }
+            Ok(Err(_)) | Err(_) => {
+                self.lose();
                 false
             }
         }
@@ -259,6 +287,7 @@ impl Poller {
         if taken.is_empty() {
             return;
         }
+        self.commits.astray = false;
         self.lease.renew(sent);
         let (handler, sent_ms) = (self.handler, sent.as_millis() as u64);
         self.process.note(Note::Acknowledged { handler, sent_ms });

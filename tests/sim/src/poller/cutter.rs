@@ -9,6 +9,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 use crate::coordinator::Position;
+use crate::cuts::Fault;
 use crate::database::Row;
 use crate::member::Membership;
 use crate::mutation::Mutation;
@@ -32,8 +33,8 @@ pub struct Cut {
 /// What became of a cut.
 pub enum CutEnd {
     Committed,
-    /// Nothing of it is ever seen: these of its rows no broker takes.
-    Refused(Vec<Row>),
+    /// Nothing of it is ever seen: these of its rows brokers do not take.
+    Refused(Vec<(Row, Fault)>),
     /// Nothing of it is ever seen.
     Failed,
     /// Only the group's offsets tell.
@@ -97,7 +98,7 @@ struct Way {
 
 /// Why a transaction was not filled.
 enum Unfilled {
-    Refused(Vec<Row>),
+    Refused(Vec<(Row, Fault)>),
     Fenced,
     Failed,
 }

@@ -1,16 +1,17 @@
 //! Cuts, as the committer of `host/kafka` makes them: the metadata first, then the owners' snapshots, then a
 //! look whether each is still owned, and one transaction as the member that it was begun by. A cut and a plain
-//! commit never overlap.
+//! commit never overlap; behind one that failed on its way another is acknowledged first.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use keylane_engine::{CutAnswer, CutQuestion, Ownership, Snapshot};
+use keylane_engine::{CutAnswer, Snapshot};
 use tokio::time::Instant;
 
 use super::Poller;
 use super::commits::Item;
-use super::cutter::{Cut, CutEnd, Cutter};
+use super::cuts::{ANSWER_LIMIT, Asking, Cuts, Part, Sending, Step};
+use super::cutter::{Cut, CutEnd};
 use super::feed::Feed;
 use crate::coordinator::Position;
 use crate::cuts::row_of;
@@ -19,128 +20,8 @@ use crate::draw::Draw;
 use crate::mutation::Mutation;
 use crate::trace::{Note, Place};
 
-/// The longest wait for an owner's snapshot.
-const ANSWER_LIMIT: Duration = Duration::from_millis(100);
-/// The wait after a cut that failed; it doubles.
-const AGAIN_FIRST: Duration = Duration::from_millis(20);
-const AGAIN_MOST: Duration = Duration::from_millis(500);
 /// Time between two looks whether the last cut has ended.
 const LAST_LOOK: Duration = Duration::from_millis(2);
-
-/// The poller's cuts.
-pub struct Cuts {
-    cutter: Cutter,
-    next: Instant,
-    step: Step,
-    /// None begins now: something else comes first.
-    held_off: bool,
-    /// Assignments whose last snapshot was not committed.
-    owed: BTreeSet<u64>,
-    failures: u32,
-    proof_failed: bool,
-    /// By partition and offset: events whose records were refused for good.
-    refused: BTreeMap<i32, BTreeMap<i64, String>>,
-    /// Partitions that are to be dropped and taken anew.
-    set_back: BTreeSet<i32>,
-    /// What the mutation sends with a later cut.
-    left_out: Vec<Row>,
-}
-
-enum Step {
-    Resting,
-    Asking(Asking),
-    Sending(Sending),
-}
-
-struct Asking {
-    who: (u64, u64),
-    begun: Instant,
-    /// When the answers are looked at: the thread may have other things to do until then.
-    look: Instant,
-    /// On the boot-time clock.
-    sent: Duration,
-    asked: Vec<(Place, u64, CutQuestion)>,
-    made: Vec<(Place, u64, Snapshot)>,
-}
-
-struct Sending {
-    begun: Instant,
-    sent: Duration,
-    parts: Vec<Part>,
-}
-
-/// One partition's part of a cut.
-struct Part {
-    item: Item,
-    snapshot: u64,
-    endings: Vec<i64>,
-    rows: Vec<Row>,
-}
-
-impl Cuts {
-    pub fn new(cutter: Cutter) -> Self {
-        Self {
-            cutter,
-            next: Instant::now(),
-            step: Step::Resting,
-            held_off: false,
-            owed: BTreeSet::new(),
-            failures: 0,
-            proof_failed: false,
-            refused: BTreeMap::new(),
-            set_back: BTreeSet::new(),
-            left_out: Vec::new(),
-        }
-    }
-
-    fn is_resting(&self) -> bool {
-        matches!(self.step, Step::Resting)
-    }
-
-    fn wants(&self, feed: &Feed) -> bool {
-        let ownership = feed.inbox.ownership();
-        let answers = !ownership.is_lost() && ownership != Ownership::Faulted;
-        let has_any = feed.inbox.is_stirred() || self.owed.contains(&feed.number);
-        answers && has_any && !self.set_back.contains(&feed.place.partition)
-    }
-
-    fn fail(&mut self, parts: &[Part]) {
-        self.owed.extend(parts.iter().map(|part| part.item.number));
-        self.step = Step::Resting;
-        self.next = Instant::now() + (AGAIN_FIRST * (1 << self.failures.min(8))).min(AGAIN_MOST);
-        self.failures += 1;
-    }
-
-    /// What was refused of this partition.
-    pub fn refused(&self, partition: i32) -> BTreeMap<i64, String> {
-        self.refused.get(&partition).cloned().unwrap_or_default()
-    }
-
-    /// The partition is another host's from now on.
-    pub fn forget(&mut self, partition: i32) {
-        self.refused.remove(&partition);
-        self.set_back.remove(&partition);
-    }
-
-    pub fn is_set_back(&self, partition: i32) -> bool {
-        self.set_back.contains(&partition)
-    }
-
-    pub fn take_set_back(&mut self) -> BTreeSet<i32> {
-        std::mem::take(&mut self.set_back)
-    }
-
-    /// The events of these rows have failed. Answers whether that was known of one of them.
-    fn refuse(&mut self, rows: &[Row]) -> bool {
-        let mut known = false;
-        for Row { partition, offset, .. } in rows {
-            self.set_back.insert(*partition);
-            let of_partition = self.refused.entry(*partition).or_default();
-            known |= of_partition.insert(*offset, "no broker takes it".to_owned()).is_some();
-        }
-        known
-    }
-}
 
 impl Poller {
     /// Goes on with cuts. Answers whether none is under way, so that a plain commit may be made.
@@ -149,7 +30,8 @@ impl Poller {
         self.hear_end(&mut cuts, gone);
         let now = Instant::now();
         let overlaps = self.process.mutated(Mutation::CutsAmidCommits);
-        let proves_first = due && cuts.proof_failed;
+        let waits = self.commits.is_astray() && !self.process.mutated(Mutation::CutsBehindAStray);
+        let proves_first = (due && cuts.proof_failed) || waits;
         let may_begin = cuts.is_resting() && cuts.cutter.is_open() && now >= cuts.next && !cuts.held_off;
         if may_begin && !proves_first && (self.commits.is_answered() || overlaps) {
             self.ask(&mut cuts, gone, now);
@@ -222,6 +104,11 @@ impl Poller {
             }
             cuts.owed.remove(&number);
             let Some(part) = self.part(place, number, snapshot) else { continue };
+            if cuts.closed.turns_away(place.partition, &part.rows) {
+                self.process.saw("cut: kept from a topic");
+                cuts.owed.insert(number);
+                continue;
+            }
             records += part.rows.len();
             parts.push(part);
         }
@@ -277,7 +164,7 @@ impl Poller {
         Position { partition: place.partition, offset, metadata, number, sequence }
     }
 
-    fn cut_every(&self) -> Duration {
+    pub(super) fn cut_every(&self) -> Duration {
         Duration::from_millis(self.cut_plan().map_or(0, |plan| plan.every_ms))
     }
 
@@ -302,15 +189,7 @@ impl Poller {
                 }
                 cuts.fail(&sending.parts);
             }
-            CutEnd::Refused(rows) => {
-                self.process.saw("cut: refused");
-                if cuts.refuse(&rows) {
-                    return cuts.fail(&sending.parts);
-                }
-                cuts.failures = 0;
-                cuts.owed.extend(sending.parts.iter().map(|part| part.item.number));
-                cuts.next = sending.begun + self.cut_every();
-            }
+            CutEnd::Refused(refused) => self.refuse(cuts, &sending, &refused),
         }
     }
 
@@ -321,6 +200,8 @@ impl Poller {
             if rows.iter().any(|row| row.what == What::Letter) {
                 self.process.saw("cut: dead letter");
             }
+            cuts.closed.took(&rows);
+            cuts.closed.end_wait(item.place.partition);
             if let Some(refused) = cuts.refused.get_mut(&item.place.partition) {
                 refused.retain(|offset, _| *offset >= item.offset && !endings.contains(offset));
             }
@@ -340,12 +221,14 @@ impl Poller {
         let last_ms = self.cut_plan().map_or(0, |plan| plan.last_ms);
         let until = Instant::now() + Duration::from_millis(last_ms);
         let forgets = self.process.mutated(Mutation::ForgetsTheDoubt);
+        self.make_up_for_astray(gone, until).await;
         while self.membership.identity().is_some() {
             let Some(cuts) = &mut self.cuts else { return };
             if forgets {
                 cuts.set_back.clear();
             }
-            let is_over = cuts.is_resting() && !gone.iter().any(|feed| cuts.wants(feed));
+            let may_cut = !self.commits.is_astray() && gone.iter().any(|feed| cuts.wants(feed));
+            let is_over = cuts.is_resting() && !may_cut;
             let now = Instant::now();
             if !is_over && now >= until {
                 self.process.saw("cut: the last one is late");

@@ -6,6 +6,10 @@
 //! takes something, or has been left alone for [`FORGOTTEN_AFTER`]. What is refused once more though its event has
 //! failed already, its dead letter for one, is nobody's fault that could be told: its partition waits.
 //!
+//! Where a partition of the topic is only silent, without a leader or without enough replicas, that is never the
+//! fault of an event, however long it lasts. A try may take all the time that a record has, and everybody waits
+//! with it, so that the pauses are longer.
+//!
 //! What bounds: one entry for each topic that the handler may write to, one wait for each partition that is owned.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +24,8 @@ use super::cuts::{FAILURES_ORDINARY, pause_after};
 const TRIES_MAX: u32 = 12;
 /// A topic that nothing was refused by for so long is tried anew.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
+/// Behind a try that met silence comes a pause of so many times as long as it took.
+const PAUSE_PER_SILENCE: u32 = 3;
 
 /// Owned by the committer.
 #[derive(Default)]
@@ -30,9 +36,30 @@ pub(super) struct ClosedTopics {
 
 struct Closed {
     tries: u32,
+    /// Those since brokers last said nothing at all. They count against the events.
+    refusals: u32,
     /// When it is tried next.
     again_at: Instant,
     refused_at: Instant,
+    /// The latest.
+    reason: String,
+}
+
+impl Closed {
+    /// It is tried again after the usual pause, or this one if that is longer.
+    fn tried(&mut self, topic: &str, pause: Duration, now: Instant) {
+        self.again_at = now + pause_after(self.tries).max(pause);
+        self.tries = self.tries.saturating_add(1);
+        let reason = self.reason.as_str();
+        match self.tries == FAILURES_ORDINARY {
+            true => tracing::warn!(topic, reason, "a topic takes nothing; what writes to it waits"),
+            false => tracing::info!(topic, reason, tries = self.tries, "a topic takes nothing"),
+        }
+    }
+
+    fn is_at_fault(&self) -> bool {
+        self.refusals > TRIES_MAX
+    }
 }
 
 struct Wait {
@@ -42,28 +69,55 @@ struct Wait {
 }
 
 impl ClosedTopics {
-    /// This topic has taken nothing. What several partitions meet at about the same time is one try.
+    /// This topic has taken nothing, as brokers say. What several partitions meet at about the same time is one try.
     pub(super) fn note(&mut self, topic: &str, reason: &str, now: Instant) {
-        let fresh = Closed { tries: 0, again_at: now, refused_at: now };
+        let closed = self.closed(topic, reason, now);
+        if now >= closed.again_at {
+            closed.refusals = closed.refusals.saturating_add(1);
+            closed.tried(topic, Duration::ZERO, now);
+        }
+    }
+
+    /// A partition of this topic has been silent in a try that took so long.
+    pub(super) fn note_silence(&mut self, topic: &str, reason: &str, took: Duration, now: Instant) {
+        let closed = self.closed(topic, reason, now);
+        closed.refusals = 0;
+        if now >= closed.again_at {
+            closed.tried(topic, took.saturating_mul(PAUSE_PER_SILENCE), now);
+        }
+    }
+
+    fn closed(&mut self, topic: &str, reason: &str, now: Instant) -> &mut Closed {
+        let fresh = Closed { tries: 0, refusals: 0, again_at: now, refused_at: now, reason: String::new() };
         let closed = self.topics.entry(topic.to_owned()).or_insert(fresh);
         if now.saturating_duration_since(closed.refused_at) >= FORGOTTEN_AFTER {
-            (closed.tries, closed.again_at) = (0, now);
+            (closed.tries, closed.refusals, closed.again_at) = (0, 0, now);
         }
         closed.refused_at = now;
-        if now < closed.again_at {
-            return;
-        }
-        closed.again_at = now + pause_after(closed.tries);
-        closed.tries = closed.tries.saturating_add(1);
-        match closed.tries == FAILURES_ORDINARY {
-            true => tracing::warn!(topic, reason, "a topic takes nothing; what writes to it waits"),
-            false => tracing::info!(topic, reason, tries = closed.tries, "a topic takes nothing"),
-        }
+        reason.clone_into(&mut closed.reason);
+        closed
+    }
+
+    /// Whether one of these topics is not to be tried before its time. Then the partition waits for that: nothing
+    /// of it is sent, which everybody might wait for.
+    pub(super) fn turns_away<'a>(
+        &mut self,
+        partition: &TopicPartition,
+        mut topics: impl Iterator<Item = &'a str>,
+        now: Instant,
+    ) -> bool {
+        let is_awaited = |topic: &str| {
+            self.topics.get(topic).is_some_and(|closed| now < closed.again_at && !closed.is_at_fault())
+        };
+        let Some(topic) = topics.find(|topic| is_awaited(topic)) else { return false };
+        let reason = self.topics.get(topic).map(|closed| format!("{topic}: {}", closed.reason));
+        self.wait_for(topic, partition, reason.unwrap_or_default());
+        true
     }
 
     /// Whether that is the fault of the events that write to it.
     pub(super) fn is_at_fault(&self, topic: &str) -> bool {
-        self.topics.get(topic).is_some_and(|closed| closed.tries > TRIES_MAX)
+        self.topics.get(topic).is_some_and(Closed::is_at_fault)
     }
 
     /// The partition has a record for this topic: it waits until that is tried again.

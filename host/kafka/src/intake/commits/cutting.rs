@@ -100,6 +100,11 @@ impl Committer {
             cuts.owed.remove(&token);
             let Some(part) = self.part(feed, snapshot) else { continue };
             let records = part.endings.iter().flat_map(|(_, records)| records.iter());
+            let topics = records.clone().map(|record| record.topic.as_str());
+            if cuts.closed.turns_away(&feed.partition, topics, Instant::now()) {
+                cuts.owed.insert(token);
+                continue;
+            }
             bytes += records.map(OutgoingRecord::weight_bytes).sum::<usize>();
             parts.push(part);
         }

@@ -3,34 +3,33 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use keylane_engine::TopicPartition;
+use keylane_engine::{OutgoingRecord, TopicPartition};
 
+use super::closed::ClosedTopics;
 use super::cuts::{Cuts, Sending};
-use crate::transaction::{Fault, RefusedRecord, fault};
+use crate::transaction::{Fault, RefusedRecord};
 
-/// Finds the events whose records are at fault: they are to fail. Where it is a topic that takes nothing, their
-/// partitions wait until that has lasted for long. All others are in the next cut.
+/// Finds the events whose records are at fault: they are to fail. Where it is a topic that takes nothing, all that
+/// writes to it waits; when that has lasted for long, and is no mere silence, its events fail. All others are in the
+/// next cut.
 pub(super) fn refuse(cuts: &mut Cuts, sending: &Sending, refused: &[RefusedRecord], now: Instant) {
-    let of_record = refused.iter().any(|one| fault(one.code) == Fault::Record);
-    if !of_record {
-        let topics: BTreeMap<&str, &str> =
-            refused.iter().map(|one| (one.topic.as_str(), one.reason.as_str())).collect();
-        topics.into_iter().for_each(|(topic, reason)| cuts.closed.note(topic, reason, now));
-    }
-    let is_meant = |one: &&RefusedRecord| !of_record || fault(one.code) == Fault::Record;
-    let by_place: BTreeMap<usize, &RefusedRecord> =
-        refused.iter().filter(is_meant).filter_map(|one| Some((one.place?, one))).collect();
+    let blame = Blame::of(refused);
+    blame.note(&mut cuts.closed, sending, now);
     let (mut events, mut found) = (BTreeMap::new(), false);
     let mut place = 0;
     for part in &sending.parts {
         let partition = &part.item.handed.partition;
         for (offset, records) in &part.endings {
-            let own = place..place + records.len();
-            place = own.end;
-            let Some((_, first)) = by_place.range(own.clone()).next() else { continue };
+            let of_event: Vec<&RefusedRecord> = (place..)
+                .zip(records.iter())
+                .filter_map(|(place, record)| blame.find(place, record))
+                .collect();
+            place += records.len();
+            let Some(first) = of_event.first() else { continue };
             found = true;
-            let mut of_event = by_place.range(own).map(|(_, one)| one);
-            match of_event.find(|one| of_record || cuts.closed.is_at_fault(&one.topic)) {
+            let is_at_fault =
+                |one: &&&RefusedRecord| one.fault == Fault::Record || cuts.closed.is_at_fault(&one.topic);
+            match of_event.iter().find(is_at_fault) {
                 Some(one) => {
                     let reason = format!("a record for {} was refused: {}", one.topic, one.reason);
                     events.insert((partition.clone(), *offset), reason);
@@ -50,6 +49,46 @@ pub(super) fn refuse(cuts: &mut Cuts, sending: &Sending, refused: &[RefusedRecor
     cuts.failures = 0;
     cuts.owed.extend(sending.parts.iter().map(|part| part.item.token));
     cuts.rest(sending.begun);
+}
+
+/// What a refusal is put down to: single records, if there are such, or else topics.
+enum Blame<'a> {
+    Records(BTreeMap<usize, &'a RefusedRecord>),
+    Topics(BTreeMap<&'a str, &'a RefusedRecord>),
+}
+
+impl<'a> Blame<'a> {
+    fn of(refused: &'a [RefusedRecord]) -> Self {
+        let with = |fault| refused.iter().filter(move |one| one.fault == fault);
+        let records: BTreeMap<usize, _> =
+            with(Fault::Record).filter_map(|one| Some((one.place?, one))).collect();
+        if !records.is_empty() {
+            return Self::Records(records);
+        }
+        // Of a topic that is refused and silent, the silence counts: it tells against nobody.
+        let topics = with(Fault::Topic).chain(with(Fault::Silence));
+        Self::Topics(topics.map(|one| (one.topic.as_str(), one)).collect())
+    }
+
+    /// Writes down which topics have taken nothing.
+    fn note(&self, closed: &mut ClosedTopics, sending: &Sending, now: Instant) {
+        let Self::Topics(topics) = self else { return };
+        let took = now.saturating_duration_since(sending.begun);
+        for (topic, RefusedRecord { fault, reason, .. }) in topics {
+            match fault {
+                Fault::Silence => closed.note_silence(topic, reason, took, now),
+                _ => closed.note(topic, reason, now),
+            }
+        }
+    }
+
+    /// Why this record, at this place of the cut, is not taken. Of a topic only those are told that were tried first.
+    fn find(&self, place: usize, record: &OutgoingRecord) -> Option<&'a RefusedRecord> {
+        match self {
+            Self::Records(records) => records.get(&place).copied(),
+            Self::Topics(topics) => topics.get(record.topic.as_str()).copied(),
+        }
+    }
 }
 
 impl Cuts {
@@ -74,3 +113,6 @@ impl Cuts {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

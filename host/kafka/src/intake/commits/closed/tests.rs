@@ -81,3 +81,32 @@ fn a_wait_that_nobody_can_end_grows_and_is_told() {
     closed.end_wait(&partition(0));
     assert!(closed.trouble().is_none() && !closed.keeps(&partition(0), now));
 }
+
+#[test]
+fn silence_is_waited_for_and_counts_against_nobody() {
+    let (mut closed, mut now) = (ClosedTopics::default(), Instant::now());
+    let took = tried_in_vain(&mut closed, now);
+    now += took;
+    closed.note_silence(TOPIC, "no leader", Duration::ZERO, now);
+    assert!(!closed.is_at_fault(TOPIC), "it is there now");
+    for _ in 0..1_000 {
+        now += FORGOTTEN_AFTER / 2;
+        closed.note_silence(TOPIC, "no leader", Duration::ZERO, now);
+        assert!(!closed.is_at_fault(TOPIC));
+    }
+    now += FORGOTTEN_AFTER / 2;
+    let took = tried_in_vain(&mut closed, now);
+    assert!(took >= Duration::from_secs(25), "what is told now counts from now on: {took:?}");
+}
+
+#[test]
+fn behind_a_try_that_took_long_comes_a_pause_that_is_longer() {
+    let (mut closed, now) = (ClosedTopics::default(), Instant::now());
+    closed.note_silence(TOPIC, "not enough replicas", Duration::from_secs(10), now);
+    let (before, after) = (now + Duration::from_secs(29), now + Duration::from_secs(31));
+    assert!(!closed.turns_away(&partition(1), ["another"].into_iter(), before));
+    assert!(!closed.keeps(&partition(1), before));
+    assert!(closed.turns_away(&partition(1), ["another", TOPIC].into_iter(), before), "not before its time");
+    assert!(closed.keeps(&partition(1), before) && !closed.keeps(&partition(1), after));
+    assert!(!closed.turns_away(&partition(1), [TOPIC].into_iter(), after));
+}

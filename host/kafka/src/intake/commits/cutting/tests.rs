@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::boot_clock::BootTime;
+use crate::intake::commits::closed::ClosedTopics;
 use crate::intake::group::Change;
 use crate::intake::life::Making;
 use crate::intake::look::looks;
@@ -298,4 +299,22 @@ fn before_a_last_cut_a_commit_that_went_astray_is_made_up_for() {
     (commits.astray, commits.next_at) = (true, Instant::now() + PATIENCE);
     well(stage.poller.answer(Change::Revoked { partitions: vec![partition], lost: false }));
     assert_eq!((stage.committed(), stage.seen()), (1, 1));
+}
+
+/// With a record for a silent partition everybody may wait: none is sent before it is time to try again.
+#[test]
+fn nothing_is_sent_to_a_silent_topic_before_its_time() {
+    let mut stage = Stage::new(true);
+    let (partition, now) = (stage.feed().partition.clone(), Instant::now());
+    stage.cuts().closed.note_silence(OUTPUTS, "no leader", PATIENCE, now);
+    stage.until("its partition waits", |stage| {
+        stage.serve();
+        stage.commit();
+        stage.cuts().closed.keeps(&partition, now)
+    });
+    assert_eq!((stage.committed(), stage.seen()), (0, 0));
+    // Its time has come.
+    stage.cuts().closed = ClosedTopics::default();
+    stage.until_it_is_cut();
+    assert_eq!(stage.seen(), 1);
 }

@@ -1,0 +1,82 @@
+//! Who waits for a silent partition of a topic, and that nobody is ever blamed for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use keylane_engine::Token;
+
+use super::*;
+use crate::intake::commits::Item;
+use crate::intake::commits::cuts::Part;
+use crate::native::Handed;
+use crate::{ConsumerConfig, KafkaConfig};
+
+const INTERVAL: Duration = Duration::from_millis(50);
+
+fn partition(number: i32) -> TopicPartition {
+    TopicPartition { topic: "tasks".into(), partition: number }
+}
+
+/// Cuts whose thread finds no broker.
+fn cuts() -> Cuts {
+    let config = ConsumerConfig::new("group", vec!["tasks".to_owned()]);
+    Cuts::start(&KafkaConfig::new("127.0.0.1:1"), &config, INTERVAL, Box::new(|| {})).unwrap()
+}
+
+/// A cut of partitions of which each has one event, with one record for this topic.
+fn sending(topics: &[&str]) -> Sending {
+    let part = |(number, topic): (i32, &&str)| {
+        let record =
+            OutgoingRecord { topic: (*topic).to_owned(), key: None, value: None, headers: Vec::new() };
+        let handed =
+            Handed { partition: partition(number), offset: 8, payload: "".into(), leader_epoch: None };
+        Part {
+            item: Item { token: Token::fresh(), handed },
+            number: 1,
+            endings: vec![(7, Arc::new([record]))],
+        }
+    };
+    Sending { begun: Instant::now(), at: Duration::ZERO, parts: (0..).zip(topics).map(part).collect() }
+}
+
+fn refused(place: usize, topic: &str, fault: Fault) -> RefusedRecord {
+    RefusedRecord { place: Some(place), topic: topic.to_owned(), fault, code: None, reason: "why".to_owned() }
+}
+
+/// Of the records for a topic only those are told that were tried first.
+#[test]
+fn all_that_write_to_a_silent_topic_wait_and_no_other() {
+    let (mut cuts, sending) = (cuts(), sending(&["silent", "here", "silent"]));
+    let now = sending.begun + Duration::from_secs(10);
+    refuse(&mut cuts, &sending, &[refused(0, "silent", Fault::Silence)], now);
+    let later = now + Duration::from_secs(29);
+    assert!(cuts.closed.keeps(&partition(0), later) && cuts.closed.keeps(&partition(2), later));
+    assert!(!cuts.closed.keeps(&partition(1), now));
+    assert!(!cuts.closed.keeps(&partition(0), now + Duration::from_secs(31)), "it is tried again");
+    assert_eq!(cuts.owed.len(), 3);
+    assert!(cuts.is_resting() && cuts.failures == 0 && cuts.refused.is_empty() && cuts.set_back.is_empty());
+}
+
+#[test]
+fn nobody_is_blamed_for_silence_however_long_it_lasts() {
+    let (mut cuts, sending) = (cuts(), sending(&["silent", "here"]));
+    let mut now = sending.begun;
+    for _ in 0..1_000 {
+        now += Duration::from_secs(60);
+        refuse(&mut cuts, &sending, &[refused(0, "silent", Fault::Silence)], now);
+    }
+    assert!(cuts.refused.is_empty() && cuts.set_back.is_empty());
+    assert_eq!(cuts.closed.trouble().as_deref(), Some("tasks[0] waits: silent: why"));
+    // And brokers that say that it is gone now have half a minute's time, as ever.
+    refuse(&mut cuts, &sending, &[refused(0, "silent", Fault::Topic)], now + Duration::from_secs(60));
+    assert!(cuts.refused.is_empty());
+}
+
+#[test]
+fn a_record_that_is_at_fault_counts_before_a_silent_topic() {
+    let (mut cuts, sending) = (cuts(), sending(&["silent", "here"]));
+    let told = [refused(0, "silent", Fault::Silence), refused(1, "here", Fault::Record)];
+    refuse(&mut cuts, &sending, &told, sending.begun);
+    assert_eq!(cuts.set_back.keys().collect::<Vec<_>>(), [&partition(1)]);
+    assert!(!cuts.closed.keeps(&partition(0), sending.begun));
+}
