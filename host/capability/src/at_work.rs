@@ -57,6 +57,15 @@ impl AtWork {
         })
     }
 
+    /// What stands behind the names of the event's outputs where an operator had its partition handled again:
+    /// nothing else tells them from the former ones, and after a log was cut another event has its offset.
+    pub(crate) fn again(&self) -> String {
+        match self.run.as_ref().map_or(0, |run| run.replay()) {
+            0 => String::new(),
+            replay => format!(".again-{replay}"),
+        }
+    }
+
     /// A statement failed: nothing of the event becomes real, whatever its handler answers.
     pub(crate) fn doom(&self, database: &str, error: &StatementError) {
         let doom = Doom { database: database.to_owned(), reason: error.to_string() };

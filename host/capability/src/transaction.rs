@@ -25,6 +25,7 @@ pub enum RunFault {
 
 /// The place of a run's transaction.
 pub struct RunSlot {
+    replay: i64,
     state: Mutex<State>,
 }
 
@@ -36,11 +37,17 @@ struct State {
 }
 
 impl RunSlot {
-    /// The place of this transaction.
+    /// The place of this transaction, under a fence with this replay number.
     #[must_use]
-    pub fn new(transaction: Box<dyn RunTransaction>) -> Arc<Self> {
+    pub fn new(transaction: Box<dyn RunTransaction>, replay: i64) -> Arc<Self> {
         let state = State { transaction: Some(transaction), fault: None, stepped: Duration::ZERO };
-        Arc::new(Self { state: Mutex::new(state) })
+        Arc::new(Self { replay, state: Mutex::new(state) })
+    }
+
+    /// How often an operator has had the run's partition handled again.
+    #[must_use]
+    pub fn replay(&self) -> i64 {
+        self.replay
     }
 
     /// Takes the transaction out. None: it has ended, or was dropped with a statement.

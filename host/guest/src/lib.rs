@@ -35,5 +35,5 @@ pub use census::InstanceCounts;
 pub use component_file::COMPONENT_BYTES_MAX;
 pub use engine::{EPOCH_TICK, GuestEngine, GuestOptions};
 pub use error::GuestError;
-pub use revision::Revision;
+pub use revision::{Fitted, Revision};
 pub use runner::GuestRunner;

@@ -24,42 +24,32 @@ pub struct Revision {
     pub(crate) pool: Arc<Pool>,
 }
 
+/// A component that fits its manifest: compiled, checked and linked, with nothing opened for it.
+pub struct Fitted {
+    id: String,
+    file: PathBuf,
+    component: HandlerPre<GuestState>,
+}
+
 impl Revision {
-    /// Reads the component that the manifest names, checks it, prepares its capabilities (which may run
-    /// migrations) and makes a first instance. Compiling does not block the async runtime.
+    /// Reads the component that the manifest names, compiles it, checks what it imports and links it: no database is
+    /// asked and no instance is made. Compiling does not block the async runtime.
     ///
     /// # Errors
     /// Says what is wrong with the file, the component or what it imports, and what to do.
-    pub async fn load(
+    pub async fn fit(
         engine: &GuestEngine,
         manifest: &Manifest,
         manifest_dir: &Path,
         capabilities: &Capabilities,
-    ) -> Result<Self, GuestError> {
+    ) -> Result<Fitted, GuestError> {
         let file = manifest_dir.join(&manifest.component);
-        let (revision, component) = fit(engine, manifest, &file, capabilities).await?;
-        let prepared = capabilities.prepare(manifest, manifest_dir).await?;
-        let blueprint = Blueprint { component, prepared, limits: manifest.limits.clone() };
-        let pool = Pool::new(manifest.name.as_str().into(), blueprint, &engine.options);
-        pool.warm().await.map_err(|failure| first_instance(file.clone(), failure.into()))?;
-        let id: Arc<str> = revision.into();
-        tracing::info!(handler = %manifest.name, revision = %id, file = %file.display(), "revision is ready");
-        Ok(Self { id, pool })
-    }
-
-    /// Checks the component that the manifest names as [`Self::load`] does, and starts nothing: no database
-    /// is opened and no instance is made.
-    ///
-    /// # Errors
-    /// As [`Self::load`], for the file, the component and what it imports.
-    pub async fn check(
-        engine: &GuestEngine,
-        manifest: &Manifest,
-        manifest_dir: &Path,
-        capabilities: &Capabilities,
-    ) -> Result<(), GuestError> {
-        let file = manifest_dir.join(&manifest.component);
-        fit(engine, manifest, &file, capabilities).await.map(drop)
+        let Compiled { revision: id, component } = compile_aside(engine, &file).await?;
+        check_imports(engine, manifest, &component, capabilities)
+            .map_err(|refusal| GuestError::Import { file: file.clone(), refusal })?;
+        let component = link(engine, manifest, &component, capabilities)
+            .map_err(|error| GuestError::Link { file: file.clone(), reason: format!("{error:#}") })?;
+        Ok(Fitted { id, file, component })
     }
 
     /// The start of the digest of the component's bytes: the same component has the same.
@@ -81,19 +71,28 @@ impl Revision {
     }
 }
 
-/// Compiles the component, checks what it imports and links it. Answers its digest with it.
-async fn fit(
-    engine: &GuestEngine,
-    manifest: &Manifest,
-    file: &Path,
-    capabilities: &Capabilities,
-) -> Result<(String, HandlerPre<GuestState>), GuestError> {
-    let compiled = compile_aside(engine, file).await?;
-    check_imports(engine, manifest, &compiled.component, capabilities)
-        .map_err(|refusal| GuestError::Import { file: file.to_owned(), refusal })?;
-    let component = link(engine, manifest, &compiled.component, capabilities)
-        .map_err(|error| GuestError::Link { file: file.to_owned(), reason: format!("{error:#}") })?;
-    Ok((compiled.revision, component))
+impl Fitted {
+    /// Prepares the capabilities, which may run migrations and wait for the database as long as it takes, and makes a
+    /// first instance.
+    ///
+    /// # Errors
+    /// Says what is wrong with what is granted or with the instance, and what to do.
+    pub async fn prepare(
+        self,
+        engine: &GuestEngine,
+        manifest: &Manifest,
+        manifest_dir: &Path,
+        capabilities: &Capabilities,
+    ) -> Result<Revision, GuestError> {
+        let Self { id, file, component } = self;
+        let prepared = capabilities.prepare(manifest, manifest_dir).await?;
+        let blueprint = Blueprint { component, prepared, limits: manifest.limits.clone() };
+        let pool = Pool::new(manifest.name.as_str().into(), blueprint, &engine.options);
+        pool.warm().await.map_err(|failure| first_instance(file.clone(), failure.into()))?;
+        let id: Arc<str> = id.into();
+        tracing::info!(handler = %manifest.name, revision = %id, file = %file.display(), "revision is ready");
+        Ok(Revision { id, pool })
+    }
 }
 
 /// Compiles on a thread that may block.

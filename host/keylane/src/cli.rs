@@ -58,6 +58,8 @@ pub(crate) enum Command {
     Outbox(crate::outbox::OutboxArgs),
     /// Make a database this fleet's, and a moved SQLite file this machine's
     Adopt(crate::outbox::AdoptArgs),
+    /// Have a partition handled AGAIN from an offset on: the only command that repeats what was done
+    Replay(crate::replay::ReplayArgs),
     /// Show keylane at work: a broker, three handlers and a stream of events in one process
     Demo(DemoArgs),
     /// Run the development broker alone, for other Kafka clients to talk to

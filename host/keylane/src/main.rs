@@ -14,6 +14,7 @@ mod logging;
 mod operator;
 mod outbox;
 mod print;
+mod replay;
 
 use std::process::ExitCode;
 
@@ -47,6 +48,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Lanes(command) => runtime()?.block_on(operator::lanes(&command)),
         Command::Dlq(args) => runtime()?.block_on(dlq::run(&args)),
         Command::Outbox(args) => runtime()?.block_on(outbox::run(&args)),
+        Command::Replay(args) => runtime()?.block_on(replay::run(&args)),
         Command::Adopt(args) => runtime()?.block_on(outbox::adopt(&args)),
         Command::Broker(args) => runtime()?.block_on(broker::run(&args)),
         Command::Demo(_) => unreachable!("the demo does its own logging and has been run"),

@@ -66,7 +66,6 @@ async fn make(database: &Arc<dyn Database>) {
     let stream = StreamKey {
         fleet: "exchange".to_owned(),
         handler: "audit".to_owned(),
-        replay: 0,
         topic: "tasks".to_owned(),
         topic_id: TopicId::new([7; 16]),
         partition: 3,

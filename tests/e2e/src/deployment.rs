@@ -1,6 +1,7 @@
 //! A deployment in a temporary folder: manifests beside their components and migrations, and a host file,
 //! as an operator would lay them out.
 
+use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
@@ -58,11 +59,13 @@ pub struct Settings {
     pub token: Option<String>,
     /// How long a host that stops may take, in seconds; the host's own default by default.
     pub drain_s: Option<u32>,
+    /// What the host file says of the databases of these handlers, as `read = "URL"`. Each other has a file.
+    pub databases: BTreeMap<&'static str, String>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { session_s: 6, kafka: String::new(), token: None, drain_s: None }
+        Self { session_s: 6, kafka: String::new(), token: None, drain_s: None, databases: BTreeMap::new() }
     }
 }
 
@@ -167,7 +170,8 @@ impl Deployment {
             .iter()
             .map(|handler| format!("{:?}", format!("{}/handler.toml", handler.name)))
             .collect();
-        let databases: String = self.handlers.iter().flat_map(databases).collect();
+        let databases: String =
+            self.handlers.iter().flat_map(|handler| databases(handler, &settings.databases)).collect();
         let Settings { session_s, kafka, .. } = settings;
         let drain = settings.drain_s.map(|seconds| format!("drain = \"{seconds}s\"\n")).unwrap_or_default();
         let token = settings.token.as_ref().map(|_| format!("token-file = {TOKEN:?}\n")).unwrap_or_default();
@@ -183,10 +187,11 @@ impl Deployment {
     }
 }
 
-fn databases(handler: &Manifest) -> Vec<String> {
+fn databases(handler: &Manifest, told: &BTreeMap<&'static str, String>) -> Vec<String> {
     let name = &handler.name;
-    let database =
-        |grant: &String| format!("[databases.{name}.{grant}]\nwrite = \"sqlite://data/{name}.db\"\n\n");
+    let own = format!("write = \"sqlite://data/{name}.db\"");
+    let line = told.get(name.as_str()).unwrap_or(&own);
+    let database = |grant: &String| format!("[databases.{name}.{grant}]\n{line}\n\n");
     handler.grants.sql.keys().map(database).collect()
 }
 

@@ -56,12 +56,25 @@ pub fn ended_beyond(deployment: &Deployment, handler: &str, positions: &[Positio
 /// # Errors
 /// When that does not come within the limit.
 pub fn until_all_is_done(deployment: &Deployment, onlooker: &mut Onlooker, limit: Duration) -> Result<()> {
+    until_all_has_left(deployment, onlooker, limit, || unsent(deployment))
+}
+
+/// The same where what has not left is told in another way.
+///
+/// # Errors
+/// As [`until_all_is_done`].
+pub fn until_all_has_left(
+    deployment: &Deployment,
+    onlooker: &mut Onlooker,
+    limit: Duration,
+    mut unsent: impl FnMut() -> Result<i64>,
+) -> Result<()> {
     let subscriptions = deployment.subscriptions();
     let mut waiting_rows = 0;
     let waited = waiting::until("all is done and has left", limit, || {
         onlooker.until_all_is_done(&subscriptions, limit)?;
         let before = onlooker.positions(&subscriptions)?;
-        waiting_rows = unsent(deployment)?;
+        waiting_rows = unsent()?;
         let still = waiting_rows == 0 && onlooker.positions(&subscriptions)? == before;
         Ok(still.then_some(()))
     });

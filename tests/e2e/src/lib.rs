@@ -7,7 +7,8 @@
 //! - [`place`] finds the binary and the components, [`deployment`] lays out a host file, [`host`] runs it.
 //! - [`broker`] is how the tests speak with a broker: through Apache Kafka's own tools ([`tools`]), or
 //!   through a plain client where there is no JDK ([`plain`]); [`dev_broker`] is `keylane broker` as a
-//!   child process. [`offsets`] sees how far groups are, [`effects`] when all work is done and has left.
+//!   child process. [`offsets`] sees how far groups are, [`effects`] when all work is done and has left;
+//!   [`sqlite`] and [`postgres`] look into the handlers' databases.
 //! - [`story`] writes the task exchange's events, [`scenario`] sends them through a host that is killed.
 //! - [`expected`] says what the books must hold, [`check`] compares.
 
@@ -25,6 +26,7 @@ pub mod metrics;
 pub mod offsets;
 pub mod place;
 pub mod plain;
+pub mod postgres;
 pub mod scenario;
 pub mod sqlite;
 pub mod story;

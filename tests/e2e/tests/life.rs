@@ -87,15 +87,10 @@ fn a_handler_whose_database_is_away_waits_alone() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let broker = DevBroker::start(folder.path())?;
     let client = PlainClient::new(&broker.bootstrap);
-    let parts = [Part { folder: "tests/guests/recorder" }, Part { folder: "tests/e2e/lasting" }];
-    let deployment = Deployment::new(&broker.bootstrap, "life", &parts)?;
-    client.create_topics(&[TASKS, facts::ENTRIES, LASTING_WORK], 1)?;
+    let deployment = beside_lasting(&broker)?;
     let records = story::tell(Scale { tasks: 10, workers: 3, seed: 5 }).records;
     let mut writer = client.writer(TASKS)?;
     writer.write(&records)?;
-    writer.finish()?;
-    let mut writer = client.writer(LASTING_WORK)?;
-    writer.write(&[Record { key: None, value: Some("for 0".to_owned()), headers: Vec::new() }])?;
     writer.finish()?;
 
     let file = deployment.database("recorder");
@@ -103,11 +98,7 @@ fn a_handler_whose_database_is_away_waits_alone() -> Result<()> {
     let mut held = Database::open(&file)?;
     held.rows("BEGIN EXCLUSIVE")?;
     let mut stopped = host::start(&deployment, "host-1.log")?;
-    waiting::until("the other handler works", LIMIT, || {
-        let done = Database::open(&deployment.database("lasting"));
-        let done = done.and_then(|mut database| database.number("SELECT count(*) FROM done"));
-        Ok(done.ok().filter(|done| *done == 1))
-    })?;
+    until_lasting_works(&deployment)?;
     let health = until_ready_is(&deployment, 503)?;
     ensure!(health.contains("recorder: waiting: the database"), "/readyz says {health:?}");
     ensure!(health.contains("host: starting"), "/readyz says {health:?}");
@@ -120,6 +111,32 @@ fn a_handler_whose_database_is_away_waits_alone() -> Result<()> {
     drop(held);
     until_ready_is(&deployment, 200)?;
     recorder_sees(&deployment, records.len())?;
+    host.terminate()?;
+    ensure!(host.wait(LIMIT)?.success(), "{}", host.last_words());
+    Ok(())
+}
+
+/// So does one whose database answers, but in which a migration runs and runs; stopped, it leaves nothing half done.
+#[test]
+fn a_handler_whose_migration_lasts_waits_alone() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let broker = DevBroker::start(folder.path())?;
+    let deployment = beside_lasting(&broker)?;
+    let endless = deployment.folder().join("recorder/migrations/0002_endless.sql");
+    let text = "CREATE TABLE endless AS WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) \
+                SELECT max(i) AS i FROM n;";
+    std::fs::write(&endless, text)?;
+
+    let mut stopped = host::start(&deployment, "host-1.log")?;
+    until_lasting_works(&deployment)?;
+    let health = until_ready_is(&deployment, 503)?;
+    ensure!(health.contains("recorder: waiting: its tables are not up to date"), "/readyz says {health:?}");
+    stopped.terminate()?;
+    ensure!(stopped.wait(LIMIT)?.success(), "{}", stopped.last_words());
+
+    std::fs::remove_file(endless)?;
+    let mut host = host::start(&deployment, "host-2.log")?;
+    until_ready_is(&deployment, 200)?;
     host.terminate()?;
     ensure!(host.wait(LIMIT)?.success(), "{}", host.last_words());
     Ok(())
@@ -176,6 +193,27 @@ fn a_second_sigterm_means_now() -> Result<()> {
     host.terminate()?;
     let status = host.wait(AT_ONCE)?;
     ensure!(!status.success(), "it ended with {status} although an event was cut off");
+    Ok(())
+}
+
+/// The recorder and beside it the handler `lasting`, with a moment's work to do.
+fn beside_lasting(broker: &DevBroker) -> Result<Deployment> {
+    let client = PlainClient::new(&broker.bootstrap);
+    client.create_topics(&[TASKS, facts::ENTRIES, LASTING_WORK], 1)?;
+    let mut writer = client.writer(LASTING_WORK)?;
+    writer.write(&[Record { key: None, value: Some("for 0".to_owned()), headers: Vec::new() }])?;
+    writer.finish()?;
+    let parts = [Part { folder: "tests/guests/recorder" }, Part { folder: "tests/e2e/lasting" }];
+    Deployment::new(&broker.bootstrap, "life", &parts)
+}
+
+/// Waits until that handler has done its work.
+fn until_lasting_works(deployment: &Deployment) -> Result<()> {
+    waiting::until("the other handler works", LIMIT, || {
+        let done = Database::open(&deployment.database("lasting"));
+        let done = done.and_then(|mut database| database.number("SELECT count(*) FROM done"));
+        Ok(done.ok().filter(|done| *done == 1))
+    })?;
     Ok(())
 }
 

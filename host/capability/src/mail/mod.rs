@@ -107,6 +107,7 @@ impl Part for MailPart {
         Box::new(MailSession {
             granted: self.granted.clone(),
             topic_id: TopicId::UNKNOWN,
+            again: String::new(),
             event: None,
             mails: Vec::new(),
         })
@@ -117,6 +118,7 @@ impl Part for MailPart {
 struct MailSession {
     granted: Arc<Granted>,
     topic_id: TopicId,
+    again: String,
     event: Option<Arc<Event>>,
     mails: Vec<Letter>,
 }
@@ -147,8 +149,8 @@ impl MailSession {
     fn default_identity(&self) -> String {
         let ordinal = self.mails.len();
         self.event.as_ref().map_or_else(String::new, |event| {
-            let (source, topic_id) = (&event.source, self.topic_id);
-            format!("{}.{topic_id}.{}.{}.{ordinal}", source.topic, source.partition, event.offset)
+            let (source, topic_id, again) = (&event.source, self.topic_id, &self.again);
+            format!("{}.{topic_id}.{}.{}.{ordinal}{again}", source.topic, source.partition, event.offset)
         })
     }
 
@@ -164,7 +166,7 @@ impl MailSession {
 impl Session for MailSession {
     fn begin(&mut self, at: &Arc<AtWork>) {
         self.drop_held();
-        self.topic_id = at.topic_id;
+        (self.topic_id, self.again) = (at.topic_id, at.again());
         self.event = Some(at.event.clone());
     }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use keylane_effects::{ResultLimits, Rows, Statement, StatementError, StatementLimits, Value};
+use keylane_effects::{LATE_GRACE, ResultLimits, Rows, Statement, StatementError, StatementLimits, Value};
 
 use crate::at_work::{AtWork, Failed};
 use crate::capability::Session;
@@ -41,18 +41,15 @@ pub(crate) struct GrantedDatabase {
     pub rows_max: usize,
 }
 
-/// How much longer than its statement's time a query elsewhere may take: it waits for a connection as well, and a
-/// late statement for the answer that it is stopped.
-const GRACE: Duration = Duration::from_secs(1);
+/// How much longer than its statement's time a query elsewhere may take: it waits for a connection as well, and where
+/// it is late, until its database has said so. Who cut that short would take each such statement for a database that
+/// is away.
+const GRACE: Duration = LATE_GRACE.saturating_add(Duration::from_millis(500));
 
 /// The most that one event waits for queries elsewhere in a run, where one call may take so long.
 #[must_use]
 pub fn elsewhere_most(host_call: Duration) -> Duration {
-    host_call.saturating_add(grace(host_call))
-}
-
-fn grace(host_call: Duration) -> Duration {
-    host_call.min(GRACE)
+    host_call.saturating_add(GRACE)
 }
 
 /// The session of one instance.
@@ -100,7 +97,7 @@ impl SqlSession {
             let deadline = self.left_elsewhere(&at, name, deadline)?;
             let asked = Instant::now();
             let answer = elsewhere.query(statement, parameters, limits, deadline);
-            let answer = in_time(deadline.saturating_add(grace(granted.host_call)), answer).await;
+            let answer = in_time(deadline.saturating_add(GRACE), answer).await;
             at.waited_elsewhere(asked.elapsed());
             return answer.map_err(|error| self.doomed_elsewhere(&at, name, error));
         }

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use keylane_capability::bindings::keylane::handler::mail::{Error, Host, Message};
-use keylane_capability::{GuestState, Mailer, SmtpConfig, SmtpSecurity};
+use keylane_capability::{GuestState, Mailer, RunSlot, SmtpConfig, SmtpSecurity};
 use keylane_effects::{Handed, Letter, MailError, MailSender as _, letter_of};
 use tokio::sync::watch;
 
 use crate::smtp_server::SmtpServer;
-use crate::support::{Surroundings, at_event};
+use crate::support::{Surroundings, TOPIC_ID, at_event, event};
 
 fn message(id: Option<&str>, to: &str) -> Message {
     Message {
@@ -49,6 +49,21 @@ async fn a_mail_becomes_one_file_however_often_it_is_sent() {
     let text = std::fs::read_to_string(path).unwrap();
     assert!(text.contains("Message-ID: <accounting.payout-ann-31@exchange.example>\r\n"), "{text}");
     assert!(text.contains("Subject: Your payout\r\n") && text.contains("You get 25."), "{text}");
+}
+
+/// An operator's replay wants it once more, and after a log was cut another event has the offset.
+#[tokio::test]
+async fn a_replayed_mail_is_another_unless_the_handler_says_which_it_is() {
+    let surroundings = Surroundings::new("CREATE TABLE t (a);");
+    let prepared = surroundings.prepared().await;
+    let (mut state, run) = at_event(&prepared, 9).await;
+    let replayed = RunSlot::new(run.take().unwrap(), 2);
+    state.begin(&event(9), TOPIC_ID, Some(&replayed));
+    send(&mut state, message(None, "ann@example.org")).await.unwrap();
+    send(&mut state, message(Some("payout-ann-31"), "ann@example.org")).await.unwrap();
+    let ids: Vec<String> = letters(&mut state).into_iter().map(|letter| letter.message_id).collect();
+    let of_offset = "accounting.tasks.BwcHBwcHBwcHBwcHBwcHBw.7.9.0.again-2@exchange.example";
+    assert_eq!(ids, [of_offset, "accounting.payout-ann-31@exchange.example"]);
 }
 
 /// A letter is read from a table that an operator may have edited.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use keylane_capability::bindings::keylane::handler::sql::{Error, HostDatabase, Value};
-use keylane_capability::{Capabilities, EffectsError, GuestState, OpenDatabase, elsewhere_most};
+use keylane_capability::{Capabilities, EffectsError, GuestState, OpenDatabase, Prepared, elsewhere_most};
 use keylane_effects::{
-    ReadDatabase, ResultLimits, Rows, Statement, StatementError, StatementLimits, Value as Kept,
+    LATE_GRACE, ReadDatabase, ResultLimits, Rows, Statement, StatementError, StatementLimits, Value as Kept,
 };
 use keylane_engine::Boxed;
 
@@ -16,8 +16,12 @@ use crate::support::{
     query_on, text,
 };
 
-/// A database that never answers a query.
-struct Silent(Arc<dyn ReadDatabase>);
+/// A database that gives no answer to a query.
+struct Silent {
+    inner: Arc<dyn ReadDatabase>,
+    /// When it is past its deadline for so long it is told that it is late, as drivers do; else never.
+    late: Option<Duration>,
+}
 
 impl ReadDatabase for Silent {
     fn check(
@@ -26,7 +30,7 @@ impl ReadDatabase for Silent {
         parameters: &[Kept],
         limits: &StatementLimits,
     ) -> Result<Statement, StatementError> {
-        self.0.check(text, parameters, limits)
+        self.inner.check(text, parameters, limits)
     }
 
     fn query(
@@ -34,9 +38,15 @@ impl ReadDatabase for Silent {
         _statement: Statement,
         _parameters: Vec<Kept>,
         _limits: ResultLimits,
-        _deadline: Duration,
+        deadline: Duration,
     ) -> Boxed<'_, Result<Rows, StatementError>> {
-        Box::pin(std::future::pending())
+        Box::pin(async move {
+            match self.late {
+                Some(late) => tokio::time::sleep(deadline + late).await,
+                None => std::future::pending().await,
+            }
+            Err(StatementError::Late("it does not hear that it is to stop".to_owned()))
+        })
     }
 }
 
@@ -229,22 +239,41 @@ async fn a_database_that_is_away_dooms_its_event_through_no_fault_of_its_own() {
     assert!(state.away().is_none(), "this one is its own fault");
 }
 
+/// A host call where nothing else is said.
+const HOST_CALL: Duration = Duration::from_millis(100);
+
+/// A handler whose database for reading is silent.
+async fn with_silent(late: Option<Duration>) -> (Surroundings, Prepared) {
+    let mut surroundings = Surroundings::new(TABLE);
+    surroundings.manifest.limits.host_call = HOST_CALL;
+    let mut resources = surroundings.resources().await;
+    let silent = Silent { inner: surroundings.open_reading().await, late };
+    let own = resources.databases.get_mut(HANDLER).unwrap();
+    own.insert(REPORTS.to_owned(), OpenDatabase::Read(Arc::new(silent)));
+    let capabilities = Capabilities::new(resources);
+    let prepared = capabilities.prepare(&surroundings.manifest, surroundings.dir.path()).await.unwrap();
+    (surroundings, prepared)
+}
+
 /// The run's own session is idle while it waits elsewhere.
 #[tokio::test]
 async fn a_database_that_does_not_answer_is_given_up_in_time() {
-    let mut surroundings = Surroundings::new(TABLE);
-    surroundings.manifest.limits.host_call = Duration::from_millis(100);
-    let mut resources = surroundings.resources().await;
-    let silent = Arc::new(Silent(surroundings.open_reading().await));
-    let own = resources.databases.get_mut(HANDLER).unwrap();
-    own.insert(REPORTS.to_owned(), OpenDatabase::Read(silent));
-    let capabilities = Capabilities::new(resources);
-    let prepared = capabilities.prepare(&surroundings.manifest, surroundings.dir.path()).await.unwrap();
+    let (_surroundings, prepared) = with_silent(None).await;
     let (mut state, _run) = at_event(&prepared, 1).await;
     let asked = Instant::now();
     let answer = query_on(&mut state, REPORTS, "SELECT 1", &[]).await;
-    let least = elsewhere_most(Duration::from_millis(100));
+    let least = elsewhere_most(HOST_CALL);
     assert!(asked.elapsed() >= least, "a statement that is late is told so first");
     assert!(matches!(answer, Err(Error::Unavailable(_))), "{answer:?}");
     assert!(state.away().is_some());
+}
+
+/// A statement that is late and does not hear it is given up by its driver, and is its event's own fault.
+#[tokio::test]
+async fn a_late_query_that_does_not_hear_it_is_no_database_that_is_away() {
+    let (_surroundings, prepared) = with_silent(Some(LATE_GRACE)).await;
+    let (mut state, _run) = at_event(&prepared, 1).await;
+    let answer = query_on(&mut state, REPORTS, "SELECT 1", &[]).await;
+    assert!(matches!(&answer, Err(Error::Unavailable(said)) if said.contains("does not hear")), "{answer:?}");
+    assert!(state.away().is_none());
 }

@@ -172,13 +172,12 @@ pub async fn run_of(prepared: &Prepared) -> Arc<RunSlot> {
     let stream = StreamKey {
         fleet: "fleet".to_owned(),
         handler: HANDLER.to_owned(),
-        replay: 0,
         topic: "tasks".to_owned(),
         topic_id: TOPIC_ID,
         partition: 7,
     };
     let fence = database.take(&stream, LONG).await.unwrap().fence;
-    RunSlot::new(database.begin(&fence).await.unwrap())
+    RunSlot::new(database.begin(&fence).await.unwrap(), fence.replay)
 }
 
 /// An instance at the event of this offset, in a run of its own.

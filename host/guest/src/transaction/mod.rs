@@ -127,7 +127,7 @@ impl Run<'_> {
                     }
                 }
                 Ended::Conflict { said, locks } => {
-                    self.undone(Why::Conflict);
+                    self.undone(if locks { Why::Locked } else { Why::Conflict });
                     let in_conflict: &[usize] = if locks { &[] } else { &begun };
                     if !self.give_way(in_conflict, &said).await {
                         break;
@@ -188,11 +188,14 @@ impl Run<'_> {
     }
 
     /// Another transaction was in the way, of these events if that may be by themselves: waits, and answers whether
-    /// to try again.
+    /// to try again. That nobody may be charged is said aloud.
     async fn give_way(&mut self, begun: &[usize], reason: &str) -> bool {
         self.conflicts += 1;
         tracing::debug!(reason, conflicts = self.conflicts, "a run gives way to another transaction");
         if self.conflicts > CONFLICTS_MAX {
+            if let ([], [first, ..]) = (begun, self.attempts) {
+                self.pool.run_meters.locked_out(&first.event.source, reason);
+            }
             if let [alone] = *begun
                 && self.event(alone).is_some_and(|event| self.pool.losses.in_conflict(event))
             {

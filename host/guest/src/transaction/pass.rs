@@ -39,7 +39,8 @@ pub(super) enum Ended {
     Overtaken,
     /// Whether it is committed is not known, or a step of the host's own was not answered.
     InDoubt(String),
-    /// The database is gone. Nothing is committed.
+    /// The database is gone. Nothing is committed, as far as it has told: a pooler between may say so of a commit that
+    /// its server has carried out.
     Gone(DatabaseError),
 }
 
@@ -119,7 +120,7 @@ impl<'run> Pass<'run> {
         // What was waited for until here says nothing of the events, nor does the commit.
         self.control = self.control.again();
         let is_elsewhere = database.is_elsewhere();
-        let mut place = Place { lease, slot: RunSlot::new(transaction), is_elsewhere };
+        let mut place = Place { lease, slot: RunSlot::new(transaction, fence.replay), is_elsewhere };
         let events = self.events(&mut place).await;
         self.spent = self.control.spent(place.waited());
         let ended = match events {

@@ -17,6 +17,7 @@ async fn loaded(writes: bool, host_call: Duration) -> Loaded {
         stage = stage.with_database(Some(migrations.path().to_owned()));
     }
     stage.manifest.limits.host_call = host_call;
+    stage.manifest.limits.time = Duration::from_secs(1);
     stage.load().await
 }
 
@@ -57,7 +58,8 @@ async fn a_database_that_is_away_charges_nobody_whatever_the_handler_answers() {
 #[tokio::test]
 async fn a_database_that_does_not_answer_is_given_up_and_charges_nobody() {
     for writes in [false, true] {
-        let loaded = loaded(writes, Duration::from_millis(100)).await;
+        // So short that all host calls together have less than one query that is late.
+        let loaded = loaded(writes, Duration::from_millis(10)).await;
         let (class, reason) = failed(&loaded, writes, Fault::Hang, "look SELECT 1").await;
         assert_eq!(class, FailureClass::Effects, "{reason}");
         assert!(reason.contains("took no query within"), "{reason}");

@@ -4,6 +4,7 @@ use keylane_engine::{FailureClass, Outcome, RunStand};
 
 use crate::fake_publisher::Acks;
 use crate::faulty::{At, Fault};
+use crate::log::Log;
 use crate::stage::{Loaded, Stage, attempt, attempts, failure};
 
 const RUN: [&str; 3] =
@@ -64,18 +65,22 @@ async fn what_a_database_says_of_itself_is_counted_against_nobody() {
     }
 }
 
-/// Whoever alters a table for an hour is in the way of each event alone, and none is at fault.
+/// Whoever alters a table for an hour is in the way of each event alone, and none is at fault; so it is said, but not
+/// of each run.
 #[tokio::test]
 async fn waiting_for_locks_is_counted_against_nobody() {
     for at in [At::Statement, At::Finish] {
         let loaded = loaded().await;
         let alone = [attempt(7, 7, "do INSERT INTO t VALUES (7)")];
         loaded.faults.add(at, Fault::Waited, 21 * 5);
+        let (log, _kept) = Log::keep();
         for _ in 0..21 {
             let report = loaded.report(alone.to_vec()).await;
             let (outcomes, conflicts) = (report.outcomes, report.conflicts);
             assert_eq!((outcomes, conflicts), (vec![Outcome::NotStarted], 5), "{at:?}");
         }
+        let said = log.lines("another transaction keeps a lock");
+        assert!((1..21).contains(&said.len()) && said[0].contains("a lock by the test"), "{at:?}: {said:?}");
         assert_eq!((loaded.run(alone.to_vec()).await, loaded.faults.left()), (vec![Outcome::Done], 0));
     }
 }

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use keylane_effects::{
     BeginError, Database, DatabaseError, EndedAs, FinishError, Identity, KeyRequest, KeyRow, Outbox,
-    OutboxRow, Pruned, ReadDatabase, ResultLimits, Rows, RunTransaction, Statement, StatementError,
-    StatementFailed, StatementLimits, Step, StepError, StreamKey, Taken, Value,
+    OutboxRow, Pruned, ReadDatabase, ReplayError, ReplayRequest, Replayed, ResultLimits, Rows,
+    RunTransaction, Statement, StatementError, StatementFailed, StatementLimits, Step, StepError, StreamKey,
+    Taken, Value,
 };
 use keylane_engine::{Boxed, Fence, LogPosition};
 
@@ -312,6 +313,10 @@ impl Database for FaultyDatabase {
 
     fn adopt_progress(&self, handler: &str, fleet: &str) -> Boxed<'_, Result<(), DatabaseError>> {
         self.inner.adopt_progress(handler, fleet)
+    }
+
+    fn replay(&self, request: &ReplayRequest, limit: Duration) -> Boxed<'_, Result<Replayed, ReplayError>> {
+        self.inner.replay(request, limit)
     }
 
     fn raise_floor(

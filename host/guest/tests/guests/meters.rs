@@ -63,6 +63,7 @@ fn every_bound_is_measured() {
         "keylane_instances_dropped_total{handler=\"guest\",reason=\"retired\"}",
         "keylane_instance_wait_seconds_count{handler=\"guest\"}",
         "keylane_runs_undone_total{handler=\"guest\",reason=\"conflict\"}",
+        "keylane_runs_undone_total{handler=\"guest\",reason=\"locked\"}",
         "keylane_run_outbox_full_total{handler=\"guest\"}",
         UNACKNOWLEDGED,
         FULL,

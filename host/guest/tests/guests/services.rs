@@ -93,6 +93,11 @@ async fn a_repeat_carries_the_same_key_and_no_other_request_does() {
     assert!(repeats >= 2, "{keys:?}");
     let expected: Vec<_> = std::iter::repeat_n(of(40), repeats).chain([of(41)]).flatten().collect();
     assert_eq!(keys, expected);
+    let mut replayed = stage(&service).load().await;
+    replayed.fence.as_mut().unwrap().replay = 2;
+    replayed.run(vec![attempt(40, 0, &script(""))]).await;
+    let keys: Vec<_> = service.seen().iter().map(|seen| seen.header("idempotency-key").join(",")).collect();
+    assert_eq!(&keys[expected.len()..], of(40).map(|key| key + ".again-2"), "an operator wants it once more");
     let other = stage(&service).load().await;
     let own = told(&other, &format!("own {url}")).await;
     assert!(own[0].starts_with("request refused") && own[0].contains("Forbidden"), "{own:?}");

@@ -140,7 +140,8 @@ impl Stage {
         };
         let engine = GuestEngine::new(self.options).unwrap();
         let capabilities = Capabilities::new(resources);
-        let revision = Revision::load(&engine, &self.manifest, folder.path(), &capabilities).await?;
+        let fitted = Revision::fit(&engine, &self.manifest, folder.path(), &capabilities).await?;
+        let revision = fitted.prepare(&engine, &self.manifest, folder.path(), &capabilities).await?;
         let runner = GuestRunner::new(&revision);
         let next_offset = AtomicU64::new(0);
         let database = database.map(|(database, _)| database);
@@ -221,7 +222,6 @@ fn stream(partition: i32) -> StreamKey {
     StreamKey {
         fleet: "fleet".to_owned(),
         handler: "guest".to_owned(),
-        replay: 0,
         topic: "facts".to_owned(),
         topic_id: TopicId::new([7; 16]),
         partition,

@@ -10,7 +10,7 @@ use super::*;
 const PAPERS: [(&str, usize); 3] =
     [("README.md", 8), ("deploy/sample/keylane.toml", 2), ("deploy/sample/handler.toml", 1)];
 /// The same for the help of all commands.
-const HELP_LINES: usize = 14;
+const HELP_LINES: usize = 16;
 
 #[test]
 fn the_command_line_is_well_formed() {

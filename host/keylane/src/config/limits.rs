@@ -81,7 +81,8 @@ fn revoke_drain(document: &Document, given: Option<Spanned<Time>>, session: &Ses
 }
 
 /// The host looks before each event whether it may still own the partition, so one event's time, and a
-/// run's slice before it, must fit into the session.
+/// run's slice before it, must fit into the session. Up to half a second that a run has waited for its database is left
+/// out of the slice, and here too: what keeps two hosts apart is the fence, this only spares them the trouble.
 pub(super) fn runs_fit(document: &Document, handler: &Handler, session: &Session) -> Checked<()> {
     let limits = &handler.manifest.limits;
     let run = limits.slice + limits.time;

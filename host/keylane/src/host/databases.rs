@@ -14,8 +14,8 @@ use crate::config::{Database, Handler};
 
 /// The wait after a database did not answer.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
-/// How long the handlers whose databases answer wait for the first answers of the others.
-const FIRST_ANSWER: Duration = Duration::from_secs(10);
+/// How long the handlers whose databases answer wait for the others: for first answers, and then for migrations.
+pub(super) const FIRST_ANSWER: Duration = Duration::from_secs(10);
 
 /// The open databases of a handler, by the name of the grant.
 pub(super) type OfHandler = BTreeMap<String, OpenDatabase>;

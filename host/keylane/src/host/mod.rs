@@ -9,6 +9,7 @@ pub(crate) mod plan;
 mod rooms;
 mod running;
 mod signals;
+mod starting;
 
 use std::process::ExitCode;
 

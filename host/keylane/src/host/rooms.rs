@@ -9,7 +9,7 @@ use keylane_capability::{Capabilities, Mailer};
 use keylane_deployment::Manifest;
 use keylane_effects::{MailSender, RelaySenders};
 use keylane_engine::{Boxed, Claims, DeadLetter, HandlerEngine, HostBudget};
-use keylane_guest::{GuestEngine, GuestOptions, GuestRunner, Revision};
+use keylane_guest::{Fitted, GuestEngine, GuestOptions, GuestRunner, Revision};
 use keylane_kafka::{
     Admin, DeadLetterOptions, Intake, KafkaConfig, KafkaDeadLetters, KafkaError, KafkaPublisher, KafkaRelay,
     letter_record,
@@ -65,15 +65,23 @@ impl Rooms {
         all.insert(handler.manifest.name.clone(), opened);
     }
 
-    /// The component of a handler whose databases are open: what is wrong with it is said at once, without waiting
-    /// for a broker.
-    pub(super) async fn load(&self, handler: &Handler) -> anyhow::Result<Revision> {
+    /// The component of a handler: what is wrong with it is said at once, without waiting for a broker or a database.
+    pub(super) async fn fit(&self, handler: &Handler) -> anyhow::Result<Fitted> {
+        let capabilities = self.capabilities()?;
+        Ok(Revision::fit(&self.guests, &handler.manifest, folder(handler), &capabilities).await?)
+    }
+
+    /// The revision of a handler whose databases are open. Waits for its write database as long as it takes, to bring
+    /// the handler's tables up to date there.
+    pub(super) async fn load(&self, handler: &Handler, fitted: Fitted) -> anyhow::Result<Revision> {
+        let capabilities = self.capabilities()?;
+        Ok(fitted.prepare(&self.guests, &handler.manifest, folder(handler), &capabilities).await?)
+    }
+
+    fn capabilities(&self) -> anyhow::Result<Capabilities> {
         let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let publisher = Arc::new(self.publisher.clone());
-        let resources = plan::resources(&self.config, opened, publisher, self.mailer.clone())?;
-        let folder = handler.file.parent().unwrap_or_else(|| Path::new(""));
-        let capabilities = Capabilities::new(resources);
-        Ok(Revision::load(&self.guests, &handler.manifest, folder, &capabilities).await?)
+        Ok(Capabilities::new(plan::resources(&self.config, opened, publisher, self.mailer.clone())?))
     }
 
     /// Asks again for as long as the brokers are away; any other answer counts.
@@ -159,4 +167,9 @@ impl Rooms {
             effects::claims(&self.config.fleet, &manifest.name, cluster, database, letters.clone()).await?;
         Ok(Some(claims))
     }
+}
+
+/// Where a handler's manifest lies.
+fn folder(handler: &Handler) -> &Path {
+    handler.file.parent().unwrap_or_else(|| Path::new(""))
 }

@@ -1,8 +1,6 @@
-//! A host at work: its handlers, from the first look at the brokers to the last commit.
-//!
-//! Who owns: the host, its handlers; a task for each handler whose databases were away when the host started, what
-//! that has opened, until its handler runs. Who waits: such a task, for its databases. What bounds: the handlers.
+//! A host at work: its handlers, from their start (`starting.rs`) to the last commit.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,10 +10,10 @@ use keylane_kafka::Intake;
 use tokio::task::JoinSet;
 
 use super::board::{Board, Posted};
-use super::databases::{self, Asked};
 use super::phase::Phase;
 use super::rooms::Rooms;
-use crate::config::{Handler, HostConfig};
+use super::starting;
+use crate::config::HostConfig;
 
 /// A host whose handlers run, but for those that wait for their databases.
 pub(crate) struct Host {
@@ -26,9 +24,9 @@ pub(crate) struct Host {
     drain: Duration,
 }
 
-/// Handlers that run, in the order in which they began to.
+/// Handlers that run, by their place in the host file.
 #[derive(Default)]
-struct Handlers(Mutex<Vec<Running>>);
+pub(super) struct Handlers(Mutex<BTreeMap<usize, Running>>);
 
 /// One handler at work.
 pub(super) struct Running {
@@ -41,59 +39,36 @@ pub(super) struct Running {
 }
 
 impl Handlers {
-    fn all(&self) -> MutexGuard<'_, Vec<Running>> {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<usize, Running>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One more runs, which has this place.
+    pub(super) fn put_up(&self, board: &Board, place: usize, running: Running) {
+        let posted = running.posted();
+        self.all().insert(place, running);
+        board.put_up(place, posted);
     }
 }
 
 impl Host {
     /// Starts every handler of the host file. Waits for brokers as long as it takes, so that a host and its
-    /// Kafka may come up in any order; may be dropped at any time. A handler whose databases do not answer is
-    /// started later, when they do.
+    /// Kafka may come up in any order; may be dropped at any time. A handler whose databases do not answer, or where
+    /// migrations run for long, is started later.
     ///
     /// # Errors
     /// What a person has to change: an unknown topic, a component or a database that cannot be used.
     pub(crate) async fn start(config: &HostConfig, board: Board) -> anyhow::Result<Self> {
         let rooms = Arc::new(Rooms::open(config)?);
-        let (mut ready, mut away) = (Vec::new(), Vec::new());
-        for (place, asked) in databases::ask_all(&config.handlers).await?.into_iter().enumerate() {
-            let Some(handler) = config.handlers.get(place) else { continue };
-            match asked {
-                Asked::Open(opened) => {
-                    rooms.keep(handler, opened);
-                    ready.push((place, handler));
-                }
-                Asked::Away(why) => {
-                    board.waits_for(&handler.manifest.name, why);
-                    away.push((place, handler.clone()));
-                }
-            }
-        }
-        let mut revisions = Vec::new();
-        for (_, handler) in &ready {
-            revisions.push(rooms.load(handler).await?);
-        }
-        rooms.check_topics().await?;
-        let mut handlers = Vec::new();
-        for ((place, handler), revision) in ready.into_iter().zip(&revisions) {
-            handlers.push((place, rooms.start(handler, revision).await?));
-        }
-        for (place, running) in &handlers {
-            board.put_up(*place, running.posted());
-        }
-        let handlers: Vec<Running> = handlers.into_iter().map(|(_, running)| running).collect();
-        let handlers = Arc::new(Handlers(Mutex::new(handlers)));
-        let mut late = JoinSet::new();
-        for (place, handler) in away {
-            late.spawn(start_later(rooms.clone(), board.clone(), handlers.clone(), (place, handler)));
-        }
+        let handlers = Arc::<Handlers>::default();
+        let late = starting::start_all(rooms, board.clone(), handlers.clone()).await?;
         tokio::spawn(board.clone().follow());
         Ok(Self { board, handlers, late, drain: config.limits.drain })
     }
 
     /// What became of each handler's events, by the handler's name.
     pub(crate) fn tallies(&self) -> Vec<(String, Totals)> {
-        self.handlers.all().iter().map(|running| (running.name.clone(), running.tally.totals())).collect()
+        self.handlers.all().values().map(|running| (running.name.clone(), running.tally.totals())).collect()
     }
 
     /// Records that no handler has ended yet, of all handlers together; none while one does not know, or does not
@@ -102,7 +77,7 @@ impl Host {
         if self.board.is_waiting() {
             return None;
         }
-        self.handlers.all().iter().map(|running| running.intake.lag()).sum()
+        self.handlers.all().values().map(|running| running.intake.lag()).sum()
     }
 
     /// Records and mails that wait in the handlers' outboxes.
@@ -112,7 +87,7 @@ impl Host {
     pub(crate) async fn unsent(&self) -> anyhow::Result<u64> {
         let mut unsent = 0;
         let databases: Vec<_> =
-            self.handlers.all().iter().filter_map(|running| running.database.clone()).collect();
+            self.handlers.all().values().filter_map(|running| running.database.clone()).collect();
         for database in databases {
             let counts = database.outbox().counts().await?;
             unsent += counts.records + counts.mails;
@@ -128,7 +103,7 @@ impl Host {
         self.late.shutdown().await;
         let drain = self.drain;
         let handlers = std::mem::take(&mut *self.handlers.all());
-        let farewells = handlers.into_iter().map(async |running| {
+        let farewells = handlers.into_values().map(async |running| {
             let farewell = running.intake.stop(drain).await;
             if let Some(relay) = running.relay {
                 relay.stop().await;
@@ -157,39 +132,5 @@ impl Running {
         let (health, looker, pulse) = (intake.health(), intake.looker(), intake.pulse());
         let relay = self.relay.as_ref().map(Relay::status);
         Posted { name: self.name.clone(), health, looker, pulse, relay }
-    }
-}
-
-/// Starts a handler when its databases answer. What a person has to change is told, and keeps this handler alone
-/// from running.
-async fn start_later(
-    rooms: Arc<Rooms>,
-    board: Board,
-    handlers: Arc<Handlers>,
-    (place, handler): (usize, Handler),
-) {
-    let name = &handler.manifest.name;
-    let starting = async {
-        let opened = databases::until_open(&handler, |why| board.waits_for(name, why)).await?;
-        rooms.keep(&handler, opened);
-        board.waits_for(name, "its databases answer; it is being started".to_owned());
-        let revision = rooms.load(&handler).await?;
-        rooms.start(&handler, &revision).await
-    };
-    match starting.await {
-        Ok(running) => {
-            let posted = running.posted();
-            handlers.all().push(running);
-            board.put_up(place, posted);
-        }
-        Err(error) => {
-            let error = format!("{error:#}");
-            tracing::error!(
-                handler = name,
-                error,
-                "the handler cannot be started; mend it and start the host again"
-            );
-            board.cannot_start(name, error);
-        }
     }
 }

@@ -25,15 +25,15 @@ pub(super) enum OutboxCommand {
     Reset(ResetArgs),
 }
 
-/// Whose outbox.
+/// Whose outbox or progress.
 #[derive(Debug, Args)]
-pub(super) struct Whose {
+pub(crate) struct Whose {
     /// The handler, by its name
     #[arg(value_name = "HANDLER")]
-    pub(super) handler: String,
+    pub(crate) handler: String,
     /// The host file that names it
     #[arg(long, value_name = "FILE")]
-    pub(super) config: PathBuf,
+    pub(crate) config: PathBuf,
 }
 
 /// `keylane outbox list`

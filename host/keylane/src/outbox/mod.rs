@@ -11,13 +11,13 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use keylane_effects::{DatabaseConfig, Outbox};
 
-pub(crate) use args::{AdoptArgs, OutboxArgs};
+pub(crate) use args::{AdoptArgs, OutboxArgs, Whose};
 
 use crate::config::{Address, Database, HostConfig};
 use crate::host::plan;
 use crate::operator::{OperatorError, handler_named};
 use crate::print::{grouped, say};
-use args::{DropArgs, ListArgs, OutboxCommand, ResetArgs, RetryArgs, Whose, selection};
+use args::{DropArgs, ListArgs, OutboxCommand, ResetArgs, RetryArgs, selection};
 use text::Shown;
 
 /// `keylane outbox`
@@ -103,7 +103,10 @@ fn refuse_missing(database: &Database, whose: &Whose) -> Result<(), OperatorErro
 }
 
 /// The database that the handler writes to.
-fn database(whose: &Whose) -> anyhow::Result<DatabaseConfig> {
+///
+/// # Errors
+/// When a file is wrong, the handler writes to none, or it is not there yet.
+pub(crate) fn database(whose: &Whose) -> anyhow::Result<DatabaseConfig> {
     let config = HostConfig::load(&whose.config)?;
     let handler = handler_named(&config, &whose.config, &whose.handler)?;
     let written = handler.manifest.grants.write_database().and_then(|grant| handler.databases.get(grant));

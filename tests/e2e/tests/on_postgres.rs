@@ -1,0 +1,238 @@
+//! Accounting with its ledger on a real PostgreSQL: a host is killed amid the rewards and the server amid the
+//! payouts, and in the end each worker is paid once. Beside it, in a fleet of its own, a handler that may only read that
+//! ledger: it finds what is there, changes nothing, and is not charged while the server is away.
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use keylane_e2e::broker::{Broker, Record};
+use keylane_e2e::check::facts;
+use keylane_e2e::deployment::{Deployment, Part, Settings};
+use keylane_e2e::dev_broker::DevBroker;
+use keylane_e2e::effects;
+use keylane_e2e::fleet::TOKEN;
+use keylane_e2e::host::{self, Process};
+use keylane_e2e::member::Host;
+use keylane_e2e::offsets::Onlooker;
+use keylane_e2e::plain::PlainClient;
+use keylane_e2e::postgres::Database;
+use keylane_e2e::story::{self, DAYS, TASKS};
+use keylane_test_support::{Checks, PostgreSql, postgres, waiting};
+
+const WORKERS: usize = 600;
+const DAY: &str = "2027-01-04";
+const PARTITIONS: i32 = 4;
+/// How long a step may take on a busy machine.
+const LIMIT: Duration = Duration::from_secs(240);
+const ACCOUNTING: [Part; 1] = [Part { folder: "handlers/accounting" }];
+const ASKING: [Part; 1] = [Part { folder: "tests/e2e/asking" }];
+const COMMANDS: &str = "accounting-commands";
+const QUESTIONS: &str = "questions";
+const ECHOES: &str = "echoes";
+
+fn main() -> ExitCode {
+    let mut checks = Checks::from_args();
+    let name = "each_worker_is_paid_once_and_a_reader_sees_it";
+    if checks.wants(name) {
+        match postgres("accounting and a reader of its ledger, end to end") {
+            Ok(None) => {}
+            Ok(Some(server)) => checks.run(name, || play(&server)),
+            Err(error) => checks.report(name, Duration::ZERO, Err(error)),
+        }
+    }
+    checks.finish()
+}
+
+fn play(server: &PostgreSql) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let broker = DevBroker::start(folder.path())?;
+    let client = PlainClient::new(&broker.bootstrap);
+    let topics = [TASKS, DAYS, facts::ENTRIES, facts::PAYOUTS, COMMANDS, QUESTIONS, ECHOES];
+    client.create_topics(&topics, PARTITIONS)?;
+    let address = server.database()?;
+    let ledger = Database::new(&address)?;
+    let accounting =
+        deployment(&broker.bootstrap, &ACCOUNTING, "accounting", format!("write = {address:?}"))?;
+    let mut onlooker = Onlooker::new(&broker.bootstrap);
+
+    let host = earn(&accounting, &client, &ledger, &mut onlooker)?;
+    let host = pay(&accounting, &client, &ledger, server, host)?;
+    until_done(&accounting, &mut onlooker, &ledger).with_context(|| host.last_words())?;
+    judge(&client, &ledger)?;
+    read_only(&broker.bootstrap, &client, &ledger, server, &address).with_context(|| host.last_words())
+}
+
+fn deployment(
+    bootstrap: &str,
+    parts: &[Part],
+    handler: &'static str,
+    database: String,
+) -> Result<Deployment> {
+    let databases = [(handler, database)].into();
+    let settings = Settings { databases, token: Some(TOKEN.to_owned()), ..Settings::default() };
+    Deployment::with(bootstrap, &format!("{handler}-fleet"), parts, &settings)
+}
+
+fn until_done(deployment: &Deployment, onlooker: &mut Onlooker, ledger: &Database) -> Result<()> {
+    effects::until_all_has_left(deployment, onlooker, LIMIT, || {
+        ledger.number("SELECT count(*) FROM keylane.outbox")
+    })
+}
+
+fn write(client: &PlainClient, topic: &str, records: &[Record]) -> Result<()> {
+    let mut writer = client.writer(topic)?;
+    writer.write(records)?;
+    writer.finish()
+}
+
+/// Each worker completes one task.
+fn completed(worker: usize) -> Record {
+    let body = format!(r#"{{"task":"t-{worker}","worker":"w-{worker}","day":"{DAY}"}}"#);
+    let headers = vec![("ce_type".to_owned(), "task.completed".to_owned())];
+    Record { key: Some(format!("t-{worker}")), value: Some(body), headers }
+}
+
+/// All rewards; the host is killed when a third of them is in the books.
+fn earn(
+    deployment: &Deployment,
+    client: &PlainClient,
+    ledger: &Database,
+    onlooker: &mut Onlooker,
+) -> Result<Process> {
+    let first = host::start(deployment, "host-1.log")?;
+    waiting::until("the ledger is made", LIMIT, || Ok(ledger.has("entries")?.then_some(())))
+        .with_context(|| first.last_words())?;
+    write(client, TASKS, &(0..WORKERS).map(completed).collect::<Vec<_>>())?;
+    until_a_third(ledger, "SELECT count(*) FROM entries").with_context(|| first.last_words())?;
+    first.kill()?;
+    let before = ledger.number("SELECT count(*) FROM entries")?;
+    ensure!(before < i64::try_from(WORKERS)?, "all was done before the host was killed: that shows nothing");
+    let second = host::start(deployment, "host-2.log")?;
+    until_done(deployment, onlooker, ledger).with_context(|| second.last_words())?;
+    let entries = ledger.number("SELECT count(*) FROM entries")?;
+    ensure!(entries == i64::try_from(WORKERS)?, "{entries} rewards for {WORKERS} tasks");
+    Ok(second)
+}
+
+/// The day closes; the server is killed when a third is paid, and started again.
+fn pay(
+    deployment: &Deployment,
+    client: &PlainClient,
+    ledger: &Database,
+    server: &PostgreSql,
+    mut host: Process,
+) -> Result<Process> {
+    write(client, DAYS, &[story::day_closed(DAY)])?;
+    let paid = "SELECT count(*) FROM entries WHERE kind = 'payout'";
+    until_a_third(ledger, paid).with_context(|| host.last_words())?;
+    let before = ledger.number(paid)?;
+    server.kill()?;
+    server.up()?;
+    ensure!(
+        before < i64::try_from(WORKERS)?,
+        "all were paid before the server was killed: that shows nothing"
+    );
+    ensure!(host.is_running()?, "the host ended with its database: {}", host.last_words());
+    let (code, _) = host::ask(deployment, "/livez")?;
+    ensure!(code == 200, "/livez answers {code}");
+    Ok(host)
+}
+
+fn until_a_third(ledger: &Database, query: &'static str) -> Result<()> {
+    let third = i64::try_from(WORKERS / 3)?;
+    waiting::closely(query, LIMIT, || Ok((ledger.number(query)? >= third).then_some(())))
+}
+
+fn judge(client: &PlainClient, ledger: &Database) -> Result<()> {
+    let workers = i64::try_from(WORKERS)?;
+    for (query, wanted) in [
+        ("SELECT count(*) FROM entries", 2 * workers),
+        ("SELECT count(*) FROM entries WHERE kind = 'payout'", workers),
+        ("SELECT count(*) FROM postings", 4 * workers),
+        ("SELECT sum(amount)::bigint FROM postings", 0),
+        ("SELECT count(*) FROM balances WHERE account LIKE 'worker:%' AND balance <> 0", 0),
+    ] {
+        let found = ledger.number(query)?;
+        ensure!(found == wanted, "{query}: {found}, not {wanted}");
+    }
+    for (topic, wanted) in [(facts::PAYOUTS, WORKERS), (facts::ENTRIES, 2 * WORKERS), (COMMANDS, WORKERS + 1)]
+    {
+        let stored = client.read(topic)?;
+        let ids: BTreeSet<_> =
+            stored.iter().map(|one| (one.record.header("ce_id"), &one.record.key)).collect();
+        ensure!(
+            stored.len() == wanted && ids.len() == wanted,
+            "{topic}: {} records of {} facts, not {wanted}",
+            stored.len(),
+            ids.len()
+        );
+    }
+    Ok(())
+}
+
+/// A handler whose grant is `access = "read"` asks, tries to write, and asks while the server is away.
+fn read_only(
+    bootstrap: &str,
+    client: &PlainClient,
+    ledger: &Database,
+    server: &PostgreSql,
+    address: &str,
+) -> Result<()> {
+    let deployment = deployment(bootstrap, &ASKING, "asking", format!("read = {address:?}"))?;
+    let host = Host::of(&deployment, host::start(&deployment, "asking.log")?);
+    let last_words = || host.process.last_words();
+    ask(client, "SELECT count(*) FROM entries")?;
+    until_echoed(client, 2 * WORKERS).with_context(last_words)?;
+
+    let before = ledger.number("SELECT count(*) FROM postings")?;
+    let writes =
+        ["do DELETE FROM postings", "try DELETE FROM postings", "ask DELETE FROM postings RETURNING 1"];
+    let writes: Vec<Record> = writes.into_iter().map(question).collect();
+    write(client, QUESTIONS, &writes)?;
+    let buried = waiting::until("the writes are buried", LIMIT, || {
+        let letters = letters(client)?;
+        Ok((letters.len() == writes.len()).then_some(letters))
+    })
+    .with_context(last_words)?;
+    let values = |records: &[Record]| records.iter().map(|one| one.value.clone()).collect::<BTreeSet<_>>();
+    ensure!(values(&buried) == values(&writes), "{buried:?}");
+    ensure!(ledger.number("SELECT count(*) FROM postings")? == before, "a reader has deleted");
+
+    let failed =
+        || anyhow::Ok(host.metrics()?.sum("keylane_attempts_failed_total", &[("handler", "asking")]));
+    let failed_before: f64 = failed()?;
+    server.kill()?;
+    ask(client, "SELECT 7 + count(*) FROM entries")?;
+    waiting::until("it is asked while the server is away", LIMIT, || {
+        Ok((failed()? >= failed_before + 2.0).then_some(()))
+    })
+    .with_context(last_words)?;
+    server.up()?;
+    until_echoed(client, 2 * WORKERS + 7).with_context(last_words)?;
+    ensure!(letters(client)?.len() == writes.len(), "who asked while the server was away is charged");
+    host.stop()
+}
+
+fn question(text: &str) -> Record {
+    Record { key: Some("question".to_owned()), value: Some(text.to_owned()), headers: Vec::new() }
+}
+
+fn ask(client: &PlainClient, query: &str) -> Result<()> {
+    write(client, QUESTIONS, &[question(&format!("ask {query}"))])
+}
+
+fn until_echoed(client: &PlainClient, number: usize) -> Result<()> {
+    let wanted = format!("Some(Value::Integer({number}))");
+    waiting::until(&wanted, LIMIT, || {
+        let echoes = client.read(ECHOES)?;
+        Ok(echoes.iter().any(|echo| echo.record.value.as_ref() == Some(&wanted)).then_some(()))
+    })
+}
+
+/// What lies in the reader's dead letters.
+fn letters(client: &PlainClient) -> Result<Vec<Record>> {
+    let stored = client.read(&format!("{QUESTIONS}.asking.dlq"))?;
+    Ok(stored.into_iter().map(|one| one.record).collect())
+}
