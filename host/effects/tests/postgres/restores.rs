@@ -132,6 +132,18 @@ pub async fn rows_older_by_one_batch_stop_the_relay(ground: &Ground<'_>) {
     setbacks::a_copy_older_by_one_batch_stops_the_relay(&pair, &mut rows).await;
 }
 
+pub async fn rows_older_than_a_batch_are_not_taken_for_sent(ground: &Ground<'_>) {
+    let config = ground.config();
+    let (pair, mut rows) = (pair_of(&config).await, Rows { admin: ground.admin(&config).await });
+    setbacks::a_former_owners_batch_is_not_taken_for_sent(&pair, &mut rows).await;
+}
+
+pub async fn a_reset_in_older_rows_counts_no_more(ground: &Ground<'_>) {
+    let config = ground.config();
+    let (pair, mut rows) = (pair_of(&config).await, Rows { admin: ground.admin(&config).await });
+    setbacks::a_reset_in_a_copy_counts_no_more(&pair, &mut rows).await;
+}
+
 pub async fn rows_with_the_last_batch_under_way_are_recognised(ground: &Ground<'_>) {
     let config = ground.config();
     let (pair, mut rows) = (pair_of(&config).await, Rows { admin: ground.admin(&config).await });

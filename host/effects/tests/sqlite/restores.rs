@@ -202,6 +202,20 @@ async fn a_copy_with_the_last_batch_under_way_is_recognised() {
     setbacks::a_copy_with_the_last_batch_under_way_is_recognised(&ground(&folder).await, &mut copy).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_former_owners_batch_is_not_taken_for_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut copy = Copy { folder: &folder, copy: folder.path().join("copy.db") };
+    setbacks::a_former_owners_batch_is_not_taken_for_sent(&ground(&folder).await, &mut copy).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reset_in_a_copy_counts_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut copy = Copy { folder: &folder, copy: folder.path().join("copy.db") };
+    setbacks::a_reset_in_a_copy_counts_no_more(&ground(&folder).await, &mut copy).await;
+}
+
 /// Copies one database over another one, page by page, as `.restore` does.
 fn write_over(from: &Path, to: &Path) {
     let opened = |path: &Path| {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
-use keylane_effects::RelayConfig;
+use keylane_effects::{Applicant, Leased, MailEnded, OutboxCounts, RelayConfig};
 
 use super::fragile::Fragile;
-use super::{Clock, Life, World, Writer, config, emptied, mail, start, started, started_as, until};
+use super::{Clock, Life, World, Writer, config, emptied, mail, record, start, started, started_as, until};
 use crate::suite::{Ground, LONG};
 
 fn id(number: u32) -> String {
@@ -64,6 +64,31 @@ pub async fn a_mail_is_noted_as_soon_as_the_database_is_back(ground: &Ground) {
     emptied(&*outbox).await;
     relay.stop().await;
     assert_eq!(world.mails(), BTreeMap::from([(id(1), 1), (id(2), 1)]));
+}
+
+/// Under a mail's number there is another row in an older copy of the database.
+pub async fn a_mail_is_noted_by_its_message_id_too(ground: &Ground) {
+    let outbox = ground.here.clone().outbox();
+    let mut writer = Writer::new(&ground.here).await;
+    writer.write(vec![mail(&id(1)), record("t", "k", "1")]).await;
+    let applicant =
+        Applicant { fleet: "fleet".to_owned(), host: "host".to_owned(), former: None, time: LONG };
+    let Leased::Ours(epoch) = outbox.lease(&applicant).await.unwrap() else { panic!("held") };
+    let rows = outbox.list(false, 10).await.unwrap();
+    let ended = |id: i64, message_id: &str| {
+        let refused = None;
+        vec![MailEnded { id, message_id: message_id.as_bytes().to_vec(), refused }]
+    };
+    for row in &rows {
+        outbox.mails_ended(epoch, ended(row.id, &id(2))).await.unwrap();
+        outbox.mails_ended(epoch, ended(row.id, "k")).await.unwrap();
+    }
+    assert_eq!(outbox.list(false, 10).await.unwrap().len(), rows.len());
+    for row in &rows {
+        outbox.mails_ended(epoch, ended(row.id, &id(1))).await.unwrap();
+    }
+    let OutboxCounts { records, mails, .. } = outbox.counts().await.unwrap();
+    assert_eq!((records, mails), (1, 0));
 }
 
 /// A machine that sleeps before a mail begins may have lost the lease meanwhile, though little time has passed for

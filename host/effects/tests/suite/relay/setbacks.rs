@@ -155,6 +155,58 @@ pub async fn a_copy_with_the_last_batch_under_way_is_recognised(ground: &Ground,
     assert_eq!(values(&world), ["1", "2"]);
 }
 
+/// A former owner is the owner again in an older copy, and makes a batch there before it hears anything of Kafka,
+/// which has one of other rows that was made where the copy was.
+pub async fn a_former_owners_batch_is_not_taken_for_sent(ground: &Ground, backup: &mut impl Backup) {
+    let (world, outbox) = (World::default(), ground.here.clone().outbox());
+    let mut writer = Writer::new(&ground.here).await;
+    let life = Life::until("before a batch is made", 0);
+    let former = start(&ground.here, &world, &life, "former");
+    life.stopped().await;
+    backup.make().await;
+    writer.write(vec![record("t", "k", "1")]).await;
+    let other = start(&ground.there, &world, &Life::immortal(), "other");
+    emptied(&*outbox).await;
+    drop(other);
+    assert_eq!(values(&world), ["1"]);
+    backup.restore().await;
+    writer.take_anew().await;
+    writer.write(vec![record("t", "k", "2")]).await;
+    life.go_on();
+    let status = says(&former, |status| matches!(status, RelayStatus::Stopped { .. })).await;
+    let RelayStatus::Stopped { reason } = status else { panic!("{status:?}") };
+    assert!(reason.contains("restored from a backup"), "{reason}");
+    assert_eq!(outbox.counts().await.unwrap().records, 1, "a row is lost that was never sent");
+    outbox.reset().await.unwrap();
+    emptied(&*outbox).await;
+    former.stop().await;
+    assert_eq!(values(&world), ["1", "2"]);
+}
+
+/// A copy of an outbox that had just been reset: what was meant then was done, and is not done again.
+pub async fn a_reset_in_a_copy_counts_no_more(ground: &Ground, backup: &mut impl Backup) {
+    let (world, outbox) = (World::default(), ground.here.clone().outbox());
+    let mut writer = Writer::new(&ground.here).await;
+    let relay = start(&ground.here, &world, &Life::immortal(), "first");
+    writer.write(vec![record("t", "k", "1")]).await;
+    emptied(&*outbox).await;
+    relay.stop().await;
+    writer.write(vec![record("t", "k", "2")]).await;
+    outbox.reset().await.unwrap();
+    backup.make().await;
+    for resets in 0..2 {
+        if resets > 0 {
+            outbox.reset().await.unwrap();
+        }
+        let relay = start(&ground.here, &world, &Life::immortal(), "second");
+        emptied(&*outbox).await;
+        relay.stop().await;
+        backup.restore().await;
+        stopped_saying(ground, &world, "restored from a backup").await;
+        assert_eq!(values(&world).len(), 2 + resets);
+    }
+}
+
 /// An outbox is one fleet's; a former epoch renews nothing.
 pub async fn an_outbox_is_one_fleets_and_one_hosts(ground: &Ground) {
     let (here, there) = (ground.here.clone().outbox(), ground.there.clone().outbox());
