@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use keylane_sim::on_all_cores;
 
 use crate::mistake::Mistake;
 use crate::world::{Report, live};
@@ -22,23 +23,12 @@ pub struct Summary {
 /// Lives through seeds on all cores, until one is broken by what `until` says is enough.
 #[must_use]
 pub fn sweep(seeds: Range<u64>, mistake: Option<Mistake>, until: impl Fn(&Report) -> bool + Sync) -> Summary {
-    let (next, enough) = (AtomicU64::new(seeds.start), AtomicBool::new(false));
     let summary = Mutex::new(Summary::default());
-    let threads = std::thread::available_parallelism().map_or(2, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                while !enough.load(Ordering::Relaxed) {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds.end {
-                        return;
-                    }
-                    let report = live(seed, mistake);
-                    enough.fetch_or(until(&report), Ordering::Relaxed);
-                    summary.lock().unwrap().add(report);
-                }
-            });
-        }
+    on_all_cores(seeds, |seed| {
+        let report = live(seed, mistake);
+        let is_enough = until(&report);
+        summary.lock().unwrap().add(report);
+        is_enough
     });
     summary.into_inner().unwrap()
 }

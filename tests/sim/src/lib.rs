@@ -49,4 +49,4 @@ pub use clock::HostClock;
 pub use draw::Draw;
 pub use mutation::Mutation;
 pub use report::{Report, live};
-pub use sweep::{Summary, sweep};
+pub use sweep::{Summary, on_all_cores, sweep};

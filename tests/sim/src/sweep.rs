@@ -28,9 +28,19 @@ pub fn sweep(
     mutation: Option<Mutation>,
     until: impl Fn(&Report) -> bool + Sync,
 ) -> Summary {
-    let next = AtomicU64::new(seeds.start);
-    let enough = AtomicBool::new(false);
     let summary = Mutex::new(Summary::default());
+    on_all_cores(seeds, |seed| {
+        let report = live(seed, mutation);
+        let is_enough = until(&report);
+        summary.lock().unwrap().add(report);
+        is_enough
+    });
+    summary.into_inner().unwrap()
+}
+
+/// Does this with each seed, on all cores, until one says that it is enough or none is left.
+pub fn on_all_cores(seeds: Range<u64>, live: impl Fn(u64) -> bool + Sync) {
+    let (next, enough) = (AtomicU64::new(seeds.start), AtomicBool::new(false));
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..threads {
@@ -40,14 +50,11 @@ pub fn sweep(
                     if seed >= seeds.end {
                         return;
                     }
-                    let report = live(seed, mutation);
-                    enough.fetch_or(until(&report), Ordering::Relaxed);
-                    summary.lock().unwrap().add(report);
+                    enough.fetch_or(live(seed), Ordering::Relaxed);
                 }
             });
         }
     });
-    summary.into_inner().unwrap()
 }
 
 impl Summary {

@@ -8,12 +8,14 @@
 //! - [`signal`]: to a process that a test has started.
 //! - [`waiting`]: until a condition holds.
 //! - [`FullDocument`]: a configuration document that is changed line by line.
+//! - [`Log`]: what the code under test logs.
 //! - [`Checks`]: a test binary without libtest, so that its named checks can share one broker.
 
 mod apache;
 mod batch;
 mod checks;
 mod document;
+mod log;
 mod postgres;
 mod raw;
 mod signal;
@@ -28,6 +30,7 @@ pub use apache::{
 pub use batch::{RawProducer, raw_batch, raw_transactional_batch};
 pub use checks::Checks;
 pub use document::FullDocument;
+pub use log::Log;
 pub use postgres::{PostgreSql, postgres, postgres_missing_reason};
 pub use raw::RawClient;
 pub use signal::signal;

@@ -4,9 +4,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use keylane_engine::{HandlerOptions, InboxLimits, PAYLOAD_UNITS_HIGH, Policy};
+use keylane_test_support::Log;
 
 use crate::bench::{Bench, a_while, coin, deliver, ended_above, event, in_partition, options, status};
-use crate::log::Log;
 
 #[tokio::test(start_paused = true)]
 async fn slots_bound_the_runs_of_all_partitions() {
@@ -37,7 +37,7 @@ async fn a_partition_whose_runs_hang_leaves_slots_to_the_others() {
 
 #[tokio::test(start_paused = true)]
 async fn a_partition_whose_payload_is_nearly_full_takes_in_nothing_and_names_the_key() {
-    let (log, _keeping) = Log::keep();
+    let (log, _keeping) = Log::keep(tracing::Level::ERROR);
     let policy = Policy { backoff_ms: 60_000, backoff_max_ms: 60_000, flood: None, ..Policy::default() };
     let inbox = InboxLimits { records: 100_000, bytes: usize::MAX };
     let bench = Bench::new(HandlerOptions { policy, inbox, ..options() });
@@ -145,7 +145,7 @@ async fn a_poller_that_found_too_many_deliveries_waiting_is_woken_when_one_is_ta
 
 #[tokio::test(start_paused = true)]
 async fn a_run_that_does_not_come_back_is_reported_once_with_its_keys() {
-    let (log, _keeping) = Log::keep();
+    let (log, _keeping) = Log::keep(tracing::Level::ERROR);
     let bench = Bench::new(HandlerOptions { stuck_after: Duration::from_secs(5), ..options() });
     let inbox = bench.assign(0);
     deliver(&inbox, [event(0, "stuck-key", "wait")]);

@@ -11,7 +11,6 @@ mod cuts;
 mod database;
 mod handover;
 mod leases;
-mod log;
 mod operator;
 mod order;
 mod overtaken;

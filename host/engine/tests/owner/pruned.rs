@@ -9,10 +9,10 @@ use keylane_engine::{
     ClaimsError, ClaimsStatus, Delivery, GapSet, HandlerOptions, Header, Inbox, InboxLimits, LogPosition,
     Ownership, Policy, Then,
 };
+use keylane_test_support::Log;
 
 use crate::bench::{Bench, a_while, deliver, ended_above, event, options, status};
 use crate::database::{Database, refused, unavailable, unknown};
-use crate::log::Log;
 
 const SECOND: Duration = Duration::from_secs(1);
 /// As the engine has them.
@@ -270,7 +270,7 @@ async fn an_idle_drain_asks_the_database_nothing() {
 /// A key that waits for an operator, and 100,000 events of others that have ended behind it.
 #[tokio::test(start_paused = true)]
 async fn too_many_claims_above_the_floor_keep_new_records_out() {
-    let (log, _keeping) = Log::keep();
+    let (log, _keeping) = Log::keep(tracing::Level::ERROR);
     let (bench, database) = bench();
     let inbox = bench.assign_at(0, ended_above(0, 1..CLAIMS_MAX + 1));
     assert_eq!(claims(&inbox).await, (0, CLAIMS_MAX as usize));
@@ -292,7 +292,7 @@ async fn too_many_claims_above_the_floor_keep_new_records_out() {
 /// Then no key is to blame, and nobody is told that one is.
 #[tokio::test(start_paused = true)]
 async fn claims_that_are_not_pruned_keep_new_records_out_as_well() {
-    let (log, _keeping) = Log::keep();
+    let (log, _keeping) = Log::keep(tracing::Level::ERROR);
     let (bench, database) = bench();
     database.hang(true);
     let inbox = bench.assign(0);

@@ -4,9 +4,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use keylane_engine::{HandlerOptions, HostBudget, Inbox, InboxLimits, PAYLOAD_UNITS_HIGH, Policy, Then};
+use keylane_test_support::Log;
 
 use crate::bench::{Bench, a_while, deliver, event, options, status};
-use crate::log::Log;
 use crate::shown::with_metrics;
 
 /// What every partition may hold however full the host is.
@@ -72,7 +72,7 @@ async fn above_its_floor_a_partition_gets_nothing_from_a_full_host_and_is_woken_
 #[test]
 fn an_inbox_filled_by_a_paused_key_is_told_of() {
     with_metrics(|shown| async move {
-        let (log, _keeping) = Log::keep();
+        let (log, _keeping) = Log::keep(tracing::Level::ERROR);
         let inbox = InboxLimits { records: 20, bytes: usize::MAX };
         let bench = Bench::new(HandlerOptions { policy: pausing(), inbox, ..options() });
         let inbox = bench.assign(0);
@@ -111,7 +111,7 @@ fn an_inbox_filled_by_a_paused_key_is_told_of() {
 #[test]
 fn an_inbox_that_is_full_and_gets_on_is_no_alarm() {
     with_metrics(|shown| async move {
-        let (log, _keeping) = Log::keep();
+        let (log, _keeping) = Log::keep(tracing::Level::ERROR);
         let limits = InboxLimits { records: 20, bytes: usize::MAX };
         let bench = Bench::new(HandlerOptions { inbox: limits, ..options() });
         let inbox = bench.assign(0);

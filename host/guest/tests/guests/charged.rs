@@ -1,10 +1,10 @@
 //! Runs that come to nothing again and again: what is counted against an event of theirs, and what never is.
 
 use keylane_engine::{FailureClass, Outcome, RunStand};
+use keylane_test_support::Log;
 
 use crate::fake_publisher::Acks;
 use crate::faulty::{At, Fault};
-use crate::log::Log;
 use crate::stage::{Loaded, Stage, attempt, attempts, failure};
 
 const RUN: [&str; 3] =
@@ -73,7 +73,7 @@ async fn waiting_for_locks_is_counted_against_nobody() {
         let loaded = loaded().await;
         let alone = [attempt(7, 7, "do INSERT INTO t VALUES (7)")];
         loaded.faults.add(at, Fault::Waited, 21 * 5);
-        let (log, _kept) = Log::keep();
+        let (log, _kept) = Log::keep(tracing::Level::INFO);
         for _ in 0..21 {
             let report = loaded.report(alone.to_vec()).await;
             let (outcomes, conflicts) = (report.outcomes, report.conflicts);

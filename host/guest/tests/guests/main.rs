@@ -21,7 +21,6 @@ mod deliveries;
 mod fake_publisher;
 mod faulty;
 mod held;
-mod log;
 mod meters;
 mod pairing;
 mod poison;

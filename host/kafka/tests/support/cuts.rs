@@ -172,7 +172,10 @@ pub async fn a_topic_that_is_not_there_fails_its_events_in_the_end(cluster: &Clu
     let told = |told: &Health| matches!(told, Health::Assigned { cuts: Some(_), .. });
     let told = until_health(&mut health, "the trouble is told", told).await.to_string();
     assert!(told.contains("there is no such topic"), "{told}");
-    assert!(everything(cluster, &copier.to, 2).is_empty(), "nothing of it is seen before");
+    // Other keys may have been cut before; 3 and what stands behind it in its lane cannot be.
+    let before: BTreeSet<_> = everything(cluster, &copier.to, 2).iter().map(origin).collect();
+    assert!((3..20).step_by(5).all(|offset| !before.contains(&(0, offset))), "{before:?}");
+    assert!(everything(cluster, &dead_letters_of(&copier.to), 1).is_empty(), "it is not given up yet");
     let is_committed = || committed(cluster, &config, &topic, 0) == 20;
     tokio::time::timeout(Duration::from_secs(120), async {
         while !is_committed() {

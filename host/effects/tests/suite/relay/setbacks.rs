@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use keylane_effects::{Applicant, Leased, OutboxError, Position, RelayStatus};
+use keylane_effects::{Applicant, Leased, OutboxError, Position, Relay, RelayStatus};
 
 use super::{Life, World, Writer, emptied, record, says, start, until};
 use crate::suite::{Ground, LONG};
@@ -13,10 +13,14 @@ fn values(world: &World) -> Vec<String> {
 
 async fn stopped_saying(ground: &Ground, world: &World, words: &str) {
     let relay = start(&ground.here, world, &Life::immortal(), "first");
-    let status = says(&relay, |status| matches!(status, RelayStatus::Stopped { .. })).await;
+    stops_saying(&relay, words).await;
+    relay.stop().await;
+}
+
+async fn stops_saying(relay: &Relay, words: &str) {
+    let status = says(relay, |status| matches!(status, RelayStatus::Stopped { .. })).await;
     let RelayStatus::Stopped { reason } = status else { panic!("{status:?}") };
     assert!(reason.contains(words) && reason.contains("keylane outbox reset"), "{reason}");
-    relay.stop().await;
 }
 
 /// Kafka is ahead or behind, has nothing or another numbering: nothing is sent until a reset.
@@ -124,9 +128,7 @@ pub async fn a_copy_older_by_one_batch_stops_the_relay(ground: &Ground, backup: 
     writer.take_anew().await;
     writer.write(vec![record("t", "k", "3")]).await;
     life.go_on();
-    let status = says(&relay, |status| matches!(status, RelayStatus::Stopped { .. })).await;
-    let RelayStatus::Stopped { reason } = status else { panic!("{status:?}") };
-    assert!(reason.contains("restored from a backup"), "{reason}");
+    stops_saying(&relay, "restored from a backup").await;
     assert_eq!(outbox.counts().await.unwrap().records, 1, "a row is lost that was never sent");
     assert_eq!(values(&world), ["1", "2"]);
     outbox.reset().await.unwrap();
@@ -173,9 +175,7 @@ pub async fn a_former_owners_batch_is_not_taken_for_sent(ground: &Ground, backup
     writer.take_anew().await;
     writer.write(vec![record("t", "k", "2")]).await;
     life.go_on();
-    let status = says(&former, |status| matches!(status, RelayStatus::Stopped { .. })).await;
-    let RelayStatus::Stopped { reason } = status else { panic!("{status:?}") };
-    assert!(reason.contains("restored from a backup"), "{reason}");
+    stops_saying(&former, "restored from a backup").await;
     assert_eq!(outbox.counts().await.unwrap().records, 1, "a row is lost that was never sent");
     outbox.reset().await.unwrap();
     emptied(&*outbox).await;

@@ -1,34 +1,40 @@
 //! What is logged, for tests of what is said.
 
 use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tracing_subscriber::fmt::MakeWriter;
 
 /// What this thread logs.
-#[derive(Clone, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    pub fn keep() -> (Self, tracing::subscriber::DefaultGuard) {
+    /// Keeps what this thread logs at this level and above, until the guard is dropped.
+    #[must_use]
+    pub fn keep(level: tracing::Level) -> (Self, tracing::subscriber::DefaultGuard) {
         let log = Self::default();
-        let subscriber = tracing_subscriber::fmt()
-            .with_writer(log.clone())
-            .with_ansi(false)
-            .with_max_level(tracing::Level::ERROR)
-            .finish();
+        let writer = log.clone();
+        let subscriber =
+            tracing_subscriber::fmt().with_writer(writer).with_ansi(false).with_max_level(level).finish();
         (log, tracing::subscriber::set_default(subscriber))
     }
 
+    /// The lines that hold this.
+    #[must_use]
     pub fn lines(&self, with: &str) -> Vec<String> {
-        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        let text = String::from_utf8_lossy(&self.kept()).into_owned();
         text.lines().filter(|line| line.contains(with)).map(str::to_owned).collect()
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
+        self.kept().write(bytes)
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
