@@ -21,8 +21,9 @@ pub struct ReplayRequest {
     pub from: i64,
     /// Whether events below that, which have not ended, may be passed over.
     pub skip: bool,
-    /// Whether nothing is to be changed.
-    pub dry_run: bool,
+    /// The replay number that it is to have, as a look has told; none only looks. So the same said twice is done
+    /// once, also where nobody heard that it was done.
+    pub number: Option<i64>,
 }
 
 /// What it comes to.
@@ -65,9 +66,14 @@ pub enum ReplayError {
         /// How many.
         offsets: i64,
     },
-    /// Another replay of the partition came first.
-    #[error("the partition was set back by another replay at the same time")]
-    Meanwhile,
+    /// A replay of the partition came first, maybe this very one.
+    #[error(
+        "the next replay of the partition has the number {next}: it was set back since, maybe by this very command"
+    )]
+    Meanwhile {
+        /// The number of the next one.
+        next: i64,
+    },
     /// The database.
     #[error(transparent)]
     Database(#[from] DatabaseError),
@@ -78,9 +84,8 @@ impl ReplayError {
     #[must_use]
     pub fn can_retry(&self) -> bool {
         match self {
-            Self::Meanwhile => true,
             Self::Database(error) => error.can_retry(),
-            Self::NoProgress { .. } | Self::Skips { .. } => false,
+            Self::NoProgress { .. } | Self::Skips { .. } | Self::Meanwhile { .. } => false,
         }
     }
 }
@@ -103,13 +108,16 @@ pub(crate) struct Standing {
 impl Standing {
     /// What the request comes to.
     pub(crate) fn judge(&self, request: &ReplayRequest) -> Result<Replayed, ReplayError> {
-        let (from, floor) = (request.from, self.floor);
+        let (from, floor, next) = (request.from, self.floor, self.replay.saturating_add(1));
+        if request.number.is_some_and(|number| number != next) {
+            return Err(ReplayError::Meanwhile { next });
+        }
         let skipped = from.saturating_sub(floor).saturating_sub(self.claims_below).max(0);
         if skipped > 0 && !request.skip {
             return Err(ReplayError::Skips { from, floor, offsets: skipped });
         }
         Ok(Replayed {
-            replay: self.replay.saturating_add(1),
+            replay: next,
             floor,
             ended_to: self.last.map_or(floor, |last| floor.max(last.saturating_add(1))),
             again: floor.saturating_sub(from).max(0).saturating_add(self.claims_above),
@@ -128,7 +136,7 @@ mod tests {
 
     fn request(from: i64, skip: bool) -> ReplayRequest {
         let (fleet, handler, topic) = ("fleet".to_owned(), "handler".to_owned(), "orders".to_owned());
-        ReplayRequest { fleet, handler, topic, partition: 0, from, skip, dry_run: false }
+        ReplayRequest { fleet, handler, topic, partition: 0, from, skip, number: None }
     }
 
     #[test]
@@ -141,6 +149,10 @@ mod tests {
         let refused = some.judge(&request(14, false)).unwrap_err();
         assert_eq!(refused, ReplayError::Skips { from: 14, floor: 10, offsets: 2 });
         assert_eq!(some.judge(&request(14, true)).unwrap().skipped, 2);
+        let meant = ReplayRequest { number: Some(1), ..request(14, true) };
+        assert!(some.judge(&meant).is_ok());
+        let later = Standing { replay: 1, ..some.clone() };
+        assert_eq!(later.judge(&meant), Err(ReplayError::Meanwhile { next: 2 }));
         assert_eq!(some.judge(&request(12, false)).map(|replayed| replayed.skipped), Ok(0));
     }
 }

@@ -273,7 +273,8 @@ impl Way {
         }
         let transactions = match self.open.take() {
             Some((transactions, _)) => transactions,
-            None => self.newly_opened(alone)?,
+            // An id that brokers do not let begin may wait for a silent partition: the next try has another one.
+            None => self.newly_opened(alone).inspect_err(|_| self.left += 1)?,
         };
         Ok(&self.open.insert((transactions, alone)).0)
     }

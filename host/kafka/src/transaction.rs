@@ -330,7 +330,7 @@ impl Transactions {
     fn insist(&self, call: impl Fn(Duration) -> Result<(), ClientError>) -> Result<(), ClientError> {
         let until = Instant::now() + self.call_limit;
         loop {
-            match call(STEP_LIMIT) {
+            match call(STEP_LIMIT.min(until.saturating_duration_since(Instant::now()))) {
                 Err(ClientError::Transaction(error)) if error.is_retriable() && Instant::now() < until => {
                     self.producer.poll(POLL_EVERY);
                 }

@@ -58,7 +58,7 @@ pub(crate) enum Command {
     Outbox(crate::outbox::OutboxArgs),
     /// Make a database this fleet's, and a moved SQLite file this machine's
     Adopt(crate::outbox::AdoptArgs),
-    /// Have a partition handled AGAIN from an offset on: the only command that repeats what was done
+    /// Have a partition handled AGAIN from an offset on, with all that its events do
     Replay(crate::replay::ReplayArgs),
     /// Show keylane at work: a broker, three handlers and a stream of events in one process
     Demo(DemoArgs),

@@ -103,19 +103,21 @@ fn operate(stage: &Stage, address: &str) -> Result<()> {
     says("replay audit --topic days --partition 3 --from 4", 2, &["no progress", "days[3]"])?;
     let skips = ["2 offsets, from 0 on", "never be handled", "--skip"];
     says("replay audit --topic tasks --partition 3 --from 9", 2, &skips)?;
-    let look = ["tasks[3] would go on from offset 4, as replay 1", "would be handled again: 3"];
-    says("replay audit --topic tasks --partition 3 --from 4 --dry-run", 0, &look)?;
+    let look = ["tasks[3] would go on from offset 4, as replay 1", "would be handled again: 3", "--as 1"];
+    says("replay audit --topic tasks --partition 3 --from 4", 0, &look)?;
     let run =
         runtime.block_on(database.begin(&owner.fence)).context("a look has taken the partition away")?;
     runtime.block_on(run.rollback());
 
     let done = ["tasks[3] goes on from offset 4, as replay 1", "are handled again: 3", "the last is 6"];
-    says("replay audit --topic tasks --partition 3 --from 4", 0, &done)?;
+    says("replay audit --topic tasks --partition 3 --from 4 --as 1", 0, &done)?;
+    let once = ["has the number 2", "maybe by this very command"];
+    says("replay audit --topic tasks --partition 3 --from 4 --as 1", 2, &once)?;
     ensure!(runtime.block_on(database.begin(&owner.fence)).is_err(), "the former owner writes on");
     let taken = runtime.block_on(take(&*database, "exchange"))?;
     ensure!((taken.floor, taken.ended.len(), taken.fence.replay) == (Some(4), 0, 1), "{taken:?}");
     let skipped = ["as replay 2", "passed over: 5"];
-    says("replay audit --topic tasks --partition 3 --from 9 --skip", 0, &skipped)?;
+    says("replay audit --topic tasks --partition 3 --from 9 --skip --as 2", 0, &skipped)?;
 
     stage.name_fleet("renamed", address)?;
     says("replay audit --topic tasks --partition 3 --from 4", 2, &["no progress"])?;

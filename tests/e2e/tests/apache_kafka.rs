@@ -3,6 +3,7 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use keylane_e2e::scenario;
 use keylane_e2e::story::Scale;
 use keylane_e2e::tools::KafkaTools;
@@ -10,12 +11,21 @@ use keylane_test_support::{Checks, apache_kafka};
 
 const NAME: &str = "the_exchange_survives_sigkill_on_apache_kafka";
 
+/// Lines of the broker's log that are shown.
+const LINES: usize = 200;
+
+fn last_lines(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(LINES)..].join("\n")
+}
+
 fn main() -> ExitCode {
     let mut checks = Checks::from_args();
     checks.run(NAME, || match apache_kafka(NAME)? {
         Some(kafka) => {
             let tools = KafkaTools::new(&kafka.bootstrap());
-            scenario::run(&tools, Scale { tasks: 4_000, workers: 100, seed: 3 })
+            let lived = scenario::run(&tools, Scale { tasks: 4_000, workers: 100, seed: 3 });
+            lived.with_context(|| format!("the broker's log:\n{}", last_lines(&kafka.log())))
         }
         None => Ok(()),
     });

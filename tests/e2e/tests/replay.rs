@@ -47,10 +47,10 @@ fn a_running_host_goes_on_where_the_operator_says() -> Result<()> {
     .with_context(|| host.process.last_words())?;
     ensure!(seen(&deployment)? == times(&[(0..20, 1)]), "{:?}", seen(&deployment)?);
 
-    let said = replay(&deployment, &["--from", "30", "--skip"])?;
+    let said = replay(&deployment, &["--from", "30", "--skip", "--as", "1"])?;
     ensure!(said.contains("as replay 1") && said.contains("passed over: 10"), "{said}");
     until_seen(&deployment, &host, &times(&[(0..20, 1), (30..40, 1)]))?;
-    let said = replay(&deployment, &["--from", "35"])?;
+    let said = replay(&deployment, &["--from", "35", "--as", "2"])?;
     ensure!(said.contains("as replay 2") && said.contains("handled again: 5"), "{said}");
     until_seen(&deployment, &host, &times(&[(0..20, 1), (30..35, 1), (35..40, 2)]))?;
 

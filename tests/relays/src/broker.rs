@@ -14,6 +14,9 @@ use crate::shared::{Link, Shared};
 /// Begins the value of a record that Kafka refuses.
 pub const POISON: &[u8] = b"!";
 
+/// The longest that a transaction is open.
+const TRANSACTION_MS: u64 = 10_000;
+
 /// A record that readers of committed records see.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
@@ -28,9 +31,12 @@ pub struct Broker {
     epoch: u64,
     /// Records of the transaction that is open.
     open: Vec<OutgoingRecord>,
+    open_since_ms: u64,
     pub position: Option<Position>,
     /// What was committed, in order.
     pub seen: Vec<Seen>,
+    /// What was refused is taken now: its topic was changed.
+    pub takes_all: bool,
     /// Topics that are not there.
     pub missing: BTreeSet<String>,
 }
@@ -42,8 +48,9 @@ impl Broker {
             .map(|record| record.topic.clone())
             .filter(|topic| self.missing.contains(topic))
             .collect();
-        let is_bad =
-            |record: &OutgoingRecord| record.value.as_ref().is_some_and(|value| value.starts_with(POISON));
+        let is_bad = |record: &OutgoingRecord| {
+            !self.takes_all && record.value.as_ref().is_some_and(|value| value.starts_with(POISON))
+        };
         // Brokers refuse many records together, so innocent ones are suspected with the one at fault.
         let suspects = if records.iter().any(is_bad) { (0..records.len()).collect() } else { Vec::new() };
         if topics.is_empty() && suspects.is_empty() {
@@ -51,6 +58,14 @@ impl Broker {
         }
         let reason = "refused by the model".to_owned();
         Some(SendError::Refused { topics: topics.into_iter().collect(), records: suspects, reason })
+    }
+
+    /// Ends a transaction that is open for too long, and whoever has it.
+    fn end_by_time(&mut self, now_ms: u64) {
+        if !self.open.is_empty() && self.open_since_ms + TRANSACTION_MS < now_ms {
+            self.open.clear();
+            self.epoch += 1;
+        }
     }
 
     fn commit(&mut self, position: Option<Position>) {
@@ -108,6 +123,7 @@ impl Way {
     ) -> Result<T, SendError> {
         let epoch = self.epoch;
         let asked = self.link.ask_kafka(move |shared, now_ms| {
+            shared.broker.end_by_time(now_ms);
             if shared.broker.epoch != epoch {
                 shared.saw("sender fenced");
                 return Err(SendError::Superseded);
@@ -122,13 +138,14 @@ impl RelaySender for Way {
     fn send(&mut self, records: Vec<OutgoingRecord>, position: Position) -> Boxed<'_, Result<(), SendError>> {
         Box::pin(async move {
             let host = self.link.host;
-            self.fenced(move |shared, _| match shared.broker.refuse(&records) {
+            self.fenced(move |shared, now_ms| match shared.broker.refuse(&records) {
                 Some(refused) => {
                     shared.saw("records refused");
                     Err(refused)
                 }
                 None => {
-                    shared.broker.open = records;
+                    shared.broker.open.extend(records);
+                    shared.broker.open_since_ms = now_ms;
                     Ok(())
                 }
             })

@@ -1,23 +1,24 @@
 //! What must hold of a world that has ended, whatever befell it.
 //!
-//! A reset by an operator begins a new chapter: what was sent after the restore that it mends may be sent once
-//! more. Within a chapter nothing is sent twice.
+//! What was restored may be sent once more, if an operator then says so by a reset; nothing else is sent twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::broker::Seen;
 use crate::shared::Shared;
-use crate::writers::{Ledger, name_of};
+use crate::writers::{Ledger, Written, name_of};
 
 /// What the world did besides what its servers know.
 #[derive(Debug)]
 pub struct Story {
     /// Nothing befell it.
     is_calm: bool,
-    /// After how many records the operator reset the outbox, and why.
-    resets: Vec<(usize, String)>,
-    /// After how many records the database was set back.
-    restores: Vec<usize>,
+    /// After how many records an operator reset the outbox.
+    resets: Vec<usize>,
+    /// Why relays had stopped that nothing had set back.
+    alarms: Vec<String>,
+    /// After how many records the database was set back, and which rows wait there; with whether a reset came later.
+    restores: Vec<(usize, BTreeSet<String>, bool)>,
     /// Rows that the operator dropped.
     pub dropped: BTreeSet<String>,
     /// Rows that never left.
@@ -26,23 +27,29 @@ pub struct Story {
 
 impl Story {
     pub fn new(is_calm: bool) -> Self {
-        let (resets, restores) = (Vec::new(), Vec::new());
-        Self { is_calm, resets, restores, dropped: BTreeSet::new(), left: Vec::new() }
+        let (resets, alarms, restores) = (Vec::new(), Vec::new(), Vec::new());
+        Self { is_calm, resets, alarms, restores, dropped: BTreeSet::new(), left: Vec::new() }
     }
 
-    pub fn reset_at(&mut self, seen: usize, reason: String) {
-        self.resets.push((seen, reason));
+    /// With why relays had stopped, if they had.
+    pub fn reset_at(&mut self, seen: usize, stopped: Option<String>) {
+        let is_excused = self.restores.iter().any(|(_, _, is_answered)| !is_answered);
+        self.alarms.extend(stopped.filter(|_| !is_excused));
+        self.restores.iter_mut().for_each(|(_, _, is_answered)| *is_answered = true);
+        self.resets.push(seen);
     }
 
-    pub fn restored_at(&mut self, seen: usize) {
-        self.restores.push(seen);
+    pub fn restored_at(&mut self, seen: usize, waiting: BTreeSet<String>) {
+        self.restores.push((seen, waiting, false));
     }
 
-    /// The records between resets.
-    fn chapters<'a>(&self, seen: &'a [Seen]) -> Vec<&'a [Seen]> {
-        let ends = self.resets.iter().map(|(end, _)| *end).chain([seen.len()]);
-        let begins = std::iter::once(0).chain(self.resets.iter().map(|(end, _)| *end));
-        begins.zip(ends).map(|(begin, end)| &seen[begin..end]).collect()
+    /// How often a record may be seen.
+    fn times(&self, name: &str) -> usize {
+        1 + self
+            .restores
+            .iter()
+            .filter(|(_, waiting, is_answered)| *is_answered && waiting.contains(name))
+            .count()
     }
 }
 
@@ -75,43 +82,38 @@ fn all(story: &Story, ledger: &Ledger, shared: &Shared) -> Result<(), String> {
     missing.map_or(Ok(()), |(name, written)| Err(format!("{name} was committed and is nowhere: {written:?}")))
 }
 
-/// Within a chapter each record is seen once.
+/// No record is seen twice, but for what was restored and reset.
 fn once(story: &Story, seen: &[Seen]) -> Result<(), String> {
-    for (number, chapter) in story.chapters(seen).into_iter().enumerate() {
-        let mut names = BTreeSet::new();
-        for record in chapter {
-            let name = name_of(&record.value);
-            if !names.insert(name.clone()) {
-                return Err(format!("{name} is seen twice in chapter {number}"));
-            }
-        }
+    let mut times: BTreeMap<String, usize> = BTreeMap::new();
+    for record in seen {
+        *times.entry(name_of(&record.value)).or_default() += 1;
     }
-    Ok(())
+    let too_often = times.iter().find(|(name, times)| **times > story.times(name));
+    too_often.map_or(Ok(()), |(name, times)| {
+        Err(format!("{name} is seen {times} times, and may be {}", story.times(name)))
+    })
 }
 
-/// Of two records of one key and topic where one was committed before the other was written, it is seen first.
-/// Chapters end at restores too: what was written before one may still arrive after it.
+/// Of two records of one key and topic where one was committed before the other was written, or stood before it in
+/// one transaction, it is seen first. Anew after each reset and restore: what was written before one may still
+/// arrive after it. And each is what was written.
 fn order(story: &Story, ledger: &Ledger, seen: &[Seen]) -> Result<(), String> {
-    let mut ends: Vec<usize> = story.resets.iter().map(|(end, _)| *end).collect();
-    ends.extend(&story.restores);
+    let mut ends = story.resets.clone();
+    ends.extend(story.restores.iter().map(|(end, _, _)| end));
     ends.push(seen.len());
     ends.sort_unstable();
     let mut begin = 0;
     for end in ends {
-        let mut newest: BTreeMap<(&String, &bytes::Bytes), (u64, String)> = BTreeMap::new();
+        let mut lanes: BTreeMap<(&String, &bytes::Bytes), Lane> = BTreeMap::new();
         for record in &seen[begin..end] {
-            let (Some(key), name) = (&record.key, name_of(&record.value)) else { continue };
+            let name = name_of(&record.value);
             // What a restore took back is in no ledger any more.
             let Some(written) = ledger.get(&name) else { continue };
-            let newest = newest.entry((&record.topic, key)).or_default();
-            if written.committed_ms < newest.0 {
-                return Err(format!(
-                    "{name} was committed before {} was written and is seen after it",
-                    newest.1
-                ));
+            if (&record.topic, record.key.as_deref()) != (&written.topic, written.key.as_deref()) {
+                return Err(format!("{name} is seen as {record:?} and was written as {written:?}"));
             }
-            if written.begun_ms > newest.0 {
-                *newest = (written.begun_ms, name);
+            if let Some(key) = &record.key {
+                lanes.entry((&record.topic, key)).or_default().pass(name, written)?;
             }
         }
         begin = end;
@@ -119,8 +121,42 @@ fn order(story: &Story, ledger: &Ledger, seen: &[Seen]) -> Result<(), String> {
     Ok(())
 }
 
-/// In calm no mail goes out twice. Else a repeat has the same Message-ID, which is how it is counted.
+/// What was seen last of a key in a topic.
+#[derive(Default)]
+struct Lane {
+    /// The latest beginning of a transaction, and one of its records.
+    newest: (u64, String),
+    /// The highest row of each transaction, by its writer and its beginning.
+    highest: BTreeMap<(u64, u64), i64>,
+}
+
+impl Lane {
+    fn pass(&mut self, name: String, written: &Written) -> Result<(), String> {
+        if written.committed_ms < self.newest.0 {
+            return Err(format!(
+                "{name} was committed before {} was written and is seen after it",
+                self.newest.1
+            ));
+        }
+        let writer = name.split('/').next().and_then(|number| number.parse().ok()).unwrap_or(u64::MAX);
+        let highest = self.highest.entry((writer, written.begun_ms)).or_default();
+        if written.id < *highest {
+            return Err(format!("{name} is seen after a later row of its transaction"));
+        }
+        *highest = written.id;
+        if written.begun_ms > self.newest.0 {
+            self.newest = (written.begun_ms, name);
+        }
+        Ok(())
+    }
+}
+
+/// In calm no mail goes out twice. Else a repeat has the same Message-ID, which is how it is counted; and nobody
+/// begins one while another host has the lease.
 fn mails(story: &Story, ledger: &Ledger, shared: &Shared) -> Result<(), String> {
+    if let Some(mail) = &shared.foreign_mail {
+        return Err(format!("mail {mail} was begun without the lease"));
+    }
     let twice = shared.mails.iter().find(|(name, times)| ledger.contains_key(*name) && **times > 1);
     match twice {
         Some((name, times)) if story.is_calm => Err(format!("mail {name} went out {times} times")),
@@ -130,12 +166,6 @@ fn mails(story: &Story, ledger: &Ledger, shared: &Shared) -> Result<(), String> 
 
 /// A relay stops only where the database was set back since the last reset.
 fn alarms(story: &Story) -> Result<(), String> {
-    let mut begin = 0;
-    for (end, reason) in &story.resets {
-        if !story.restores.iter().any(|restore| (begin..=*end).contains(restore)) {
-            return Err(format!("a relay stopped and nothing was restored: {reason}"));
-        }
-        begin = *end;
-    }
-    Ok(())
+    let first = story.alarms.first();
+    first.map_or(Ok(()), |reason| Err(format!("a relay stopped and nothing was restored: {reason}")))
 }

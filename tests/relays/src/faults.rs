@@ -60,6 +60,15 @@ impl World {
                 self.shared().kafka = Health::Shaky;
                 self.later(for_ms, Later::KafkaWell);
             }
+            Fault::DatabaseSlow { for_ms } => {
+                self.shared().database = Health::Slow;
+                self.later(for_ms, Later::DatabaseWell);
+            }
+            Fault::KafkaSlow { for_ms } => {
+                self.shared().kafka = Health::Slow;
+                self.later(for_ms, Later::KafkaWell);
+            }
+            Fault::Reset => self.reset(None),
             Fault::TopicMissing { topic, for_ms } => {
                 self.shared().broker.missing.insert(TOPICS[topic].to_owned());
                 self.later(for_ms, Later::TopicThere { topic });

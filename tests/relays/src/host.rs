@@ -34,7 +34,7 @@ impl Host {
     pub fn start(host: usize, life: u64, now_ms: u64, plan: &Plan, shared: &Arc<Mutex<Shared>>) -> Self {
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         let clock = Arc::new(HostClock::new(now_ms));
-        let link = Link::new(host, life, plan.seed, clock.clone(), shared.clone());
+        let link = Link::new((host, life), plan, clock.clone(), shared.clone());
         // Two worlds may live at once in this process, and the hosts of one are processes of their own.
         let identity = format!("{:p} {host} {life}", Arc::as_ptr(shared));
         let outbox = Arc::new(LinkedOutbox::new(identity, link.clone()));

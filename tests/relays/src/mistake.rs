@@ -16,6 +16,8 @@ pub enum Mistake {
     KeysDoNotWait,
     /// The next batch has the next number.
     BatchesInSequence,
+    /// A mail is begun whether or not the lease still holds.
+    MailsWithoutLease,
     /// What became of a mail is noted at whatever row has its number by then.
     MailsByNumber,
     /// Where the relay left the outbox is not compared with where it is.

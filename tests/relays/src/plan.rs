@@ -21,6 +21,12 @@ pub enum Fault {
     KafkaAway { for_ms: u64 },
     /// Some of Kafka's answers get lost for so long.
     KafkaShaky { for_ms: u64 },
+    /// The database takes long for so long.
+    DatabaseSlow { for_ms: u64 },
+    /// Kafka does.
+    KafkaSlow { for_ms: u64 },
+    /// An operator resets the outbox, whatever it does.
+    Reset,
     /// A topic is not there for so long.
     TopicMissing { topic: usize, for_ms: u64 },
     /// The mail server takes nothing for so long.
@@ -54,6 +60,8 @@ pub struct Plan {
     pub shared_permille: u64,
     pub mail_permille: u64,
     pub poison_permille: u64,
+    /// Whether Kafka takes those in the end.
+    pub is_mended: bool,
     /// How many lives of hosts of a thousand are stopped at one of their first requests, amid a takeover.
     pub stopped_early_permille: u64,
     /// By their moments.
@@ -87,6 +95,7 @@ impl Plan {
             shared_permille: draw.below(500),
             mail_permille: draw.below(300),
             poison_permille: if draw.permille(300) { draw.between(1, 20) } else { 0 },
+            is_mended: seed % 2 == 0,
             stopped_early_permille: if draw.permille(500) { draw.below(800) } else { 0 },
             faults,
         }
@@ -94,7 +103,7 @@ impl Plan {
 }
 
 /// Kinds of faults.
-const KINDS: usize = 11;
+const KINDS: usize = 14;
 
 fn fault(draw: &mut Draw, weights: &[u64], hosts: usize) -> Option<Fault> {
     let sum: u64 = weights.iter().sum();
@@ -118,6 +127,9 @@ fn fault(draw: &mut Draw, weights: &[u64], hosts: usize) -> Option<Fault> {
         7 => Fault::TopicMissing { topic: draw.below(TOPICS.len() as u64) as usize, for_ms },
         8 => Fault::MailAway { for_ms },
         9 => Fault::StopAt { host, requests: draw.below(12), for_ms },
+        10 => Fault::DatabaseSlow { for_ms },
+        11 => Fault::KafkaSlow { for_ms },
+        12 => Fault::Reset,
         _ => Fault::Restore { from_ms_ago: for_ms },
     })
 }

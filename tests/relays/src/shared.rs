@@ -8,7 +8,7 @@ use keylane_sim::{Draw, HostClock};
 
 use crate::broker::Broker;
 use crate::mistake::Mistake;
-use crate::plan::STEP_MS_MAX;
+use crate::plan::{Plan, STEP_MS_MAX};
 use crate::table::Table;
 
 /// How a server fares.
@@ -18,6 +18,8 @@ pub enum Health {
     Well,
     /// Some requests or their answers get lost.
     Shaky,
+    /// Everything takes long, longer than a lease now and then.
+    Slow,
     /// Nothing is done and nothing is answered.
     Away,
 }
@@ -42,6 +44,10 @@ pub struct Shared {
     pub kafka: Health,
     pub mail_server: Health,
     pub mistake: Option<Mistake>,
+    /// The database was set back or reset: whose the lease is says nothing of who may work.
+    pub is_unsettled: bool,
+    /// A mail was begun by a host that had the lease no more.
+    pub foreign_mail: Option<String>,
     draw: Draw,
     /// Hosts that have come to where they are to be stopped, and for how long.
     pub stops: Vec<(usize, u64)>,
@@ -61,6 +67,8 @@ impl Shared {
             kafka: Health::default(),
             mail_server: Health::default(),
             mistake,
+            is_unsettled: false,
+            foreign_mail: None,
             draw: Draw::of(&[seed, 2]),
             stops: Vec::new(),
             seen: BTreeMap::new(),
@@ -82,7 +90,7 @@ impl Shared {
 
     fn fate(&mut self, health: Health) -> Fate {
         match health {
-            Health::Well => Fate::Done,
+            Health::Well | Health::Slow => Fate::Done,
             Health::Away => Fate::Lost,
             Health::Shaky => match self.draw.below(6) {
                 0 => Fate::Lost,
@@ -110,14 +118,22 @@ pub struct Link {
     pub clock: Arc<HostClock>,
     shared: Arc<Mutex<Shared>>,
     draw: Arc<Mutex<Draw>>,
+    /// The longest way to a server that is slow.
+    slow_ms: u64,
     trap: Arc<Mutex<Option<Trap>>>,
 }
 
 impl Link {
     /// Of the process that a host is now; each life draws for itself.
-    pub fn new(host: usize, life: u64, seed: u64, clock: Arc<HostClock>, shared: Arc<Mutex<Shared>>) -> Self {
-        let draw = Arc::new(Mutex::new(Draw::of(&[seed, 3, host as u64, life])));
-        Self { host, clock, shared, draw, trap: Arc::default() }
+    pub fn new(
+        (host, life): (usize, u64),
+        plan: &Plan,
+        clock: Arc<HostClock>,
+        shared: Arc<Mutex<Shared>>,
+    ) -> Self {
+        let draw = Arc::new(Mutex::new(Draw::of(&[plan.seed, 3, host as u64, life])));
+        let slow_ms = 2 * plan.lease_ms;
+        Self { host, clock, shared, draw, slow_ms, trap: Arc::default() }
     }
 
     /// Stops the process at its request with this number from now on.
@@ -179,6 +195,10 @@ impl Link {
             self.stand_still(trap).await;
         }
         self.travel().await;
+        if of(&self.shared()) == Health::Slow {
+            let ms = self.draw.lock().unwrap().skewed(self.slow_ms, 1);
+            tokio::time::sleep(Duration::from_millis(ms)).await;
+        }
         let answer = {
             let mut shared = self.shared();
             let health = of(&shared);

@@ -11,6 +11,7 @@ use keylane_effects::{
 use keylane_engine::Epoch;
 use keylane_sim::Draw;
 
+use crate::broker::POISON;
 use crate::mistake::Mistake;
 
 /// A row that is visible.
@@ -73,6 +74,11 @@ impl Table {
     /// The rows that wait, as they were written.
     pub fn waiting(&self) -> impl Iterator<Item = &OutboxRow> {
         self.rows.values().map(|row| &row.row)
+    }
+
+    /// Whether another host than this one has the lease now.
+    pub fn is_held_by_another(&self, host: &str, now_ms: u64) -> bool {
+        self.until_ms > now_ms && self.host != host
     }
 
     pub fn is_empty(&self) -> bool {
@@ -241,8 +247,12 @@ impl Table {
 
     /// An operator drops what was refused, as `keylane outbox drop` does.
     pub fn drop_refused(&mut self) -> (Dropped, Vec<OutboxRow>) {
-        let refused: Vec<i64> =
-            self.rows.iter().filter(|(_, row)| row.waits_until_ms.is_some()).map(|(id, _)| *id).collect();
+        let is_bad = |row: &Row| {
+            row.waits_until_ms.is_some()
+                && row.row.kind == OutboxKind::Record
+                && row.row.value.as_ref().is_some_and(|value| value.starts_with(POISON))
+        };
+        let refused: Vec<i64> = self.rows.iter().filter(|(_, row)| is_bad(row)).map(|(id, _)| *id).collect();
         let (under_way, free): (Vec<i64>, Vec<i64>) =
             refused.into_iter().partition(|id| self.batch.contains(id));
         let rows: Vec<OutboxRow> =

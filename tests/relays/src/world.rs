@@ -61,6 +61,8 @@ pub struct World {
     laters: Vec<(u64, Later)>,
     /// Since when relays say that they have stopped, and why.
     stopped: Option<(u64, String)>,
+    /// What the last reset answered: a host that waits for a slow database says it for long.
+    answered: Option<String>,
     /// When all have heard of the last reset.
     reset_heard_ms: u64,
     story: Story,
@@ -95,6 +97,7 @@ impl World {
             backups: Vec::new(),
             laters: Vec::new(),
             stopped: None,
+            answered: None,
             reset_heard_ms: 0,
             story: Story::new(plan.faults.is_empty() && plan.stopped_early_permille == 0),
             plan,
@@ -190,18 +193,26 @@ impl World {
             return;
         }
         // One that has stopped looks again and again, and says so each time.
-        let said = self.hosts.iter().flatten().find_map(Host::stopped_because);
+        let is_new = |reason: &String| self.answered.as_ref() != Some(reason);
+        let said = self.hosts.iter().flatten().filter_map(Host::stopped_because).find(is_new);
         self.stopped = self.stopped.take().or(said.map(|reason| (self.now_ms, reason)));
         let since = self.stopped.take_if(|(since_ms, _)| *since_ms + OPERATOR_MS <= self.now_ms);
         let Some((_, reason)) = since else { return };
+        self.answered = Some(reason.clone());
+        self.reset(Some(reason));
+    }
+
+    /// An operator resets the outbox, because relays have stopped or for no reason.
+    pub fn reset(&mut self, stopped: Option<String>) {
         let now_ms = self.now_ms;
         let mut shared = self.shared.lock().unwrap();
-        shared.note(now_ms, format!("an operator resets: {reason}"));
-        shared.saw("outbox reset");
+        shared.note(now_ms, format!("an operator resets: {stopped:?}"));
+        shared.saw(if stopped.is_some() { "outbox reset" } else { "outbox reset for no reason" });
         shared.table.reset(now_ms);
-        let seen = shared.broker.seen.len();
+        shared.is_unsettled = true;
+        self.story.reset_at(shared.broker.seen.len(), stopped);
         drop(shared);
-        self.story.reset_at(seen, reason);
+        self.stopped = None;
         self.reset_heard_ms = now_ms + HEARD_MS;
     }
 
@@ -217,13 +228,17 @@ impl World {
             writer.restore(*mark);
         }
         shared.saw("database restored");
-        self.story.restored_at(shared.broker.seen.len());
+        shared.is_unsettled = true;
+        let waiting = shared.table.waiting().map(name_of_row).collect();
+        self.story.restored_at(shared.broker.seen.len(), waiting);
+        self.answered = None;
     }
 
-    /// Whether all has left. What Kafka refuses for good an operator drops after a while.
+    /// Whether all has left. In the end Kafka takes what it has refused, or an operator drops it.
     fn is_done(&mut self, quiet_ms: u64) -> bool {
         let mut shared = self.shared.lock().unwrap();
-        if quiet_ms > DROP_AFTER_MS {
+        shared.broker.takes_all = self.plan.is_mended;
+        if quiet_ms > DROP_AFTER_MS && !self.plan.is_mended {
             let (dropped, rows) = shared.table.drop_refused();
             if dropped.dropped > 0 {
                 shared.saw("refused rows dropped");

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use keylane_effects::{Letter, OutboxRow, mail_row, record_row};
+use keylane_effects::{Letter, OutboxKind, OutboxRow, mail_row, record_row};
 use keylane_engine::OutgoingRecord;
 use keylane_sim::Draw;
 
@@ -16,6 +16,10 @@ use crate::table::Table;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
     pub is_mail: bool,
+    /// The row's number, and for a record its topic and key.
+    pub id: i64,
+    pub topic: String,
+    pub key: Option<Vec<u8>>,
     /// When its transaction began, and when it was committed, in milliseconds.
     pub begun_ms: u64,
     pub committed_ms: u64,
@@ -76,9 +80,12 @@ impl Writer {
     pub fn turn(&mut self, plan: &Plan, now_ms: u64, is_over: bool, table: &mut Table, ledger: &mut Ledger) {
         if self.open.as_ref().is_some_and(|open| open.commits_at_ms <= now_ms) {
             let Some(open) = self.open.take() else { return };
-            for (_, row) in &open.rows {
+            for (id, row) in &open.rows {
                 let written = Written {
-                    is_mail: row.kind == keylane_effects::OutboxKind::Mail,
+                    is_mail: row.kind == OutboxKind::Mail,
+                    id: *id,
+                    topic: row.topic.clone(),
+                    key: row.key.clone(),
                     begun_ms: open.begun_ms,
                     committed_ms: now_ms,
                 };
@@ -127,8 +134,8 @@ pub fn name_of(value: &[u8]) -> String {
 
 pub fn name_of_row(row: &OutboxRow) -> String {
     let said = match row.kind {
-        keylane_effects::OutboxKind::Mail => row.key.as_deref(),
-        keylane_effects::OutboxKind::Record => row.value.as_deref(),
+        OutboxKind::Mail => row.key.as_deref(),
+        OutboxKind::Record => row.value.as_deref(),
     };
     name_of(said.unwrap_or_default())
 }

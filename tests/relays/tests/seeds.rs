@@ -21,6 +21,7 @@ const REACHED: &[&str] = &[
     "mail not begun",
     "numbering begun",
     "outbox reset",
+    "outbox reset for no reason",
     "records refused",
     "refused rows dropped",
     "renewal of a former owner refused",

@@ -33,7 +33,7 @@ pub(crate) async fn replay(
     let standing = server.within(server.lock_wait, looking).await?;
     let (standing, key) = standing.ok_or_else(|| no_progress(request))?;
     let replayed = standing.judge(request)?;
-    if request.dry_run {
+    if request.number.is_none() {
         return Ok(replayed);
     }
     server.within(limit.saturating_add(END_MAX), begin_anew(server, request, &key, limit)).await?
@@ -43,10 +43,10 @@ async fn begin_anew(server: &Arc<Server>, request: &ReplayRequest, key: &StreamK
     let (stream, wanted) = announce(server, key, limit).await?;
     let mut session = begin(server).await?;
     raise(server, &mut session, stream, wanted, limit).await?;
-    let standing = standing(&mut session, request).await?.map(|(standing, _)| standing);
-    let judged = match standing.filter(|standing| standing.stream == stream) {
-        Some(standing) => standing.judge(request),
-        None => Err(ReplayError::Meanwhile),
+    let judged = match standing(&mut session, request).await? {
+        Some((standing, _)) if standing.stream == stream => standing.judge(request),
+        Some((standing, _)) => Err(ReplayError::Meanwhile { next: standing.replay.saturating_add(1) }),
+        None => Err(no_progress(request)),
     };
     let Ok(replayed) = judged else {
         session.rollback().await;

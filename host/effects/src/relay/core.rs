@@ -132,8 +132,10 @@ fn compare_reset(
 /// A relay that died while it began has written a position, but sent nothing.
 fn compare_fresh(position: Option<Position>) -> Result<Takeover, Mismatch> {
     match position {
-        Some(Position { batch: kafka @ 1.., .. }) => Err(Mismatch::Restored { kafka, highest: 0 }),
-        _ => Ok(Takeover::Begin(UnderWay::NotSent)),
+        None | Some(Position { numbering: FIRST_NUMBERING, batch: 0 }) => {
+            Ok(Takeover::Begin(UnderWay::NotSent))
+        }
+        Some(Position { batch, .. }) => Err(Mismatch::Restored { kafka: batch, highest: 0 }),
     }
 }
 

@@ -17,7 +17,7 @@ pub(crate) async fn replay(
 ) -> Result<Replayed, ReplayError> {
     let mut writing = Writing::begin(file, limit, limit).await?;
     match begin_anew(&mut writing, file, request).await {
-        Ok(replayed) if !request.dry_run => {
+        Ok(replayed) if request.number.is_some() => {
             writing.commit().await?;
             Ok(replayed)
         }

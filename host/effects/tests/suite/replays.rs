@@ -15,7 +15,12 @@ const APART: Duration = Duration::from_millis(250);
 /// Of the suite's partition, from this offset on.
 fn from(from: i64) -> ReplayRequest {
     let StreamKey { fleet, handler, topic, partition, .. } = key();
-    ReplayRequest { fleet, handler, topic, partition, from, skip: false, dry_run: false }
+    ReplayRequest { fleet, handler, topic, partition, from, skip: false, number: None }
+}
+
+/// The same, as a replay with this number.
+fn meant(number: i64, request: ReplayRequest) -> ReplayRequest {
+    ReplayRequest { number: Some(number), ..request }
 }
 
 async fn replayed(database: &dyn Database, request: &ReplayRequest) -> Replayed {
@@ -35,8 +40,10 @@ pub async fn what_had_ended_is_done_again_under_the_next_number(ground: &Ground)
     assert_eq!((former.replay, take(here).await.position), (0, Some(position)));
     let former = take(here).await.fence;
 
-    let told = replayed(there, &from(1)).await;
+    let told = replayed(there, &meant(1, from(1))).await;
     assert_eq!(told, Replayed { replay: 1, floor: 2, ended_to: 4, again: 3, skipped: 0 });
+    let twice = there.replay(&meant(1, from(1)), LONG).await;
+    assert_eq!(twice, Err(ReplayError::Meanwhile { next: 2 }), "the same said twice is done once");
     assert!(matches!(here.begin(&former).await.err(), Some(BeginError::NotOwner)));
     assert!(matches!(here.raise_floor(&former, 4, None).await, Err(BeginError::NotOwner)));
     assert_eq!(here.ended(&former, &[0, 1, 2, 3, 4]).await.unwrap(), [0, 1, 2, 3]);
@@ -52,7 +59,7 @@ pub async fn what_had_ended_is_done_again_under_the_next_number(ground: &Ground)
     assert_eq!((later.fence.stream, later.ended), (taken.fence.stream, vec![1]));
 
     // Once more, and for a fleet that was renamed.
-    assert_eq!(replayed(there, &from(0)).await.replay, 2);
+    assert_eq!(replayed(there, &meant(2, from(0))).await.replay, 2);
     here.adopt_progress("handler", "renamed").await.unwrap();
     let renamed = here.take(&StreamKey { fleet: "renamed".to_owned(), ..key() }, LONG).await.unwrap();
     assert_eq!((renamed.fence.replay, renamed.floor), (2, Some(0)));
@@ -68,7 +75,7 @@ pub async fn the_open_run_is_waited_for(ground: &Ground) {
         tokio::time::sleep(APART).await;
         run.finish(&[], &[(0, EndedAs::Done)], LONG).await.unwrap();
     };
-    let request = from(0);
+    let request = meant(1, from(0));
     let ((), told) = tokio::join!(finishing, replayed(there, &request));
     assert_eq!((told.ended_to, told.again), (1, 1));
     assert_eq!((kept(there).await, take(there).await.ended), (vec![0], vec![]));
@@ -88,14 +95,13 @@ pub async fn nothing_is_passed_over_without_a_word(ground: &Ground) {
     assert!(matches!(unknown, ReplayError::NoProgress { partition: 1, .. }), "{unknown:?}");
     let other = ReplayRequest { topic: "other".to_owned(), ..from(0) };
     assert!(matches!(there.replay(&other, LONG).await, Err(ReplayError::NoProgress { .. })));
-    let look = ReplayRequest { dry_run: true, ..from(0) };
-    assert_eq!(replayed(there, &look).await.again, 3);
+    assert_eq!(replayed(there, &from(0)).await.again, 3);
     commit_event(here, &fence, 5).await;
     assert_eq!(take(here).await.ended, [0, 1, 4, 5], "nothing has happened so far");
 
     // What lies below had ended, though the floor says it of none.
-    assert_eq!(replayed(there, &from(2)).await.again, 2);
-    let skip = ReplayRequest { skip: true, ..from(7) };
+    assert_eq!(replayed(there, &meant(1, from(2))).await.again, 2);
+    let skip = ReplayRequest { skip: true, ..meant(2, from(7)) };
     assert_eq!(
         replayed(there, &skip).await,
         Replayed { replay: 2, floor: 2, ended_to: 2, again: 0, skipped: 5 }
@@ -108,7 +114,7 @@ pub async fn a_take_beside_a_replay_keeps_no_former_number(ground: &Ground) {
     let (here, there) = (&*ground.here, &*ground.there);
     let mut fence = owner(here, TABLE).await;
     for number in 1..=4 {
-        let (request, run) = (from(0), here.begin(&fence).await.unwrap());
+        let (request, run) = (meant(number, from(0)), here.begin(&fence).await.unwrap());
         // Both wait for the open run, the take behind the replay; did they not, it would be a round for nothing.
         let ending = async {
             tokio::time::sleep(2 * APART).await;

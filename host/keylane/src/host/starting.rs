@@ -63,7 +63,6 @@ pub(super) async fn start_all(
     let coming = fitting.into_iter().map(|(placed, fitted)| stage.load(&mut tasks, placed, fitted)).collect();
     let (ready, slow) = stage.first(coming).await?;
     stage.rooms.check_topics().await?;
-    stage.start_at_once(&ready).await?;
     for placed in away {
         let stage = stage.clone();
         tasks.spawn(async move {
@@ -75,6 +74,7 @@ pub(super) async fn start_all(
         let stage = stage.clone();
         tasks.spawn(async move { stage.start_later(&placed, loaded(revision.await)).await });
     }
+    stage.start_at_once(&ready).await?;
     Ok(tasks)
 }
 

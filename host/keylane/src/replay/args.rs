@@ -9,16 +9,17 @@ use crate::outbox::Whose;
 #[command(after_help = "\
 For a handler that writes to a database, after a log was cut, or when its events shall be handled again. All that
 the events of this partition at or above --from have done is done AGAIN: rows are written, records produced, mails
-sent and requests made once more, beside what the first time has left. No other command repeats what was done.
-What must not be there twice is to be undone in the handler's tables before, with its hosts stopped.
+sent and requests made once more, beside what the first time has left. What must not be there twice is to be undone
+in the handler's tables before, with its hosts stopped. The same line said twice does it once.
 
 Otherwise hosts may run: whoever handles the partition is overtaken at its next commit, or within half a minute,
-and goes on from --from, also where it had stopped reading. What waits in the outbox still leaves. A mail has the
-former Message-ID only where the handler gives it an identity of its own; an idempotency key is another one.
+and goes on from --from, also where it had stopped reading (a host that met a fault of its own is started again).
+What waits in the outbox still leaves. A mail has the former Message-ID only where the handler gives it an identity
+of its own; an idempotency key is another one, also of requests of events that were under way.
 
 Examples:
-  keylane replay accounting --config deploy/sample/keylane.toml --partition 3 --from 1742 --dry-run
-  keylane replay accounting --config deploy/sample/keylane.toml --topic task-lifecycle --partition 3 --from 1742")]
+  keylane replay accounting --config deploy/sample/keylane.toml --topic task-lifecycle --partition 3 --from 1742
+  keylane replay accounting --config deploy/sample/keylane.toml --topic task-lifecycle --partition 3 --from 1742 --as 1")]
 pub(crate) struct ReplayArgs {
     #[command(flatten)]
     pub(super) whose: Whose,
@@ -34,7 +35,7 @@ pub(crate) struct ReplayArgs {
     /// Let --from lie above offsets that have not ended, which are never handled then
     #[arg(long)]
     pub(super) skip: bool,
-    /// Only say what would be done
-    #[arg(long)]
-    pub(super) dry_run: bool,
+    /// Do it, as the replay with this number; without it, only say what would be done and which number that would be
+    #[arg(long = "as", value_name = "NUMBER", value_parser = clap::value_parser!(i64).range(1..))]
+    pub(super) number: Option<i64>,
 }

@@ -55,7 +55,7 @@ fn request(args: &ReplayArgs) -> anyhow::Result<ReplayRequest> {
         partition: args.partition,
         from: args.from,
         skip: args.skip,
-        dry_run: args.dry_run,
+        number: args.number,
         fleet: config.fleet,
     })
 }
@@ -65,7 +65,7 @@ fn told(error: ReplayError) -> anyhow::Error {
         ReplayError::Database(error) => return error.clone().into(),
         ReplayError::NoProgress { .. } => "`keylane status` shows the partitions that a host handles",
         ReplayError::Skips { .. } => "--skip says that this is meant",
-        ReplayError::Meanwhile => "see with --dry-run how it stands now",
+        ReplayError::Meanwhile { .. } => "without --as it says how it stands now",
     };
     OperatorError::wrong(error.to_string(), hint).into()
 }
@@ -74,9 +74,9 @@ fn text(request: &ReplayRequest, replayed: &Replayed) -> String {
     let ReplayRequest { handler, topic, partition, from, .. } = request;
     let Replayed { replay, floor, ended_to, again, skipped } = replayed;
     let count = |offsets: i64| grouped(offsets.unsigned_abs());
-    let (is, goes_on) = match request.dry_run {
-        true => ("would be", "would go on"),
-        false => ("are", "goes on"),
+    let (is, goes_on) = match request.number {
+        None => ("would be", "would go on"),
+        Some(_) => ("are", "goes on"),
     };
     let mut text = format!(
         "{handler}: {topic}[{partition}] {goes_on} from offset {from}, as replay {replay}\n\
@@ -86,6 +86,9 @@ fn text(request: &ReplayRequest, replayed: &Replayed) -> String {
     );
     if *skipped > 0 {
         text.push_str(&format!("\noffsets that had not ended and {is} passed over: {}", count(*skipped)));
+    }
+    if request.number.is_none() {
+        text.push_str(&format!("\nnothing is done so far; to do it, say the same with --as {replay}"));
     }
     text
 }

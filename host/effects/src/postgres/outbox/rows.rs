@@ -58,8 +58,8 @@ async fn let_go_behind(session: &mut Session, topic: String, key: Vec<u8>) -> Re
 
 /// Which of these mails are still what is under their numbers.
 pub(super) async fn same_mails(session: &mut Session, ended: &[MailEnded]) -> Result<Vec<i64>, sqlx::Error> {
-    let text = "SELECT id FROM keylane.outbox JOIN unnest($1::bigint[], $2::bytea[]) AS mail (id, key) \
-                USING (id, key) WHERE kind = 2";
+    let text = "SELECT id FROM keylane.outbox JOIN unnest($1::bigint[], $2::bytea[]) AS mail (id, message_id) \
+                USING (id) WHERE kind = 2 AND coalesce(key, '') = message_id";
     let ids: Vec<i64> = ended.iter().map(|mail| mail.id).collect();
     let message_ids: Vec<&[u8]> = ended.iter().map(|mail| mail.message_id.as_slice()).collect();
     sqlx::query_scalar(text).bind(ids).bind(message_ids).fetch_all(session.connection()?).await

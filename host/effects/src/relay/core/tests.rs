@@ -142,14 +142,15 @@ proptest! {
             if number == backup {
                 saved = Some((world.standing, world.sent.len()));
             }
-            live(&mut world, (false, life.1, life.2, life.3));
+            live(&mut world, life);
         }
         let Some((standing, sent_then)) = saved else { return Ok(()) };
         world.standing = standing;
         // What was under way in the backup may have been sent since: its rows are the same, so that is fine.
         if world.sent.len() > sent_then + 1 {
             let found = compare(&world.standing, world.position);
-            prop_assert!(matches!(found, Err(Mismatch::Restored { .. })), "{:?} {:?}", found, world);
+            let is_found = matches!(found, Err(Mismatch::Restored { .. } | Mismatch::OtherNumbering));
+            prop_assert!(is_found, "{:?} {:?}", found, world);
         }
         world.reset();
         let reset = compare(&world.standing, world.position);

@@ -70,7 +70,7 @@ pub(super) async fn same_mails(
 ) -> Result<Vec<i64>, DatabaseError> {
     let mut found = Vec::new();
     for mail in ended {
-        let text = "SELECT id FROM keylane_outbox WHERE id = $1 AND kind = 2 AND key = $2";
+        let text = "SELECT id FROM keylane_outbox WHERE id = $1 AND kind = 2 AND coalesce(key, x'') = $2";
         for row in writing.fetch(host(text).bind(mail.id).bind(mail.message_id.clone())).await? {
             found.push(get(&row, 0, &file.url)?);
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
-use keylane_effects::{Applicant, Leased, MailEnded, OutboxCounts, RelayConfig};
+use keylane_effects::{Applicant, Leased, MailEnded, OutboxCounts, OutboxRow, RelayConfig};
 
 use super::fragile::Fragile;
 use super::{Clock, Life, World, Writer, config, emptied, mail, record, start, started, started_as, until};
@@ -64,6 +64,17 @@ pub async fn a_mail_is_noted_as_soon_as_the_database_is_back(ground: &Ground) {
     emptied(&*outbox).await;
     relay.stop().await;
     assert_eq!(world.mails(), BTreeMap::from([(id(1), 1), (id(2), 1)]));
+}
+
+/// An operator's hand may have taken a mail's key away: it goes out once all the same.
+pub async fn a_mail_without_a_key_goes_out_once(ground: &Ground) {
+    let (world, outbox) = (World::default(), ground.here.clone().outbox());
+    let mut writer = Writer::new(&ground.here).await;
+    writer.write(vec![OutboxRow { key: None, ..mail(&id(1)) }]).await;
+    let relay = start(&ground.here, &world, &Life::immortal(), "first");
+    emptied(&*outbox).await;
+    relay.stop().await;
+    assert_eq!(world.mails(), BTreeMap::from([(id(1), 1)]));
 }
 
 /// Under a mail's number there is another row in an older copy of the database.
