@@ -23,6 +23,7 @@ const OFFSETS: &str = "__consumer_offsets";
 
 /// A client that is no member of the group.
 pub struct Onlooker {
+    config: ClientConfig,
     client: BaseConsumer,
     admin: AdminClient<DefaultClientContext>,
     runtime: Runtime,
@@ -38,7 +39,7 @@ impl Onlooker {
         config.set("bootstrap.servers", bootstrap).set("group.id", GROUP);
         config.set("allow.auto.create.topics", "false").set("enable.auto.commit", "false");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Self { client: config.create()?, admin: config.create()?, runtime })
+        Ok(Self { client: config.create()?, admin: config.create()?, config, runtime })
     }
 
     /// Makes a topic with these settings.
@@ -69,18 +70,18 @@ impl Onlooker {
         Ok(false)
     }
 
-    /// Deletes the group with all that it has committed. Answers whether it is gone: the coordinator refuses it
-    /// while a member is in it, and may be on its way.
+    /// Deletes the group with all that it has committed. It is gone when this succeeds.
     ///
     /// # Errors
-    /// When the client cannot ask.
-    pub fn has_deleted_group(&self) -> Result<bool> {
-        let groups = self.runtime.block_on(self.admin.delete_groups(&[GROUP], &options()))?;
-        let is_gone = |group: Result<String, (String, RDKafkaErrorCode)>| match group {
-            Ok(_) | Err((_, RDKafkaErrorCode::GroupIdNotFound)) => true,
-            Err(_) => false,
-        };
-        Ok(groups.into_iter().all(is_gone))
+    /// When it is not gone: the coordinator refuses it while a member is in it, and may be on its way.
+    pub fn delete_group(&self) -> Result<()> {
+        // A client goes on asking the coordinator that it met first, which may be another broker by now.
+        let admin: AdminClient<DefaultClientContext> = self.config.create()?;
+        let groups = self.runtime.block_on(admin.delete_groups(&[GROUP], &options()))?;
+        groups.into_iter().try_for_each(|group| match group {
+            Ok(_) | Err((_, RDKafkaErrorCode::GroupIdNotFound)) => Ok(()),
+            Err((_, code)) => Err(code).context("the group is not deleted"),
+        })
     }
 
     /// Waits until each broker knows these topics: what one broker has made, another may learn later.

@@ -94,8 +94,8 @@ struct Player<'a> {
     broker: Option<Broker>,
     /// A database's server on its way back.
     database: Option<JoinHandle<Result<()>>>,
-    /// Whether the hosts end so that what they have committed can be deleted.
-    deletes: bool,
+    /// Whether the hosts end so that what they have committed can be deleted; and why it was not so far.
+    deletes: Option<String>,
     /// Slots whose host is away, stands still or ends.
     down: BTreeSet<usize>,
     stopped_inside: usize,
@@ -117,7 +117,7 @@ pub fn play(stage: &mut Stage, sampler: &Sampler, plan: &Plan, first_id: u64) ->
         leaving: Vec::new(),
         broker: None,
         database: None,
-        deletes: false,
+        deletes: None,
         down: BTreeSet::new(),
         stopped_inside: 0,
         findings: Vec::new(),
@@ -164,7 +164,7 @@ impl Player<'_> {
         let last_ms = self.due.first().map_or(0, |(at, _)| *at);
         while !(self.due.is_empty() && self.is_healed()) {
             let limit = Duration::from_millis(last_ms) + HEAL_LIMIT;
-            ensure!(self.begun.elapsed() < limit, "the faults are not healed after {limit:?}");
+            ensure!(self.begun.elapsed() < limit, "after {limit:?} there is still: {}", self.left());
             let now_ms = self.now_ms();
             while let Some((_, act)) = self.due.pop_if(|(at, _)| *at <= now_ms) {
                 self.act(act).with_context(|| format!("{act:?}"))?;
@@ -180,7 +180,17 @@ impl Player<'_> {
 
     /// Whether all that began is over.
     fn is_healed(&self) -> bool {
-        self.leaving.is_empty() && self.broker.is_none() && self.database.is_none() && !self.deletes
+        self.leaving.is_empty() && self.broker.is_none() && self.database.is_none() && self.deletes.is_none()
+    }
+
+    /// What is not over, for people.
+    fn left(&self) -> String {
+        let mut left: Vec<String> = self.due.iter().map(|(_, act)| format!("{act:?} to do")).collect();
+        left.extend(self.leaving.iter().map(|leaving| format!("host {} to end", leaving.number)));
+        left.extend(self.broker.iter().map(|_| "a broker to come back".to_owned()));
+        left.extend(self.database.iter().map(|_| "the database to come back".to_owned()));
+        left.extend(self.deletes.iter().map(|reason| format!("offsets to delete: {reason}")));
+        left.join(", ")
     }
 
     fn now_ms(&self) -> u64 {
@@ -236,7 +246,7 @@ impl Player<'_> {
                 self.database = Some(std::thread::spawn(restart));
             }
             Act::DeleteOffsets => {
-                self.deletes = true;
+                self.deletes = Some("not asked yet".to_owned());
                 for slot in 0..HOSTS {
                     self.act(Act::EndHost(slot, None))?;
                 }
@@ -374,14 +384,15 @@ impl Player<'_> {
     /// When all hosts have ended and the coordinator has forgotten their memberships, what they committed is
     /// deleted.
     fn look_at_the_deletion(&mut self) -> Result<()> {
-        if self.deletes && self.leaving.is_empty() && self.stage.onlooker.has_deleted_group().unwrap_or(false)
-        {
-            self.stage.log.happens(Deed::DeletedOffsets);
-            self.deletes = false;
-            for slot in 0..HOSTS {
-                self.act(Act::StartHost(slot))?;
-            }
+        if self.deletes.is_none() || !self.leaving.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        if let Err(error) = self.stage.onlooker.delete_group() {
+            self.deletes = Some(format!("{error:#}"));
+            return Ok(());
+        }
+        self.stage.log.happens(Deed::DeletedOffsets);
+        self.deletes = None;
+        (0..HOSTS).try_for_each(|slot| self.act(Act::StartHost(slot)))
     }
 }

@@ -95,7 +95,7 @@ impl Plan {
             shared_permille: draw.below(500),
             mail_permille: draw.below(300),
             poison_permille: if draw.permille(300) { draw.between(1, 20) } else { 0 },
-            is_mended: seed % 2 == 0,
+            is_mended: seed.is_multiple_of(2),
             stopped_early_permille: if draw.permille(500) { draw.below(800) } else { 0 },
             faults,
         }
