@@ -12,6 +12,8 @@ pub enum Deed {
     KilledHost(u32),
     /// A host stood still between SIGSTOP and SIGCONT.
     StoppedHost(u32),
+    /// A host stood still in the middle of a transaction of the database, until SIGCONT.
+    StoodInside(u32),
     /// A broker was killed with SIGKILL; the end is when every replica was in sync again.
     KilledBroker(i32),
     /// A host was started.
@@ -58,12 +60,15 @@ impl FaultLog {
         }
     }
 
-    /// Whether a broker was away at any time of this deed's latest occurrence.
+    /// Whether a host may say that it left work undone at this deed's latest occurrence, because at any time of it a
+    /// broker or the database was away, or another host stood still with the database's writer or its locks.
     #[must_use]
-    pub fn is_amid_a_brokers_death(&self, deed: Deed) -> bool {
+    pub fn may_leave_work(&self, deed: Deed) -> bool {
         let Some(of) = self.entries.iter().rev().find(|entry| entry.deed == deed) else { return false };
         let overlaps = |entry: &Entry| entry.from_ms <= of.until_ms && of.from_ms <= entry.until_ms;
-        self.entries.iter().any(|entry| matches!(entry.deed, Deed::KilledBroker(_)) && overlaps(entry))
+        let holds_up =
+            |deed| matches!(deed, Deed::KilledBroker(_) | Deed::KilledDatabase | Deed::StoodInside(_));
+        self.entries.iter().any(|entry| holds_up(entry.deed) && overlaps(entry))
     }
 
     /// Something happened at one moment, now.
@@ -78,17 +83,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_brokers_death_counts_while_it_lasts() {
-        let with = |from_ms, until_ms| FaultLog {
+    fn what_holds_others_up_counts_while_it_lasts() {
+        let with = |deed, from_ms, until_ms| FaultLog {
             entries: vec![
                 Entry { deed: Deed::EndedHost(1), from_ms: 10, until_ms: 20 },
-                Entry { deed: Deed::KilledBroker(2), from_ms, until_ms },
+                Entry { deed, from_ms, until_ms },
             ],
         };
-        let amid = |from_ms, until_ms| with(from_ms, until_ms).is_amid_a_brokers_death(Deed::EndedHost(1));
-        assert!(amid(5, 10) && amid(20, u64::MAX) && amid(12, 13));
-        assert!(!amid(0, 9) && !amid(21, u64::MAX));
-        assert!(!with(5, 30).is_amid_a_brokers_death(Deed::EndedHost(2)), "another host's end");
+        let may = |deed, from_ms, until_ms| with(deed, from_ms, until_ms).may_leave_work(Deed::EndedHost(1));
+        for deed in [Deed::KilledBroker(2), Deed::KilledDatabase, Deed::StoodInside(3)] {
+            assert!(may(deed, 5, 10) && may(deed, 20, u64::MAX) && may(deed, 12, 13));
+            assert!(!may(deed, 0, 9) && !may(deed, 21, u64::MAX));
+            assert!(!with(deed, 5, 30).may_leave_work(Deed::EndedHost(2)), "another host's end");
+        }
+        assert!(!may(Deed::StoppedHost(3), 5, 30), "it held nothing");
     }
 
     #[test]

@@ -227,6 +227,7 @@ impl Player<'_> {
                 self.stage.fleet.signal(slot, "CONT")?;
                 let number = self.number(slot)?;
                 self.stage.log.ends(Deed::StoppedHost(number));
+                self.stage.log.ends(Deed::StoodInside(number));
                 self.down.remove(&slot);
             }
             Act::EndHost(slot, away_ms) => {
@@ -306,10 +307,12 @@ impl Player<'_> {
     fn stop_host(&mut self, slot: usize) -> Result<()> {
         self.down.insert(slot);
         // It begins in the log before it does in truth, and ends after.
-        self.stage.log.begins(Deed::StoppedHost(self.number(slot)?));
+        let number = self.number(slot)?;
+        self.stage.log.begins(Deed::StoppedHost(number));
         self.stage.fleet.signal(slot, "STOP")?;
         if self.stage.stands_inside(slot) {
             say("           it stands in the middle of a transaction");
+            self.stage.log.begins(Deed::StoodInside(number));
             self.stopped_inside += 1;
         }
         Ok(())
@@ -342,11 +345,9 @@ impl Player<'_> {
             if leaving.slot == GUEST_SLOT {
                 self.down.remove(&leaving.slot);
             }
-            // It says so itself when its last progress is not committed, as it may be without a coordinator.
-            if status.code() == Some(1) && self.stage.log.is_amid_a_brokers_death(deed) {
-                say(&format!(
-                    "    host {number} left amid a broker's death, its last progress not committed"
-                ));
+            // It says so itself when work is left, or its last progress is not committed.
+            if status.code() == Some(1) && self.stage.log.may_leave_work(deed) {
+                say(&format!("    host {number} was held up while it left, and says that work is left"));
             } else if !status.success() {
                 self.findings.push(format!("host {number} ended with {status} after SIGTERM"));
             }
