@@ -146,7 +146,7 @@ struct Way {
 
 impl Way {
     fn new(kafka: &KafkaConfig, group: &str, limit: Duration) -> Result<Self, KafkaError> {
-        let topics = OpenTopics::new(Reader::new(kafka)?);
+        let topics = OpenTopics::new(Reader::new(kafka)?, limit);
         let name = format!("keylane.{group}.{:016x}", RandomState::new().build_hasher().finish());
         let kafka = kafka.clone();
         Ok(Self { kafka, name, left: 0, limit, topics, open: None, alone_until: None, failures: 0 })
@@ -306,7 +306,7 @@ impl Way {
     }
 }
 
-/// Whether the record or its topic is at fault, and not the way there.
+/// Whether the record, its topic or its partition is at fault, and not the way there.
 fn is_at_fault(refused: &RefusedRecord) -> bool {
     refused.fault != Fault::Nobody
 }

@@ -96,6 +96,7 @@ impl Way {
         purpose: Purpose,
         database: String,
     ) -> Result<(Self, Option<Position>), SendError> {
+        let limit = purpose.limit;
         let transactions = Transactions::open(kafka, purpose).map_err(|error| match error {
             OpenError::Kafka(error) => failed(&error),
             OpenError::Transaction(error) => not_sent(error),
@@ -107,7 +108,7 @@ impl Way {
             Some((value, offset)) => Some(position_in(&value, offset)?),
             None => None,
         };
-        let topics = Mutex::new(OpenTopics::new(reader));
+        let topics = Mutex::new(OpenTopics::new(reader, limit));
         Ok((Self { transactions, topics, database }, position))
     }
 
@@ -119,6 +120,7 @@ impl Way {
         let Err(error) = self.transactions.commit(&outgoing, &note) else { return Ok(()) };
         self.topics().forget();
         match error {
+            TransactionError::Refused(refused) if self.transactions.is_stuck() => Err(stuck(&refused)),
             TransactionError::Refused(refused) => Err(blamed(&refused)),
             error => Err(not_sent(error)),
         }
@@ -137,6 +139,15 @@ impl Way {
     fn topics(&self) -> MutexGuard<'_, OpenTopics> {
         self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A transaction that is not ended yet lets its producer begin no other: the way is opened anew, and no row waits
+/// longer for it.
+fn stuck(refused: &[RefusedRecord]) -> SendError {
+    let told = refused.first().map(|one| format!("{}: {}; ", one.topic, one.reason)).unwrap_or_default();
+    SendError::Failed(format!(
+        "{told}the brokers have not ended that transaction yet, as they cannot without a partition's leader"
+    ))
 }
 
 /// Which topics and records are at fault. A topic of which a partition is silent is left alone like one that takes

@@ -105,6 +105,8 @@ fn a_silent_partition_is_told_by_its_own_record_alone() {
     stage.is_committed(&["silent"]);
     stage.mock.broker_down(2).unwrap();
     assert_eq!(stage.silent(&["silent"]).0, [(0, "silent".to_owned())]);
+    // Seen just now, it is not asked for again: the transaction itself meets brokers that do not answer.
+    stage.is_committed(&["here"]);
     stage.mock.broker_down(1).unwrap();
     let end = stage.cut(&["here"]);
     assert!(matches!(end, CutEnd::Failed(_) | CutEnd::InDoubt(_)), "brokers that answer nobody: {end:?}");

@@ -72,15 +72,13 @@ impl Reader {
 
     /// Whether a topic exists, and how many partitions it has.
     pub(crate) fn find(&self, topic: &str) -> Result<Option<i32>, KafkaError> {
-        Ok(self.look(topic)?.map(|found| found.partitions))
+        Ok(self.look(topic, REQUEST_LIMIT)?.map(|found| found.partitions))
     }
 
-    /// The same, and which of its partitions take nothing now.
-    pub(crate) fn look(&self, topic: &str) -> Result<Option<Found>, KafkaError> {
-        let metadata = self
-            .consumer
-            .fetch_metadata(Some(topic), REQUEST_LIMIT)
-            .map_err(|error| self.unreachable(&error))?;
+    /// The same, and which of its partitions take nothing now. Brokers may take so long to answer.
+    pub(crate) fn look(&self, topic: &str, limit: Duration) -> Result<Option<Found>, KafkaError> {
+        let metadata =
+            self.consumer.fetch_metadata(Some(topic), limit).map_err(|error| self.unreachable(&error))?;
         let told = metadata.topics().iter().find(|told| told.name() == topic);
         match told.map(|told| (told.error().map(Code::from), told.partitions())) {
             Some((None, all)) if !all.is_empty() => Ok(Some(Found {

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::mocking::{MockCluster, MockCoordinator};
 use rdkafka::producer::DefaultProducerContext;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use super::*;
 
@@ -61,6 +62,30 @@ fn a_partition_without_a_leader_holds_up_its_topic_alone() {
     mock.broker_up(2).unwrap();
     mock.partition_leader("silent", 0, Some(2)).unwrap();
     way.send(vec![record("silent")], at(3)).unwrap();
+}
+
+/// Its producer begins no other transaction before: what cannot be ended is not the fault of a topic's rows.
+#[test]
+fn a_transaction_that_brokers_cannot_end_has_the_way_opened_anew() {
+    let id = "keylane.shop.database.relay".to_owned();
+    let mock = two_brokers(&id);
+    let kafka = KafkaConfig::new(mock.bootstrap_servers());
+    let purpose =
+        || Purpose { id: id.clone(), note_topic: POSITION_TOPIC, batch_bytes: BATCH_BYTES, limit: LIMIT };
+    let (way, _) = Way::open(&kafka, purpose(), "database".to_owned()).unwrap();
+    way.send(vec![record("silent")], at(1)).unwrap();
+    mock.broker_down(2).unwrap();
+    // The client ends it by asking for its producer's next epoch.
+    let not_yet = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS; 1_000];
+    mock.request_errors(RDKafkaApiKey::InitProducerId, &not_yet);
+    mock.request_errors(RDKafkaApiKey::EndTxn, &not_yet);
+    let answer = way.send(vec![record("here"), record("silent")], at(2));
+    let Err(SendError::Failed(reason)) = answer else { panic!("{answer:?}") };
+    assert!(reason.contains("silent") && reason.contains("not ended"), "{reason}");
+    mock.clear_request_errors(RDKafkaApiKey::InitProducerId);
+    mock.clear_request_errors(RDKafkaApiKey::EndTxn);
+    let (way, _) = Way::open(&kafka, purpose(), "database".to_owned()).unwrap();
+    way.send(vec![record("here")], at(2)).unwrap();
 }
 
 fn refused(place: Option<usize>, topic: &str, code: Code) -> RefusedRecord {
