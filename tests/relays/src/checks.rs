@@ -17,6 +17,8 @@ pub struct Story {
     resets: Vec<usize>,
     /// Why relays had stopped that nothing had set back.
     alarms: Vec<String>,
+    /// Whether the latest reset was said after a restore of which no relay had told: then it may not be enough.
+    is_blind: bool,
     /// After how many records the database was set back, and which rows wait there; with whether a reset came later.
     restores: Vec<(usize, BTreeSet<String>, bool)>,
     /// Rows that the operator dropped.
@@ -28,12 +30,15 @@ pub struct Story {
 impl Story {
     pub fn new(is_calm: bool) -> Self {
         let (resets, alarms, restores) = (Vec::new(), Vec::new(), Vec::new());
-        Self { is_calm, resets, alarms, restores, dropped: BTreeSet::new(), left: Vec::new() }
+        let (dropped, left) = (BTreeSet::new(), Vec::new());
+        Self { is_calm, resets, alarms, is_blind: false, restores, dropped, left }
     }
 
     /// With why relays had stopped, if they had.
     pub fn reset_at(&mut self, seen: usize, stopped: Option<String>) {
-        let is_excused = self.restores.iter().any(|(_, _, is_answered)| !is_answered);
+        let is_restored = self.restores.iter().any(|(_, _, is_answered)| !is_answered);
+        let is_excused = is_restored || self.is_blind;
+        self.is_blind = is_restored && stopped.is_none();
         self.alarms.extend(stopped.filter(|_| !is_excused));
         self.restores.iter_mut().for_each(|(_, _, is_answered)| *is_answered = true);
         self.resets.push(seen);

@@ -16,6 +16,8 @@ pub enum Mistake {
     KeysDoNotWait,
     /// The next batch has the next number.
     BatchesInSequence,
+    /// Numberings are drawn by the clock alone, whatever Kafka has.
+    NumberingsByTheClock,
     /// A mail is begun whether or not the lease still holds.
     MailsWithoutLease,
     /// What became of a mail is noted at whatever row has its number by then.

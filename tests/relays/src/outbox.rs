@@ -79,6 +79,14 @@ impl Outbox for LinkedOutbox {
         }))
     }
 
+    fn know_numbering(&self, epoch: Epoch, numbering: i64) -> Boxed<'_, Result<(), OutboxError>> {
+        Box::pin(self.ask(move |shared, now_ms| {
+            let mistake = shared.mistake;
+            shared.note(now_ms, format!("numbering {numbering} is known"));
+            shared.table.know_numbering(epoch, numbering, mistake)
+        }))
+    }
+
     fn advance(&self, epoch: Epoch, step: Advance) -> Boxed<'_, Result<Batch, OutboxError>> {
         let host = self.link.host;
         Box::pin(self.ask(move |shared, now_ms| {

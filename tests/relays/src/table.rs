@@ -14,6 +14,9 @@ use keylane_sim::Draw;
 use crate::broker::POISON;
 use crate::mistake::Mistake;
 
+/// How far the clock of numberings may be ahead for a while.
+const CLOCK_AHEAD_MS: u64 = 3_600_000;
+
 /// A row that is visible.
 #[derive(Debug, Clone)]
 struct Row {
@@ -32,6 +35,8 @@ pub struct Table {
     until_ms: u64,
     epoch: Epoch,
     standing: Standing,
+    /// The highest numbering that an operator wanted, or that Kafka had.
+    next: i64,
     batch: Vec<i64>,
     /// The highest row that was ever taken; only a mistake looks at it.
     taken: i64,
@@ -47,6 +52,7 @@ impl Table {
             until_ms: 0,
             epoch: Epoch { count: 0, nonce: 0 },
             standing: Standing { numbering: Numbering::Fresh, sent: 0, highest: 0 },
+            next: 0,
             batch: Vec::new(),
             taken: 0,
             nonces: Draw::of(&[seed, 4]),
@@ -124,6 +130,23 @@ impl Table {
         self.owned(epoch, mistake)?;
         self.standing = Standing { numbering: Numbering::Begun(numbering), sent: 0, highest: 0 };
         self.batch.clear();
+        Ok(())
+    }
+
+    pub fn know_numbering(
+        &mut self,
+        epoch: Epoch,
+        numbering: i64,
+        mistake: Option<Mistake>,
+    ) -> Result<(), OutboxError> {
+        self.owned(epoch, mistake)?;
+        if mistake == Some(Mistake::NumberingsByTheClock) {
+            return Ok(());
+        }
+        self.next = self.next.max(numbering);
+        if let Numbering::Reset { former, .. } = self.standing.numbering {
+            self.standing.numbering = Numbering::Begun(former);
+        }
         Ok(())
     }
 
@@ -260,13 +283,16 @@ impl Table {
         (Dropped { dropped: free.len() as u64, under_way }, rows)
     }
 
-    /// An operator has a new numbering begun, as `keylane outbox reset` does.
+    /// An operator has a new numbering begun, as `keylane outbox reset` does, by a clock that may be ahead.
     pub fn reset(&mut self, now_ms: u64) {
         let former = match self.standing.numbering {
             Numbering::Begun(former) | Numbering::Reset { former, .. } => former,
             Numbering::Fresh => 0,
         };
-        let next = i64::try_from(now_ms).unwrap_or(i64::MAX).max(former + 1);
+        let ahead = if self.nonces.below(3) == 0 { self.nonces.below(CLOCK_AHEAD_MS) } else { 0 };
+        let clock = i64::try_from(now_ms + ahead).unwrap_or(i64::MAX);
+        let next = clock.max(former + 1).max(self.next + 1);
+        self.next = next;
         self.standing.numbering = Numbering::Reset { former, next };
         self.until_ms = 0;
         self.raise();

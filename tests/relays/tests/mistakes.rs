@@ -63,6 +63,11 @@ fn batches_in_sequence_are_found() {
 }
 
 #[test]
+fn numberings_by_a_clock_that_was_ahead_are_found() {
+    is_found_by("all", Mistake::NumberingsByTheClock);
+}
+
+#[test]
 fn mails_begun_without_the_lease_are_found() {
     is_found_by("mails", Mistake::MailsWithoutLease);
 }

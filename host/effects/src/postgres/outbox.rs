@@ -103,6 +103,17 @@ impl PostgresOutbox {
         self.owning(beginning).await
     }
 
+    async fn know_numbering(&self, epoch: Epoch, numbering: i64) -> Result<(), OutboxError> {
+        let knowing = async {
+            let Some((mut session, _)) = owned(&self.database.server, epoch).await? else { return Ok(None) };
+            let text = "UPDATE keylane.relay SET next_numbering = greatest(next_numbering, $1), \
+                        begun = CASE begun WHEN 1 THEN 2 ELSE begun END";
+            sqlx::query(text).bind(numbering).execute(session.connection()?).await?;
+            session.commit().await.map(Some)
+        };
+        self.owning(knowing).await
+    }
+
     async fn advance(&self, epoch: Epoch, step: Advance) -> Result<Batch, OutboxError> {
         let advancing = async {
             let Some((mut session, row)) = owned(&self.database.server, epoch).await? else {
@@ -285,6 +296,10 @@ impl Outbox for PostgresOutbox {
 
     fn begin_numbering(&self, epoch: Epoch, numbering: i64) -> Boxed<'_, Result<(), OutboxError>> {
         Box::pin(self.begin_numbering(epoch, numbering))
+    }
+
+    fn know_numbering(&self, epoch: Epoch, numbering: i64) -> Boxed<'_, Result<(), OutboxError>> {
+        Box::pin(self.know_numbering(epoch, numbering))
     }
 
     fn advance(&self, epoch: Epoch, step: Advance) -> Boxed<'_, Result<Batch, OutboxError>> {

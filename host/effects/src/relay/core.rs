@@ -82,7 +82,7 @@ pub enum Mismatch {
     /// One of them is of another time.
     #[error(
         "Kafka and the database count this outbox under different numberings: one of them was restored from \
-         before a `keylane outbox reset`. If records may be sent again, reset it once more"
+         before a `keylane outbox reset`. If records may be sent again, say `keylane outbox reset` once more"
     )]
     OtherNumbering,
 }
@@ -120,7 +120,7 @@ fn compare_reset(
     if let Some(Position { numbering, batch }) = position
         && (numbering > next || (numbering == next && batch > 0))
     {
-        return Err(Mismatch::Restored { kafka: batch, highest: 0 });
+        return Err(Mismatch::OtherNumbering);
     }
     let own = Position { numbering: former, batch: standing.highest };
     Ok(Takeover::Begin(match standing.highest > standing.sent && position == Some(own) {
@@ -135,7 +135,10 @@ fn compare_fresh(position: Option<Position>) -> Result<Takeover, Mismatch> {
         None | Some(Position { numbering: FIRST_NUMBERING, batch: 0 }) => {
             Ok(Takeover::Begin(UnderWay::NotSent))
         }
-        Some(Position { batch, .. }) => Err(Mismatch::Restored { kafka: batch, highest: 0 }),
+        Some(Position { numbering: FIRST_NUMBERING, batch }) => {
+            Err(Mismatch::Restored { kafka: batch, highest: 0 })
+        }
+        Some(_) => Err(Mismatch::OtherNumbering),
     }
 }
 

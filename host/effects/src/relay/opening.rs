@@ -31,7 +31,12 @@ impl Work {
                 let opened = self.begin(epoch, sender.as_mut(), standing, under_way).await?;
                 Ok((sender, opened))
             }
-            Err(mismatch) => Err(End::Stopped(mismatch.to_string())),
+            Err(mismatch) => {
+                if let Some(Position { numbering, .. }) = position {
+                    self.outbox.know_numbering(epoch, numbering).await?;
+                }
+                Err(End::Stopped(mismatch.to_string()))
+            }
         }
     }
 

@@ -293,6 +293,10 @@ pub trait Outbox: Send + Sync {
     /// Begins a numbering: nothing is sent, nothing is under way.
     fn begin_numbering(&self, epoch: Epoch, numbering: i64) -> Boxed<'_, Result<(), OutboxError>>;
 
+    /// Kafka counts under this numbering, and it is no known one: the one after the next reset is above it, whatever
+    /// the clock says by which numberings are drawn. A reset from before that counts no more.
+    fn know_numbering(&self, epoch: Epoch, numbering: i64) -> Boxed<'_, Result<(), OutboxError>>;
+
     /// Ends the batch under way and makes the next one, all in one transaction, if the outbox is where the relay
     /// left it.
     fn advance(&self, epoch: Epoch, step: Advance) -> Boxed<'_, Result<Batch, OutboxError>>;

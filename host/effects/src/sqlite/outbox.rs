@@ -94,6 +94,14 @@ impl SqliteOutbox {
         Ok(writing.commit().await?)
     }
 
+    async fn know_numbering(&self, epoch: Epoch, numbering: i64) -> Result<(), OutboxError> {
+        let (mut writing, _) = self.owned(epoch).await?;
+        let text = "UPDATE keylane_relay SET next_numbering = max(next_numbering, $1), \
+                    begun = CASE begun WHEN 1 THEN 2 ELSE begun END";
+        writing.run(host(text).bind(numbering)).await?;
+        Ok(writing.commit().await?)
+    }
+
     async fn advance(&self, epoch: Epoch, step: Advance) -> Result<Batch, OutboxError> {
         let file = &self.database.file;
         let (mut writing, row) = self.owned(epoch).await?;
@@ -173,7 +181,8 @@ impl SqliteOutbox {
 
     async fn reset(&self) -> Result<(), OutboxError> {
         let mut writing = begin(&self.database.file).await?;
-        let text = "UPDATE keylane_relay SET begun = 1, next_numbering = max(numbering + 1, next_numbering + 1, $1), fleet = NULL, until_us = 0, \
+        let text = "UPDATE keylane_relay SET begun = 1, fleet = NULL, until_us = 0, \
+                    next_numbering = max(numbering + 1, next_numbering + 1, $1), \
                     epoch_count = epoch_count + 1, epoch_nonce = random()";
         writing.run(host(text).bind(now_us())).await?;
         Ok(writing.commit().await?)
@@ -262,6 +271,10 @@ impl Outbox for SqliteOutbox {
 
     fn begin_numbering(&self, epoch: Epoch, numbering: i64) -> Boxed<'_, Result<(), OutboxError>> {
         Box::pin(self.begin_numbering(epoch, numbering))
+    }
+
+    fn know_numbering(&self, epoch: Epoch, numbering: i64) -> Boxed<'_, Result<(), OutboxError>> {
+        Box::pin(self.know_numbering(epoch, numbering))
     }
 
     fn advance(&self, epoch: Epoch, step: Advance) -> Boxed<'_, Result<Batch, OutboxError>> {

@@ -148,6 +148,10 @@ impl Outbox for Fragile {
         Box::pin(self.around("before the numbering", call, "after the numbering"))
     }
 
+    fn know_numbering(&self, epoch: Epoch, numbering: i64) -> Boxed<'_, Result<(), OutboxError>> {
+        self.inner.know_numbering(epoch, numbering)
+    }
+
     fn advance(&self, epoch: Epoch, step: Advance) -> Boxed<'_, Result<Batch, OutboxError>> {
         let call = self.inner.advance(epoch, step);
         Box::pin(self.around("before a batch is made", call, "after a batch was made"))
