@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::faults::FaultLog;
 use crate::ledger::{LedgerRow, Sums};
 use crate::losses::Loss;
+use crate::onlooker::end_of;
 use crate::samples::Sample;
 use crate::traffic::Acknowledged;
 use anyhow::{Context, Result, ensure};
@@ -237,10 +238,10 @@ pub fn read_committed(bootstrap: &str, topic: &str, from: &BTreeMap<i32, i64>) -
     let (consumer, all) = (reader("read_committed")?, reader("read_uncommitted")?);
     // Brokers acknowledge the end of a transaction before each partition has its mark.
     for partition in from.keys() {
-        let end =
-            |of: &BaseConsumer| Ok::<_, KafkaError>(of.fetch_watermarks(topic, *partition, READ_LIMIT)?.1);
+        let end = |of: &BaseConsumer| end_of(of, topic, *partition);
         waiting::until(&format!("{topic}/{partition} has no open transaction"), READ_LIMIT, || {
-            Ok((end(&all)? == end(&consumer)?).then_some(()))
+            let written = end(&all)?;
+            Ok((written.is_some() && written == end(&consumer)?).then_some(()))
         })?;
     }
     let mut wanted = TopicPartitionList::new();

@@ -9,7 +9,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicRe
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::{Metadata, MetadataPartition};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::runtime::Runtime;
@@ -155,7 +155,9 @@ impl Onlooker {
     /// When no broker answers.
     pub fn ends(&self, topic: &str) -> Result<BTreeMap<i32, i64>> {
         let end = |partition: i32| {
-            let (_, end) = self.client.fetch_watermarks(topic, partition, ANSWER_LIMIT)?;
+            let end = waiting::until(&format!("{topic}/{partition} has a leader"), ANSWER_LIMIT, || {
+                Ok(end_of(&self.client, topic, partition)?)
+            })?;
             Ok((partition, end))
         };
         self.leaders(topic)?.into_keys().map(end).collect()
@@ -175,6 +177,20 @@ impl Onlooker {
             .iter()
             .filter_map(|element| Some((element.partition(), offset(element.offset())?)))
             .collect())
+    }
+}
+
+/// Where a partition ends, as far as this client reads; none while its leader has just changed.
+///
+/// # Errors
+/// When no broker answers.
+pub fn end_of(client: &BaseConsumer, topic: &str, partition: i32) -> Result<Option<i64>, KafkaError> {
+    match client.fetch_watermarks(topic, partition, ANSWER_LIMIT) {
+        Ok((_, end)) => Ok(Some(end)),
+        Err(error) => match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::NotLeaderForPartition | RDKafkaErrorCode::LeaderNotAvailable) => Ok(None),
+            _ => Err(error),
+        },
     }
 }
 
