@@ -18,6 +18,8 @@ pub(crate) const MAIL_EVERY: u64 = 10;
 /// How long before a fault a mail may have been taken whose note was prevented by it: the handful that it came
 /// with has to be answered, and a statement to give up.
 const NOTE_LAG_MS: u64 = 5_000;
+/// How long after SIGCONT the answer to a mail may come that was begun before SIGSTOP.
+const RESUMED_MS: u64 = 800;
 
 pub(crate) fn check(case: &Case<'_>, _: &Excuses, verdict: &mut Verdict) {
     let Some(once) = &case.evidence.once else { return };
@@ -75,9 +77,11 @@ fn one(case: &Case<'_>, (place, event): (Place, &Event<'_>), mails: &[&TakenMail
     }
 }
 
-/// Whether a fault came between the two.
+/// Whether a fault came between the two. A host that stood still amid a mail goes on with it when its lease is over,
+/// and may not note it any more.
 fn explains(fault: &Entry, first: &TakenMail, again: &TakenMail) -> bool {
     let silent = matches!(fault.deed, Deed::KilledHost(_) | Deed::StoppedHost(_) | Deed::KilledDatabase);
     let noted_by = first.at_ms.saturating_add(NOTE_LAG_MS).min(again.at_ms);
-    silent && fault.from_ms <= noted_by && first.at_ms <= fault.until_ms
+    let resumed_ms = if matches!(fault.deed, Deed::StoppedHost(_)) { RESUMED_MS } else { 0 };
+    silent && fault.from_ms <= noted_by && first.at_ms <= fault.until_ms.saturating_add(resumed_ms)
 }
