@@ -38,11 +38,15 @@ pub async fn rows_that_are_seen_late_are_sent(ground: &Ground<'_>) {
     let (world, outbox) = (World::default(), database.clone().outbox());
     let early = database.begin(&free).await.unwrap();
     early.finish(&[record("t", "k", "early")], &[(0, EndedAs::Done)], LONG).await.unwrap();
-    let relay = start(&database, &world, &Life::immortal(), "first");
-    emptied(&*outbox).await;
+    // The row with the smaller number is seen between the other one's sending and the note of it. Before it, the
+    // numbering is begun by a transaction of its own.
+    let life = Life::until("after the transaction was committed", 1);
+    let relay = start(&database, &world, &life, "first");
+    life.stopped().await;
     assert_eq!(world.seen().len(), 1);
     claimed.rollback().await.unwrap();
     late.await.unwrap().unwrap();
+    life.go_on();
     emptied(&*outbox).await;
     let values: Vec<_> = world.seen().into_iter().map(|(_, _, value)| value).collect();
     assert_eq!(values, ["early", "late"]);
