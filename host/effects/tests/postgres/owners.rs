@@ -124,8 +124,8 @@ pub async fn start_is_settled_once(ground: &Ground<'_>) {
 }
 
 pub async fn pruning_raises_the_floor(ground: &Ground<'_>) {
-    // Shorter than a run may lie idle: who waits for one gives up before it is ended.
-    let config = DatabaseConfig { lock_wait: Duration::from_secs(5), ..ground.config() };
+    // A run may lie idle for longer than anybody waits for it: who does is refused before it is ended.
+    let config = DatabaseConfig { idle_in_transaction: Duration::from_secs(120), ..ground.config() };
     let database = open(&config).await.unwrap();
     database.settle_start(&stream(), &[(0, 100)]).await.unwrap();
     let fence = take(database.as_ref()).await;
