@@ -143,6 +143,9 @@ impl Poller {
             self.drop_what_was_set_back()?;
             self.drop_what_was_made_anew()?;
             self.see_to_trouble()?;
+            if let Some(reason) = self.parts.commits.hanging_cut() {
+                return Err(Failure::ForGood(reason));
+            }
             self.follow_widths(now);
             if self.knows_its_term(now) {
                 self.settle_waiting()?;

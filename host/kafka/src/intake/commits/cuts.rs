@@ -27,6 +27,10 @@ use crate::native::Ring;
 /// others who take the partitions of a host that died wait for it, and so do the readers.
 const TRANSACTION_MOST: Duration = Duration::from_secs(10);
 const TRANSACTION_LEAST: Duration = Duration::from_secs(1);
+/// A transaction that takes longer than this and so many times its limit hangs: with all that is tried again, and
+/// one record after the other, it takes less.
+const HANGS_LEAST: Duration = Duration::from_secs(30);
+const HANGS_TIMES: u32 = 12;
 /// The longest wait for an owner's snapshot. One that is late is left out.
 pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(1);
 /// The most bytes of one transaction; the last partition's share may pass it.
@@ -40,6 +44,8 @@ pub(super) const FAILURES_ORDINARY: u32 = 3;
 /// Owned by the committer.
 pub(in crate::intake) struct Cuts {
     pub(super) cutter: Cutter,
+    /// A transaction that takes longer hangs.
+    pub(super) hangs_after: Duration,
     pub(super) interval: Duration,
     pub(super) next_at: Instant,
     pub(super) step: Step,
@@ -125,6 +131,7 @@ impl Cuts {
         let limit = (config.session_timeout / 2).clamp(TRANSACTION_LEAST, TRANSACTION_MOST);
         Ok(Self {
             cutter: Cutter::start(kafka, &config.group, limit, ring)?,
+            hangs_after: HANGS_LEAST + limit * HANGS_TIMES,
             interval,
             next_at: Instant::now(),
             step: Step::Resting,

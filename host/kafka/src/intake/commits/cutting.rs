@@ -249,6 +249,21 @@ impl Committer {
         self.cuts.as_ref().is_some_and(|cuts| !cuts.is_resting())
     }
 
+    /// Why nothing is ever cut any more, if a transaction hangs in the client library, which bounds most of its calls
+    /// and not all. Its thread cannot be ended; what it has begun, the brokers end, and they refuse it later.
+    pub(in crate::intake) fn hanging_cut(&self) -> Option<String> {
+        let cuts = self.cuts.as_ref()?;
+        let Step::Sending(Sending { begun, .. }) = &cuts.step else { return None };
+        let took = begun.elapsed();
+        (took > cuts.hangs_after).then(|| {
+            cuts.meters.count("hangs");
+            format!(
+                "a transaction hangs in the Kafka client for {} s; a new process ends that",
+                took.as_secs()
+            )
+        })
+    }
+
     /// Whether partitions wait until it may be asked where they start: then no further cut begins before.
     pub(in crate::intake) fn hold_cuts_off(&mut self, waits: bool) {
         if let Some(cuts) = &mut self.cuts {

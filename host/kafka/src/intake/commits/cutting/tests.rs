@@ -318,3 +318,26 @@ fn nothing_is_sent_to_a_silent_topic_before_its_time() {
     stage.until_it_is_cut();
     assert_eq!(stage.seen(), 1);
 }
+
+/// A call of the client library that never returns: the partitions go to others, and whoever watches the process is
+/// told that a new one is needed.
+#[test]
+fn a_transaction_that_hangs_gives_the_partitions_up() {
+    let mut stage = Stage::new(true);
+    let hanging = |took: Duration| Sending {
+        begun: Instant::now().checked_sub(took).unwrap(),
+        at: Duration::ZERO,
+        parts: Vec::new(),
+    };
+    let limit = stage.cuts().hangs_after;
+    stage.cuts().step = Step::Sending(hanging(limit / 2));
+    assert!(stage.poller.parts.commits.hanging_cut().is_none(), "slow is not hanging");
+    stage.cuts().step = Step::Sending(hanging(limit + STEP));
+    let shared = stage.poller.parts.shared.clone();
+    std::thread::spawn(move || {
+        std::thread::sleep(PATIENCE / 2);
+        shared.ask_to_stop(Instant::now());
+    });
+    let Err(Failure::ForGood(reason)) = stage.poller.run() else { panic!("it goes on for ever") };
+    assert!(reason.contains("hangs in the Kafka client"), "{reason}");
+}
