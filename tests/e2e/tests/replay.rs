@@ -56,8 +56,12 @@ fn a_running_host_goes_on_where_the_operator_says() -> Result<()> {
 
     // It goes on as ever.
     topics.write(TASKS, 0, &numbered("a", 40..50, KEYS))?;
-    until_seen(&deployment, &host, &times(&[(0..20, 1), (30..35, 1), (35..40, 2), (40..50, 1)]))?;
-    host.stop()
+    let all = times(&[(0..20, 1), (30..35, 1), (35..40, 2), (40..50, 1)]);
+    until_seen(&deployment, &host, &all)?;
+    host.stop()?;
+    // What it handled once more behind the last look is there by now.
+    ensure!(seen(&deployment)? == all, "{:?}", seen(&deployment)?);
+    Ok(())
 }
 
 fn replay(deployment: &Deployment, arguments: &[&str]) -> Result<String> {
