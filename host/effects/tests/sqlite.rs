@@ -106,11 +106,12 @@ conform! {
     refusals: a_refused_record_holds_up_its_key_alone, a_dropped_row_lets_its_key_go_on,
         a_missing_topic_holds_up_its_records_alone, a_refused_mail_waits_alone, one_bad_record_among_many_is_found;
     mails: a_planned_stop_waits_for_a_slow_mail, each_mail_is_noted_when_it_is_taken,
-        a_mail_is_noted_as_soon_as_the_database_is_back, a_mail_is_noted_by_its_message_id_too, a_mail_without_a_key_goes_out_once, a_machine_that_slept_begins_no_mail;
+        a_mail_is_noted_as_soon_as_the_database_is_back, a_mail_is_noted_by_its_message_id_too,
+        a_mail_without_a_key_goes_out_once, a_machine_that_slept_begins_no_mail;
     stops: what_lies_in_the_outbox_leaves_at_a_stop, a_stop_goes_on_for_a_while_only, a_stop_begins_no_more_mails,
         rows_behind_many_that_wait_leave_at_a_stop;
-    setbacks: what_was_set_back_stops_the_relay, a_running_relay_heeds_a_reset, a_reset_repeats_no_batch, a_numbering_of_the_future_is_passed_by_one_reset,
-        an_outbox_is_one_fleets_and_one_hosts;
+    setbacks: what_was_set_back_stops_the_relay, a_running_relay_heeds_a_reset, a_reset_repeats_no_batch,
+        a_numbering_of_the_future_is_passed_by_one_reset, an_outbox_is_one_fleets_and_one_hosts;
     wakes: rows_of_this_process_are_sent_without_a_look, a_letter_of_this_process_is_sent_without_a_look,
         a_row_committed_behind_a_look_is_sent;
 }

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 pub use filter::{LetterFilter, LetterPlace};
 pub use letter::Letter;
 pub use list::PartitionLetters;
-pub(crate) use reader::{Bounds, Found, Reader, latest};
+pub(crate) use reader::{Bounds, Found, REQUEST_LIMIT, Reader, latest};
 
 use crate::config::KafkaConfig;
 use crate::dead_letters::DeadLetterOptions;

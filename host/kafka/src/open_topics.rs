@@ -12,14 +12,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use crate::dlq::{Found, Reader};
+use crate::dlq::{Found, REQUEST_LIMIT, Reader};
 use crate::error::KafkaError;
 use crate::transaction::Fault;
 
 /// How long it counts that a topic had leaders for all its partitions.
 const SEEN_FOR: Duration = Duration::from_secs(5);
-/// The longest that one question may take.
-const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// A way to ask, and what was answered just now.
 pub(crate) struct OpenTopics {
@@ -41,7 +39,7 @@ pub(crate) struct Shut {
 impl OpenTopics {
     /// For transactions that may be open for so long: a question takes no more than half of that.
     pub(crate) fn new(reader: Reader, transaction_limit: Duration) -> Self {
-        Self { reader, limit: ANSWER_LIMIT.min(transaction_limit / 2), seen: BTreeMap::new() }
+        Self { reader, limit: REQUEST_LIMIT.min(transaction_limit / 2), seen: BTreeMap::new() }
     }
 
     /// Asks for those of these topics that were not seen just now. Answers which take nothing, and why.

@@ -35,10 +35,10 @@ const POLL_EVERY: Duration = Duration::from_millis(1);
 /// Time between two tries while markers of the transaction before are being written; the client's own
 /// default is 100 ms.
 const RETRY_BACKOFF_MS: &str = "5";
-/// Connections that are idle for so long are closed. The client keeps the group's coordinator that it knows even when it
-/// has let go of that broker, because the cluster's metadata left it out while it was down, and then waits for it
-/// without an end while offsets are added to a transaction (librdkafka 2.12.1, `rdkafka_coord.c`). It asks for the
-/// coordinator again when any connection comes up or goes down; what is idle meanwhile does.
+/// Connections that are idle for so long are closed. The client keeps the group's coordinator that it knows even
+/// when it has let go of that broker, because the cluster's metadata left it out while it was down, and then waits
+/// for it without an end while offsets are added to a transaction (librdkafka 2.12.1, `rdkafka_coord.c`). It asks
+/// for the coordinator again when any connection comes up or goes down; what is idle meanwhile does.
 const IDLE_MAX_MS: &str = "3000";
 /// What the note of a transaction is known by; records are known by their place.
 const NOTE: usize = usize::MAX;

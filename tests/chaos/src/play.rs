@@ -98,7 +98,6 @@ struct Player<'a> {
     deletes: Option<String>,
     /// Slots whose host is away, stands still or ends.
     down: BTreeSet<usize>,
-    stopped_inside: usize,
     findings: Vec<String>,
 }
 
@@ -109,6 +108,7 @@ struct Player<'a> {
 pub fn play(stage: &mut Stage, sampler: &Sampler, plan: &Plan, first_id: u64) -> Result<Played> {
     let (bootstrap, writes) = (stage.cluster.bootstrap(), plan.clone());
     let traffic = std::thread::spawn(move || traffic::write(&bootstrap, &writes, first_id));
+    let deeds = stage.log.entries.len();
     let mut player = Player {
         stage,
         sampler,
@@ -119,11 +119,12 @@ pub fn play(stage: &mut Stage, sampler: &Sampler, plan: &Plan, first_id: u64) ->
         database: None,
         deletes: None,
         down: BTreeSet::new(),
-        stopped_inside: 0,
         findings: Vec::new(),
     };
     let played = player.run();
-    let (findings, stopped_inside) = (std::mem::take(&mut player.findings), player.stopped_inside);
+    let findings = std::mem::take(&mut player.findings);
+    let of_this_round = player.stage.log.entries.iter().skip(deeds);
+    let stopped_inside = of_this_round.filter(|entry| matches!(entry.deed, Deed::StoodInside(_))).count();
     let written = traffic.join().map_err(|_| anyhow!("the producer panicked"))?;
     played?;
     Ok(Played { written: written.context("the producer")?, findings, stopped_inside })
@@ -313,7 +314,6 @@ impl Player<'_> {
         if self.stage.stands_inside(slot) {
             say("           it stands in the middle of a transaction");
             self.stage.log.begins(Deed::StoodInside(number));
-            self.stopped_inside += 1;
         }
         Ok(())
     }

@@ -44,30 +44,12 @@ impl World {
                     self.saw("host left");
                 }
             }
-            Fault::DatabaseAway { for_ms } => {
-                self.shared().database = Health::Away;
-                self.later(for_ms, Later::DatabaseWell);
-            }
-            Fault::DatabaseShaky { for_ms } => {
-                self.shared().database = Health::Shaky;
-                self.later(for_ms, Later::DatabaseWell);
-            }
-            Fault::KafkaAway { for_ms } => {
-                self.shared().kafka = Health::Away;
-                self.later(for_ms, Later::KafkaWell);
-            }
-            Fault::KafkaShaky { for_ms } => {
-                self.shared().kafka = Health::Shaky;
-                self.later(for_ms, Later::KafkaWell);
-            }
-            Fault::DatabaseSlow { for_ms } => {
-                self.shared().database = Health::Slow;
-                self.later(for_ms, Later::DatabaseWell);
-            }
-            Fault::KafkaSlow { for_ms } => {
-                self.shared().kafka = Health::Slow;
-                self.later(for_ms, Later::KafkaWell);
-            }
+            Fault::DatabaseAway { for_ms } => self.database_is(Health::Away, for_ms),
+            Fault::DatabaseShaky { for_ms } => self.database_is(Health::Shaky, for_ms),
+            Fault::KafkaAway { for_ms } => self.kafka_is(Health::Away, for_ms),
+            Fault::KafkaShaky { for_ms } => self.kafka_is(Health::Shaky, for_ms),
+            Fault::DatabaseSlow { for_ms } => self.database_is(Health::Slow, for_ms),
+            Fault::KafkaSlow { for_ms } => self.kafka_is(Health::Slow, for_ms),
             Fault::Reset => self.reset(None),
             Fault::TopicMissing { topic, for_ms } => {
                 self.shared().broker.missing.insert(TOPICS[topic].to_owned());
@@ -79,6 +61,16 @@ impl World {
             }
             Fault::Restore { from_ms_ago } => self.restore(from_ms_ago),
         }
+    }
+
+    fn database_is(&mut self, health: Health, for_ms: u64) {
+        self.shared().database = health;
+        self.later(for_ms, Later::DatabaseWell);
+    }
+
+    fn kafka_is(&mut self, health: Health, for_ms: u64) {
+        self.shared().kafka = health;
+        self.later(for_ms, Later::KafkaWell);
     }
 
     /// Ends what has lasted.

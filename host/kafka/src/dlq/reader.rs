@@ -17,7 +17,7 @@ use crate::error::KafkaError;
 use crate::native::{Answer, Inquiries};
 
 /// The longest one question to the brokers may take.
-const REQUEST_LIMIT: Duration = Duration::from_secs(10);
+pub(crate) const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 /// The longest wait for the next record. It covers a transaction of another redrive of which nothing is
 /// heard any more: the broker ends that after a minute.
 const SILENCE_LIMIT: Duration = Duration::from_secs(90);

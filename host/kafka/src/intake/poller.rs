@@ -143,9 +143,7 @@ impl Poller {
             self.drop_what_was_set_back()?;
             self.drop_what_was_made_anew()?;
             self.see_to_trouble()?;
-            if let Some(reason) = self.parts.commits.hanging_cut() {
-                return Err(Failure::ForGood(reason));
-            }
+            self.see_to_cuts()?;
             self.follow_widths(now);
             if self.knows_its_term(now) {
                 self.settle_waiting()?;
@@ -183,6 +181,11 @@ impl Poller {
         }
         self.hear_changes(false);
         Ok(())
+    }
+
+    /// A cut that never ends would keep its partitions for ever.
+    fn see_to_cuts(&self) -> Result<(), Failure> {
+        self.parts.commits.hanging_cut().map_or(Ok(()), |reason| Err(Failure::ForGood(reason)))
     }
 
     /// Takes over what the callback has noted; `in_doubt` makes every revocation a loss.

@@ -64,32 +64,13 @@ fn look_on(shared: &Weak<Shared>, group: &str, times: Times) {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-    use std::sync::Mutex;
     use std::sync::atomic::Ordering;
+    use std::sync::mpsc;
+
+    use keylane_test_support::Log;
 
     use super::*;
     use crate::meters;
-
-    /// Where the log of one thread goes.
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-
-    impl Lines {
-        fn count(&self, words: &str) -> usize {
-            String::from_utf8_lossy(&self.0.lock().unwrap()).matches(words).count()
-        }
-    }
-
-    impl Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
 
     const LIMIT: Duration = Duration::from_millis(300);
     const TIMES: Times = Times {
@@ -108,17 +89,20 @@ mod tests {
     #[test]
     fn a_thread_that_hangs_is_told_once_and_told_again_when_it_is_well() {
         meters::install();
-        let (shared, lines) = (Arc::new(Shared::new()), Lines::default());
-        let (watched, written) = (Arc::downgrade(&shared), lines.clone());
+        let shared = Arc::new(Shared::new());
+        let (watched, (keeping, kept)) = (Arc::downgrade(&shared), mpsc::channel());
         let watchdog = std::thread::spawn(move || {
-            let log =
-                tracing_subscriber::fmt().with_ansi(false).with_writer(move || written.clone()).finish();
-            tracing::subscriber::with_default(log, || look_on(&watched, "watched", TIMES));
+            let (log, _keeping) = Log::keep(tracing::Level::INFO);
+            keeping.send(log).unwrap();
+            look_on(&watched, "watched", TIMES);
         });
+        let log = kept.recv().unwrap();
         let age_s =
             || meters::gauge("keylane_kafka_poll_age_seconds", &["group=watched"]).unwrap_or_default();
-        let (stalls, ends) =
-            (|| lines.count("the polling thread hangs"), || lines.count("the polling thread turns again"));
+        let (stalls, ends) = (
+            || log.lines("the polling thread hangs").len(),
+            || log.lines("the polling thread turns again").len(),
+        );
         until("the stall in the log", || stalls() == 1);
         until("the stall as a metric", || age_s() > 2.0 * LIMIT.as_secs_f64());
         assert_eq!((stalls(), ends()), (1, 0), "a stall that lasts is not told at each look");

@@ -1,14 +1,27 @@
 //! Databases and logs that were set back: the relay stops and says so, until an operator decides.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use keylane_effects::{Applicant, Leased, OutboxError, Position, Relay, RelayStatus};
+use keylane_effects::{Applicant, Leased, Outbox, OutboxError, Position, Relay, RelayStatus};
 
 use super::{Life, World, Writer, emptied, record, says, start, until};
 use crate::suite::{Ground, LONG};
 
 fn values(world: &World) -> Vec<String> {
     world.seen().into_iter().map(|(_, _, value)| value).collect()
+}
+
+/// A relay has sent a record and is gone; another one waits.
+async fn one_sent_and_one_waiting(ground: &Ground) -> (World, Arc<dyn Outbox>, Writer) {
+    let (world, outbox) = (World::default(), ground.here.clone().outbox());
+    let mut writer = Writer::new(&ground.here).await;
+    let relay = start(&ground.here, &world, &Life::immortal(), "first");
+    writer.write(vec![record("t", "k", "1")]).await;
+    emptied(&*outbox).await;
+    relay.stop().await;
+    writer.write(vec![record("t", "k", "2")]).await;
+    (world, outbox, writer)
 }
 
 async fn stopped_saying(ground: &Ground, world: &World, words: &str) {
@@ -25,13 +38,7 @@ async fn stops_saying(relay: &Relay, words: &str) {
 
 /// Kafka is ahead or behind, has nothing or another numbering: nothing is sent until a reset.
 pub async fn what_was_set_back_stops_the_relay(ground: &Ground) {
-    let (world, outbox) = (World::default(), ground.here.clone().outbox());
-    let mut writer = Writer::new(&ground.here).await;
-    let relay = start(&ground.here, &world, &Life::immortal(), "first");
-    writer.write(vec![record("t", "k", "1")]).await;
-    emptied(&*outbox).await;
-    relay.stop().await;
-    writer.write(vec![record("t", "k", "2")]).await;
+    let (world, outbox, _writer) = one_sent_and_one_waiting(ground).await;
     let position = world.position().unwrap();
     for (wrong, words) in [
         (Some(Position { batch: position.batch + 2, ..position }), "restored from a backup"),
@@ -185,13 +192,7 @@ pub async fn a_former_owners_batch_is_not_taken_for_sent(ground: &Ground, backup
 
 /// A copy of an outbox that had just been reset: what was meant then was done, and is not done again.
 pub async fn a_reset_in_a_copy_counts_no_more(ground: &Ground, backup: &mut impl Backup) {
-    let (world, outbox) = (World::default(), ground.here.clone().outbox());
-    let mut writer = Writer::new(&ground.here).await;
-    let relay = start(&ground.here, &world, &Life::immortal(), "first");
-    writer.write(vec![record("t", "k", "1")]).await;
-    emptied(&*outbox).await;
-    relay.stop().await;
-    writer.write(vec![record("t", "k", "2")]).await;
+    let (world, outbox, _writer) = one_sent_and_one_waiting(ground).await;
     outbox.reset().await.unwrap();
     backup.make().await;
     for resets in 0..2 {
@@ -210,13 +211,7 @@ pub async fn a_reset_in_a_copy_counts_no_more(ground: &Ground, backup: &mut impl
 /// Numberings are drawn by a clock, which may have been years ahead once: an operator's word is above whatever
 /// Kafka has, and counts once for all that.
 pub async fn a_numbering_of_the_future_is_passed_by_one_reset(ground: &Ground) {
-    let (world, outbox) = (World::default(), ground.here.clone().outbox());
-    let mut writer = Writer::new(&ground.here).await;
-    let relay = start(&ground.here, &world, &Life::immortal(), "first");
-    writer.write(vec![record("t", "k", "1")]).await;
-    emptied(&*outbox).await;
-    relay.stop().await;
-    writer.write(vec![record("t", "k", "2")]).await;
+    let (world, outbox, mut writer) = one_sent_and_one_waiting(ground).await;
     let future = world.position().unwrap().numbering + (1 << 60);
     for is_said_before in [false, true] {
         let numbering = future + i64::from(is_said_before) * 1_000;
