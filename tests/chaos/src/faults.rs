@@ -3,6 +3,14 @@
 use serde::Serialize;
 
 use crate::clock::now_ms;
+use crate::losses::Loss;
+use crate::plan::SESSION_MS;
+
+/// How long after a fault its consequences may show: sessions, elections, records on their way.
+pub(crate) const GRACE_MS: u64 = 8_000;
+/// How long after a fault a member may lose partitions by it: the group waits for a silent member for a
+/// session, and no commit is acknowledged meanwhile.
+const WAKE_MS: u64 = 2 * SESSION_MS + GRACE_MS;
 
 /// What was done to whom. A host is named by the number of its process: each start has a new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -39,6 +47,21 @@ pub struct Entry {
     pub until_ms: u64,
 }
 
+impl Deed {
+    /// Whether members of the group may fall silent by it.
+    pub(crate) fn silences(self) -> bool {
+        matches!(self, Self::KilledHost(_) | Self::StoppedHost(_) | Self::KilledBroker(_))
+    }
+}
+
+impl Entry {
+    /// Whether a host's loss lies in the wake of this deed.
+    pub(crate) fn explains(&self, loss: &Loss) -> bool {
+        let wake = self.from_ms..=self.until_ms.saturating_add(WAKE_MS);
+        self.deed.silences() && wake.contains(&loss.at_ms)
+    }
+}
+
 /// All deeds, in the order of their beginnings.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct FaultLog {
@@ -60,15 +83,19 @@ impl FaultLog {
         }
     }
 
-    /// Whether a host may say that it left work undone at this deed's latest occurrence, because at any time of it a
-    /// broker or the database was away, or another host stood still with the database's writer or its locks.
+    /// Whether a host may say that it left work undone when it was told to end for the last time: because at any time
+    /// of that a broker or the database was away, or another host stood still with the database's writer or its
+    /// locks; or because it lost partitions meanwhile, in the wake of a fault.
     #[must_use]
-    pub fn may_leave_work(&self, deed: Deed) -> bool {
-        let Some(of) = self.entries.iter().rev().find(|entry| entry.deed == deed) else { return false };
+    pub fn may_leave_work(&self, host: u32, losses: &[Loss]) -> bool {
+        let ends = |entry: &&Entry| entry.deed == Deed::EndedHost(host);
+        let Some(of) = self.entries.iter().rev().find(ends) else { return false };
         let overlaps = |entry: &Entry| entry.from_ms <= of.until_ms && of.from_ms <= entry.until_ms;
         let holds_up =
             |deed| matches!(deed, Deed::KilledBroker(_) | Deed::KilledDatabase | Deed::StoodInside(_));
-        self.entries.iter().any(|entry| holds_up(entry.deed) && overlaps(entry))
+        let meanwhile = |loss: &&Loss| loss.host == host && (of.from_ms..=of.until_ms).contains(&loss.at_ms);
+        let lost = |entry: &Entry| losses.iter().filter(meanwhile).any(|loss| entry.explains(loss));
+        self.entries.iter().any(|entry| holds_up(entry.deed) && overlaps(entry) || lost(entry))
     }
 
     /// Something happened at one moment, now.
@@ -90,13 +117,19 @@ mod tests {
                 Entry { deed, from_ms, until_ms },
             ],
         };
-        let may = |deed, from_ms, until_ms| with(deed, from_ms, until_ms).may_leave_work(Deed::EndedHost(1));
+        let may = |deed, from_ms, until_ms| with(deed, from_ms, until_ms).may_leave_work(1, &[]);
         for deed in [Deed::KilledBroker(2), Deed::KilledDatabase, Deed::StoodInside(3)] {
             assert!(may(deed, 5, 10) && may(deed, 20, u64::MAX) && may(deed, 12, 13));
             assert!(!may(deed, 0, 9) && !may(deed, 21, u64::MAX));
-            assert!(!with(deed, 5, 30).may_leave_work(Deed::EndedHost(2)), "another host's end");
+            assert!(!with(deed, 5, 30).may_leave_work(2, &[]), "another host's end");
         }
         assert!(!may(Deed::StoppedHost(3), 5, 30), "it held nothing");
+        let lost = |host, at_ms| Loss { host, partition: 7, at_ms };
+        let may = |deed, loss| with(deed, 5, 30).may_leave_work(1, &[loss]);
+        assert!(may(Deed::StoppedHost(3), lost(1, 15)));
+        assert!(!may(Deed::StoppedHost(3), lost(2, 15)), "another's loss");
+        assert!(!may(Deed::StoppedHost(3), lost(1, 9)), "it was not leaving yet");
+        assert!(!may(Deed::AddedPartitions(2), lost(1, 15)), "nobody is silent for that");
     }
 
     #[test]

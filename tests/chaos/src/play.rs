@@ -346,7 +346,8 @@ impl Player<'_> {
                 self.down.remove(&leaving.slot);
             }
             // It says so itself when work is left, or its last progress is not committed.
-            if status.code() == Some(1) && self.stage.log.may_leave_work(deed) {
+            let may_leave_work = self.stage.log.may_leave_work(number, &self.stage.fleet.losses()?);
+            if status.code() == Some(1) && may_leave_work {
                 say(&format!("    host {number} was held up while it left, and says that work is left"));
             } else if !status.success() {
                 self.findings.push(format!("host {number} ended with {status} after SIGTERM"));

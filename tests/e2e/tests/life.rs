@@ -87,7 +87,7 @@ fn a_handler_whose_database_is_away_waits_alone() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let broker = DevBroker::start(folder.path())?;
     let client = PlainClient::new(&broker.bootstrap);
-    let deployment = beside_lasting(&broker)?;
+    let deployment = beside_lasting(&broker, "for 0")?;
     let records = story::tell(Scale { tasks: 10, workers: 3, seed: 5 }).records;
     let mut writer = client.writer(TASKS)?;
     writer.write(&records)?;
@@ -121,7 +121,7 @@ fn a_handler_whose_database_is_away_waits_alone() -> Result<()> {
 fn a_handler_whose_migration_lasts_waits_alone() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let broker = DevBroker::start(folder.path())?;
-    let deployment = beside_lasting(&broker)?;
+    let deployment = beside_lasting(&broker, "for 0")?;
     let endless = deployment.folder().join("recorder/migrations/0002_endless.sql");
     let text = "CREATE TABLE endless AS WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) \
                 SELECT max(i) AS i FROM n;";
@@ -139,6 +139,36 @@ fn a_handler_whose_migration_lasts_waits_alone() -> Result<()> {
     until_ready_is(&deployment, 200)?;
     host.terminate()?;
     ensure!(host.wait(LIMIT)?.success(), "{}", host.last_words());
+    Ok(())
+}
+
+/// A host that is told to end while one of its handlers is still being started lets the others finish what they do.
+#[test]
+fn sigterm_while_it_starts_lets_those_finish_that_run() -> Result<()> {
+    let (folder, port) = (tempfile::tempdir()?, free_port()?);
+    let broker = DevBroker::start_kept(port, folder.path())?;
+    let deployment = beside_lasting(&broker, "for 2000")?;
+    broker.stop()?;
+
+    let mut host = host::start(&deployment, "host.log")?;
+    waiting::until("the recorder's tables are there", LIMIT, || {
+        let database = Database::open(&deployment.database("recorder"));
+        Ok(database.and_then(|mut database| database.number("SELECT count(*) FROM seen")).ok())
+    })?;
+    host.until_says("Connection refused", LIMIT)?;
+    // It starts to run when the database has been told which cluster it belongs to.
+    let mut held = Database::open(&deployment.database("recorder"))?;
+    held.rows("BEGIN IMMEDIATE")?;
+    let _broker = DevBroker::start_kept(port, folder.path())?;
+    waiting::until("the other handler works", LIMIT, || {
+        let metrics = host::ask(&deployment, "/metrics").map(|(_, body)| body).unwrap_or_default();
+        Ok((Metrics::read(&metrics)?.sum("keylane_runs", &[]) > 0.0).then_some(()))
+    })?;
+    host.terminate()?;
+    let status = host.wait(LIMIT)?;
+    ensure!(status.success(), "it ended with {status}; {}", host.last_words());
+    let done = Database::open(&deployment.database("lasting"))?.number("SELECT count(*) FROM done")?;
+    ensure!(done == 1, "{done} events are done; {}", host.last_words());
     Ok(())
 }
 
@@ -196,12 +226,12 @@ fn a_second_sigterm_means_now() -> Result<()> {
     Ok(())
 }
 
-/// The recorder and beside it the handler `lasting`, with a moment's work to do.
-fn beside_lasting(broker: &DevBroker) -> Result<Deployment> {
+/// The recorder and beside it the handler `lasting`, with this work to do.
+fn beside_lasting(broker: &DevBroker, work: &str) -> Result<Deployment> {
     let client = PlainClient::new(&broker.bootstrap);
     client.create_topics(&[TASKS, facts::ENTRIES, LASTING_WORK], 1)?;
     let mut writer = client.writer(LASTING_WORK)?;
-    writer.write(&[Record { key: None, value: Some("for 0".to_owned()), headers: Vec::new() }])?;
+    writer.write(&[Record { key: None, value: Some(work.to_owned()), headers: Vec::new() }])?;
     writer.finish()?;
     let parts = [Part { folder: "tests/guests/recorder" }, Part { folder: "tests/e2e/lasting" }];
     Deployment::new(&broker.bootstrap, "life", &parts)

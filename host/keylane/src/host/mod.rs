@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use crate::config::HostConfig;
 
 use board::Board;
-use phase::{Life, Phase};
+use phase::Life;
 pub(crate) use running::Host;
 use signals::Signals;
 
@@ -28,14 +28,21 @@ pub(crate) async fn run(config: &HostConfig) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::take()?;
     let board = Board::new(Life::begin());
     admin::serve(&config.admin, &config.fleet, board.clone(), admin::collect_metrics()?).await?;
-    let host = tokio::select! {
-        host = Host::start(config, board.clone()) => host?,
-        () = signals.next() => {
-            board.life().advance(Phase::Stopped);
-            return Ok(ExitCode::SUCCESS);
-        }
+    let mut host = Host::new(config, board);
+    let started = tokio::select! {
+        started = host.start(config) => started,
+        // Handlers that run already end as they would later.
+        () = signals.next() => return Ok(end(host, &mut signals).await),
     };
-    signals.next().await;
+    if started.is_ok() {
+        signals.next().await;
+    }
+    let code = end(host, &mut signals).await;
+    started.map(|()| code)
+}
+
+/// Ends a host in good order, unless another signal wants it to end now.
+async fn end(host: Host, signals: &mut Signals) -> ExitCode {
     let drained = tokio::select! {
         drained = host.stop() => drained,
         () = signals.next() => {
@@ -43,10 +50,12 @@ pub(crate) async fn run(config: &HostConfig) -> anyhow::Result<ExitCode> {
             false
         }
     };
-    Ok(if drained { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    if drained { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// A host inside another command, which has no admin port and no signals of its own.
 pub(crate) async fn start_embedded(config: &HostConfig) -> anyhow::Result<Host> {
-    Host::start(config, Board::new(Life::begin())).await
+    let mut host = Host::new(config, Board::new(Life::begin()));
+    host.start(config).await?;
+    Ok(host)
 }

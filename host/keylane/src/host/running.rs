@@ -15,7 +15,7 @@ use super::rooms::Rooms;
 use super::starting;
 use crate::config::HostConfig;
 
-/// A host whose handlers run, but for those that wait for their databases.
+/// A host whose handlers run, but for those that wait for their databases or are being started.
 pub(crate) struct Host {
     board: Board,
     handlers: Arc<Handlers>,
@@ -52,18 +52,23 @@ impl Handlers {
 }
 
 impl Host {
+    /// A host of which nothing runs yet.
+    pub(crate) fn new(config: &HostConfig, board: Board) -> Self {
+        Self { board, handlers: Arc::default(), late: JoinSet::new(), drain: config.limits.drain }
+    }
+
     /// Starts every handler of the host file. Waits for brokers as long as it takes, so that a host and its
-    /// Kafka may come up in any order; may be dropped at any time. A handler whose databases do not answer, or where
-    /// migrations run for long, is started later.
+    /// Kafka may come up in any order. A handler whose databases do not answer, or where migrations run for long, is
+    /// started later. May be dropped at any time, and may fail, while some handlers run already: [`Self::stop`] ends
+    /// those as any others.
     ///
     /// # Errors
     /// What a person has to change: an unknown topic, a component or a database that cannot be used.
-    pub(crate) async fn start(config: &HostConfig, board: Board) -> anyhow::Result<Self> {
+    pub(crate) async fn start(&mut self, config: &HostConfig) -> anyhow::Result<()> {
         let rooms = Arc::new(Rooms::open(config)?);
-        let handlers = Arc::<Handlers>::default();
-        let late = starting::start_all(rooms, board.clone(), handlers.clone()).await?;
-        tokio::spawn(board.clone().follow());
-        Ok(Self { board, handlers, late, drain: config.limits.drain })
+        starting::start_all(rooms, self.board.clone(), self.handlers.clone(), &mut self.late).await?;
+        tokio::spawn(self.board.clone().follow());
+        Ok(())
     }
 
     /// What became of each handler's events, by the handler's name.

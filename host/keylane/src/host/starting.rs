@@ -42,8 +42,8 @@ struct Stage {
     handlers: Arc<Handlers>,
 }
 
-/// Starts every handler of the host file that its databases let start now. Answers the tasks of the others; dropped,
-/// they end.
+/// Starts every handler of the host file that its databases let start now. The others come up in tasks among `tasks`,
+/// which end when they are shut down.
 ///
 /// # Errors
 /// What a person has to change, as far as it is known when the others start.
@@ -51,8 +51,9 @@ pub(super) async fn start_all(
     rooms: Arc<Rooms>,
     board: Board,
     handlers: Arc<Handlers>,
-) -> anyhow::Result<JoinSet<()>> {
-    let (stage, mut tasks) = (Stage { rooms, board, handlers }, JoinSet::new());
+    tasks: &mut JoinSet<()>,
+) -> anyhow::Result<()> {
+    let stage = Stage { rooms, board, handlers };
     let (open, away) = stage.ask().await?;
     // All of them first: a component that does not fit is said before any migration runs.
     let mut fitting = Vec::new();
@@ -60,7 +61,7 @@ pub(super) async fn start_all(
         let fitted = stage.rooms.fit(&placed.handler).await?;
         fitting.push((placed, fitted));
     }
-    let coming = fitting.into_iter().map(|(placed, fitted)| stage.load(&mut tasks, placed, fitted)).collect();
+    let coming = fitting.into_iter().map(|(placed, fitted)| stage.load(tasks, placed, fitted)).collect();
     let (ready, slow) = stage.first(coming).await?;
     stage.rooms.check_topics().await?;
     for placed in away {
@@ -74,8 +75,7 @@ pub(super) async fn start_all(
         let stage = stage.clone();
         tasks.spawn(async move { stage.start_later(&placed, loaded(revision.await)).await });
     }
-    stage.start_at_once(&ready).await?;
-    Ok(tasks)
+    stage.start_at_once(&ready).await
 }
 
 impl Stage {

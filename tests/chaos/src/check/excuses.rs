@@ -2,7 +2,7 @@
 //! partition that was lost in the wake of one.
 
 use crate::evidence::Evidence;
-use crate::faults::{Deed, Entry};
+use crate::faults::{Deed, Entry, GRACE_MS};
 use crate::losses::Loss;
 use crate::plan::SESSION_MS;
 
@@ -10,13 +10,8 @@ use crate::plan::SESSION_MS;
 /// second, but none is taken while the group waits for a silent member's session and for the others to give
 /// back what they have.
 const COMMIT_LAG_MS: u64 = SESSION_MS + 5_000;
-/// How long after a fault its consequences may show: sessions, elections, records on their way.
-const GRACE_MS: u64 = 8_000;
 /// How long after SIGKILL a record of the killed host may still be appended by a broker.
 const ON_ITS_WAY_MS: u64 = 2_000;
-/// How long after a fault a member may lose partitions by it: the group waits for a silent member for a
-/// session, and no commit is acknowledged meanwhile.
-const WAKE_MS: u64 = 2 * SESSION_MS + GRACE_MS;
 
 /// What explains something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,9 +43,7 @@ pub(crate) struct Excuses {
 
 impl Excuses {
     pub(crate) fn of(evidence: &Evidence) -> Self {
-        let silent = |entry: &&Entry| {
-            matches!(entry.deed, Deed::KilledHost(_) | Deed::StoppedHost(_) | Deed::KilledBroker(_))
-        };
+        let silent = |entry: &&Entry| entry.deed.silences();
         let faults = evidence.faults.entries.iter().filter(silent).copied().collect();
         let mut excuses = Self { faults, losses: Vec::new() };
         let in_a_wake = |loss: &&Loss| excuses.explains(loss);
@@ -61,8 +54,7 @@ impl Excuses {
 
     /// Whether a loss lies in the wake of a fault.
     pub(crate) fn explains(&self, loss: &Loss) -> bool {
-        let wake = |fault: &Entry| fault.from_ms..=fault.until_ms.saturating_add(WAKE_MS);
-        self.faults.iter().any(|fault| wake(fault).contains(&loss.at_ms))
+        self.faults.iter().any(|fault| fault.explains(loss))
     }
 
     /// Why an ending may be unknown to the next owner.
