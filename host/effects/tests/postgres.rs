@@ -46,6 +46,7 @@ const WORDS: Words = Words {
     bytes: "BYTEA",
     timestamp: "TIMESTAMPTZ",
     decimal: "NUMERIC",
+    takes_any_kind: false,
     counting_key: "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
     host_tables: &["keylane.claim", "keylane . fence", "\"keylane\".meta", "keylane.\"outbox\""],
     refused: &[
@@ -129,7 +130,7 @@ fn conformance<'a>(ground: &'a Ground<'a>) -> Vec<Named<'a>> {
     conform! {
         ground;
         values: every_kind_comes_back, columns_are_named_without_rows, changes_are_counted;
-        statements: a_fault_ends_the_run, a_late_statement_is_stopped, a_long_answer_is_refused, a_long_read_leaves_the_connection_usable, statements_that_are_not_for_guests_are_refused, the_read_address_cannot_write, a_run_reads_its_own_writes;
+        statements: a_fault_ends_the_run, a_value_of_another_kind_is_the_columns_to_judge, a_late_statement_is_stopped, a_long_answer_is_refused, a_long_read_leaves_the_connection_usable, statements_that_are_not_for_guests_are_refused, the_read_address_cannot_write, a_run_reads_its_own_writes;
         keyvalue: values_are_part_of_the_run, pages_and_batches_are_bounded, guests_statements_do_not_reach_them, values_of_any_bytes_come_back, a_failed_event_leaves_no_value, numbers_that_runs_change_at_once_add_up;
         savepoints: only_the_failed_event_is_undone, a_savepoint_serves_more_than_once, a_swallowed_error_cannot_be_committed, a_deferred_key_is_the_fault_of_its_event;
         ownership: a_former_epoch_is_refused, a_count_without_its_random_number_is_refused, a_take_waits_for_the_open_run_and_reads_its_claims, a_start_is_settled_once, a_topic_made_again_starts_at_0, a_renamed_fleet_is_refused_until_it_adopts_the_progress, the_identity_is_the_databases_own, another_cluster_is_refused;
@@ -141,7 +142,7 @@ fn conformance<'a>(ground: &'a Ground<'a>) -> Vec<Named<'a>> {
         claims: a_partition_is_taken_where_it_stands, a_letter_is_buried_once, a_former_owner_ends_nothing, a_database_of_another_cluster_is_refused;
         relay: one_that_dies_at_any_step_is_followed, one_that_is_stopped_at_any_step_does_no_harm, one_relays_and_the_other_stands_by;
         refusals: a_refused_record_holds_up_its_key_alone, a_dropped_row_lets_its_key_go_on, a_missing_topic_holds_up_its_records_alone, a_refused_mail_waits_alone, one_bad_record_among_many_is_found;
-        mails: a_planned_stop_waits_for_a_slow_mail, each_mail_is_noted_when_it_is_taken, a_mail_is_noted_as_soon_as_the_database_is_back, a_mail_is_noted_by_its_message_id_too, a_mail_without_a_key_goes_out_once, a_machine_that_slept_begins_no_mail;
+        mails: a_planned_stop_waits_for_a_slow_mail, each_mail_is_noted_when_it_is_taken, a_mail_is_noted_as_soon_as_the_database_is_back, a_mail_is_noted_by_its_message_id_too, a_mail_without_a_key_goes_out_once, that_mails_cannot_leave_is_told, a_machine_that_slept_begins_no_mail;
         stops: what_lies_in_the_outbox_leaves_at_a_stop, a_stop_goes_on_for_a_while_only, a_stop_begins_no_more_mails, rows_behind_many_that_wait_leave_at_a_stop;
         setbacks: what_was_set_back_stops_the_relay, a_running_relay_heeds_a_reset, a_reset_repeats_no_batch, a_numbering_of_the_future_is_passed_by_one_reset, an_outbox_is_one_fleets_and_one_hosts;
         wakes: rows_of_this_process_are_sent_without_a_look, a_letter_of_this_process_is_sent_without_a_look, a_row_committed_behind_a_look_is_sent;
@@ -154,7 +155,7 @@ fn postgres_only<'a>(ground: &'a Ground<'a>) -> Vec<Named<'a>> {
     own! {
         ground;
         guests: values_come_back, a_statement_is_prepared_for_its_kinds, failures_are_told_apart, limits_hold, waiting_for_a_lock_is_not_their_time, waiting_for_locks_is_not_their_time, the_hosts_tables_are_out_of_reach, readers_cannot_write;
-        borders: a_function_cannot_take_the_hosts_role, values_by_key_do_not_hide_a_taken_role, a_view_that_takes_the_hosts_role_is_found, a_deferred_trigger_fires_as_the_guest, functions_reach_this_database_and_no_other, extensions_that_reach_further_are_refused, names_of_the_handler_are_not_taken_for_the_hosts, temporary_tables_are_not_taken_for_the_catalogues, a_function_that_will_not_be_stopped_is_ended, a_function_cannot_change_how_texts_are_read, a_superuser_is_refused, a_commit_that_is_not_pressed_to_the_disk_is_refused;
+        borders: a_function_cannot_take_the_hosts_role, values_by_key_do_not_hide_a_taken_role, a_view_that_takes_the_hosts_role_is_found, a_deferred_trigger_fires_as_the_guest, functions_reach_this_database_and_no_other, extensions_that_reach_further_are_refused, names_of_the_handler_are_not_taken_for_the_hosts, temporary_tables_are_not_taken_for_the_catalogues, a_function_that_will_not_be_stopped_is_ended, a_function_cannot_change_how_texts_are_read, a_superuser_is_refused, an_unknown_user_is_told_so, a_commit_that_is_not_pressed_to_the_disk_is_refused;
         commits: a_run_is_written_whole, a_swallowed_error_is_void, a_savepoint_saves_the_rest, conflicts_are_the_hosts, a_lock_that_is_not_had_is_told_apart_from_a_conflict, what_the_server_says_of_itself_is_told_apart_from_a_loss, a_refused_commit_keeps_its_connection, a_deferred_constraint_is_refused, migrations_run_once, a_migration_that_is_cut_off_may_be_tried_again;
         owners: a_former_epoch_is_refused, a_take_reads_what_it_waited_for, a_take_ends_who_holds_on, a_take_is_granted_though_runs_keep_coming, an_idle_run_is_ended_and_nobody_is_charged, a_cancelled_statement_holds_nothing, start_is_settled_once, pruning_raises_the_floor, what_has_ended_is_told_while_runs_go_on, a_commit_under_way_is_waited_for;
         places: another_database_in_its_place_is_refused, a_copy_of_another_clusters_is_refused;
@@ -171,7 +172,7 @@ fn postgres_only<'a>(ground: &'a Ground<'a>) -> Vec<Named<'a>> {
 fn to_the_server<'a>(ground: &'a Ground<'a>) -> Vec<Named<'a>> {
     own! {
         ground;
-        crash: a_killed_server_loses_nothing, commits_cut_off_by_a_kill_are_found_out, a_function_cannot_weaken_the_commit, a_server_that_answers_nothing_is_given_up;
+        crash: a_killed_server_loses_nothing, commits_cut_off_by_a_kill_are_found_out, a_function_cannot_weaken_the_commit, a_commit_waits_for_the_disk, a_server_that_answers_nothing_is_given_up;
         relays: a_killed_server_has_nothing_sent_twice;
         restores: a_server_started_again_ends_ownership;
     }

@@ -22,6 +22,7 @@ const WORDS: Words = Words {
     bytes: "BLOB",
     timestamp: "TIMESTAMP",
     decimal: "TEXT",
+    takes_any_kind: true,
     counting_key: "INTEGER PRIMARY KEY AUTOINCREMENT",
     host_tables: &[
         "keylane_claim",
@@ -81,7 +82,7 @@ macro_rules! conform {
 
 conform! {
     values: every_kind_comes_back, columns_are_named_without_rows, changes_are_counted;
-    statements: a_fault_ends_the_run, a_late_statement_is_stopped, a_long_answer_is_refused,
+    statements: a_fault_ends_the_run, a_value_of_another_kind_is_the_columns_to_judge, a_late_statement_is_stopped, a_long_answer_is_refused,
         a_long_read_leaves_the_connection_usable, statements_that_are_not_for_guests_are_refused,
         the_read_address_cannot_write, a_run_reads_its_own_writes;
     savepoints: only_the_failed_event_is_undone, a_savepoint_serves_more_than_once,
@@ -107,7 +108,7 @@ conform! {
         a_missing_topic_holds_up_its_records_alone, a_refused_mail_waits_alone, one_bad_record_among_many_is_found;
     mails: a_planned_stop_waits_for_a_slow_mail, each_mail_is_noted_when_it_is_taken,
         a_mail_is_noted_as_soon_as_the_database_is_back, a_mail_is_noted_by_its_message_id_too,
-        a_mail_without_a_key_goes_out_once, a_machine_that_slept_begins_no_mail;
+        a_mail_without_a_key_goes_out_once, that_mails_cannot_leave_is_told, a_machine_that_slept_begins_no_mail;
     stops: what_lies_in_the_outbox_leaves_at_a_stop, a_stop_goes_on_for_a_while_only, a_stop_begins_no_more_mails,
         rows_behind_many_that_wait_leave_at_a_stop;
     setbacks: what_was_set_back_stops_the_relay, a_running_relay_heeds_a_reset, a_reset_repeats_no_batch,

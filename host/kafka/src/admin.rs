@@ -144,6 +144,21 @@ impl Admin {
         Err(KafkaError::MissingTopics { bootstrap: self.bootstrap.clone(), topics: missing })
     }
 
+    /// Which of these topics take no batch of so many bytes, and how many they take; those of which the brokers do not
+    /// tell are left out.
+    ///
+    /// # Errors
+    /// No broker answers.
+    pub async fn small_topics(
+        &self,
+        names: &[String],
+        bytes: usize,
+    ) -> Result<BTreeMap<String, usize>, KafkaError> {
+        let told = self.settings(names).await?.into_iter();
+        let taken = told.filter_map(|(name, settings)| Some((name, settings.record_bytes?)));
+        Ok(taken.filter(|(_, taken)| *taken < bytes).collect())
+    }
+
     /// Creates the topics and waits until they can be used. One that exists is left as it is.
     ///
     /// # Errors

@@ -40,6 +40,11 @@ const RETRY_BACKOFF_MS: &str = "5";
 /// for it without an end while offsets are added to a transaction (librdkafka 2.12.1, `rdkafka_coord.c`). It asks
 /// for the coordinator again when any connection comes up or goes down; what is idle meanwhile does.
 const IDLE_MAX_MS: &str = "3000";
+/// The pause between two connections to a broker doubles up to its longest with each connection, also with one that
+/// is made, until none was made for as long as the longest. That is well below the above, or else whatever follows
+/// some rests would wait for up to 10 s, which is what the client does by default.
+const RECONNECT_FIRST_MS: &str = "100";
+const RECONNECT_MOST_MS: &str = "500";
 /// What the note of a transaction is known by; records are known by their place.
 const NOTE: usize = usize::MAX;
 
@@ -157,6 +162,8 @@ impl Transactions {
         config.set("linger.ms", "1");
         config.set("batch.size", purpose.batch_bytes.to_string());
         config.set("connections.max.idle.ms", IDLE_MAX_MS);
+        config.set("reconnect.backoff.ms", RECONNECT_FIRST_MS);
+        config.set("reconnect.backoff.max.ms", RECONNECT_MOST_MS);
         let producer: BaseProducer<Reports> = config
             .create_with_context(Reports::default())
             .map_err(|error| KafkaError::from_creation(&kafka.bootstrap, error))?;

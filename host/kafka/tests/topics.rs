@@ -6,7 +6,7 @@ mod support;
 
 use std::time::Duration;
 
-use keylane_kafka::{Health, Lost, Start};
+use keylane_kafka::{Health, Lost, NewTopic, Start};
 use support::topics::{cut_before_it_was_read, make_anew};
 use support::{Cluster, Recorder, consumer, meters, unique, until, until_assigned, until_health};
 
@@ -49,6 +49,18 @@ async fn read_anew(start: Start) {
     let begun = recorder.all_begun();
     assert_ne!(begun.first().unwrap().topic_id, begun.last().unwrap().topic_id);
     assert_eq!(begun.last().unwrap().restored.base, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn topics_that_take_less_than_a_record_are_found() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    let (small, large) = (unique("small"), unique("large"));
+    let mut new = NewTopic::new(&small, 1);
+    new.settings.insert("max.message.bytes".to_owned(), "50000".to_owned());
+    admin.create_topics(&[new, NewTopic::new(&large, 1)]).await.unwrap();
+    let found = admin.small_topics(&[small.clone(), large, unique("missing")], 60_000).await.unwrap();
+    assert_eq!(found, [(small, 50_000)].into());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -69,7 +69,8 @@ pub(crate) enum Command {
 /// `keylane host`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Ctrl-C or SIGTERM lets running events finish, commits what is done and exits with 0; a second one means now.
+Ctrl-C or SIGTERM lets running events finish, commits what is done and exits with 0, or with 1 if something is left;
+a second one means now.
 Health, metrics and status are served at the `admin.listen` of the host file.
 
 Example:

@@ -24,6 +24,15 @@ pub fn unsent(deployment: &Deployment) -> Result<i64> {
     Ok(unsent)
 }
 
+/// How many mails lie in the folder that they go to.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn mails(deployment: &Deployment) -> Result<usize> {
+    let files = std::fs::read_dir(deployment.mails())?.collect::<Result<Vec<_>, _>>()?;
+    Ok(files.iter().filter(|file| file.path().extension().is_some_and(|end| end == "eml")).count())
+}
+
 /// How many events have ended, by floors and claims, at or above these positions of a handler's group.
 ///
 /// # Errors

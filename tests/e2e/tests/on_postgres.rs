@@ -1,8 +1,9 @@
-//! Accounting with its ledger on a real PostgreSQL: a host is killed amid the rewards and the server amid the
-//! payouts, and in the end each worker is paid once. Beside it, in a fleet of its own, a handler that may only read that
-//! ledger: it finds what is there, changes nothing, and is not charged while the server is away.
+//! The task exchange with its databases on a real PostgreSQL: a host is killed amid the rewards and the server amid the
+//! payouts, and in the end each worker is paid once and told so by one mail, and analytics has what the books have.
+//! Beside it, in a fleet of its own, a handler that may only read the ledger: it finds what is there, changes nothing,
+//! and is not charged while the server is away.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -26,7 +27,11 @@ const DAY: &str = "2027-01-04";
 const PARTITIONS: i32 = 4;
 /// How long a step may take on a busy machine.
 const LIMIT: Duration = Duration::from_secs(240);
-const ACCOUNTING: [Part; 1] = [Part { folder: "handlers/accounting" }];
+const EXCHANGE: [Part; 3] = [
+    Part { folder: "handlers/accounting" },
+    Part { folder: "handlers/email" },
+    Part { folder: "handlers/analytics" },
+];
 const ASKING: [Part; 1] = [Part { folder: "tests/e2e/asking" }];
 const COMMANDS: &str = "accounting-commands";
 const QUESTIONS: &str = "questions";
@@ -36,7 +41,7 @@ fn main() -> ExitCode {
     let mut checks = Checks::from_args();
     let name = "each_worker_is_paid_once_and_a_reader_sees_it";
     if checks.wants(name) {
-        match postgres("accounting and a reader of its ledger, end to end") {
+        match postgres("the task exchange and a reader of its ledger, end to end") {
             Ok(None) => {}
             Ok(Some(server)) => checks.run(name, || play(&server)),
             Err(error) => checks.report(name, Duration::ZERO, Err(error)),
@@ -45,40 +50,64 @@ fn main() -> ExitCode {
     checks.finish()
 }
 
+/// The handlers of the task exchange, each with a database of its own on the server.
+struct Exchange {
+    deployment: Deployment,
+    /// The ledger's address.
+    address: String,
+    ledger: Database,
+    mails: Database,
+    analytics: Database,
+}
+
+impl Exchange {
+    fn new(bootstrap: &str, server: &PostgreSql) -> Result<Self> {
+        let (address, mails, analytics) = (server.database()?, server.database()?, server.database()?);
+        let write = |address: &str| format!("write = {address:?}");
+        let databases =
+            [("accounting", write(&address)), ("email", write(&mails)), ("analytics", write(&analytics))];
+        Ok(Self {
+            deployment: deployment(bootstrap, &EXCHANGE, "exchange", databases.into())?,
+            ledger: Database::new(&address)?,
+            mails: Database::new(&mails)?,
+            analytics: Database::new(&analytics)?,
+            address,
+        })
+    }
+
+    /// Waits until all is done and has left the outboxes.
+    fn until_done(&self, onlooker: &mut Onlooker) -> Result<()> {
+        effects::until_all_has_left(&self.deployment, onlooker, LIMIT, || {
+            let outboxes = [&self.ledger, &self.mails, &self.analytics];
+            outboxes.into_iter().map(|outbox| outbox.number("SELECT count(*) FROM keylane.outbox")).sum()
+        })
+    }
+}
+
 fn play(server: &PostgreSql) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let broker = DevBroker::start(folder.path())?;
     let client = PlainClient::new(&broker.bootstrap);
     let topics = [TASKS, DAYS, facts::ENTRIES, facts::PAYOUTS, COMMANDS, QUESTIONS, ECHOES];
     client.create_topics(&topics, PARTITIONS)?;
-    let address = server.database()?;
-    let ledger = Database::new(&address)?;
-    let accounting =
-        deployment(&broker.bootstrap, &ACCOUNTING, "accounting", format!("write = {address:?}"))?;
+    let exchange = Exchange::new(&broker.bootstrap, server)?;
     let mut onlooker = Onlooker::new(&broker.bootstrap);
 
-    let host = earn(&accounting, &client, &ledger, &mut onlooker)?;
-    let host = pay(&accounting, &client, &ledger, server, host)?;
-    until_done(&accounting, &mut onlooker, &ledger).with_context(|| host.last_words())?;
-    judge(&client, &ledger)?;
-    read_only(&broker.bootstrap, &client, &ledger, server, &address).with_context(|| host.last_words())
+    let host = earn(&exchange, &client, &mut onlooker)?;
+    let host = pay(&exchange, &client, server, host)?;
+    exchange.until_done(&mut onlooker).with_context(|| host.last_words())?;
+    judge(&exchange, &client)?;
+    read_only(&broker.bootstrap, &client, &exchange, server).with_context(|| host.last_words())
 }
 
 fn deployment(
     bootstrap: &str,
     parts: &[Part],
-    handler: &'static str,
-    database: String,
+    fleet: &str,
+    databases: BTreeMap<&'static str, String>,
 ) -> Result<Deployment> {
-    let databases = [(handler, database)].into();
     let settings = Settings { databases, token: Some(TOKEN.to_owned()), ..Settings::default() };
-    Deployment::with(bootstrap, &format!("{handler}-fleet"), parts, &settings)
-}
-
-fn until_done(deployment: &Deployment, onlooker: &mut Onlooker, ledger: &Database) -> Result<()> {
-    effects::until_all_has_left(deployment, onlooker, LIMIT, || {
-        ledger.number("SELECT count(*) FROM keylane.outbox")
-    })
+    Deployment::with(bootstrap, fleet, parts, &settings)
 }
 
 fn write(client: &PlainClient, topic: &str, records: &[Record]) -> Result<()> {
@@ -95,12 +124,8 @@ fn completed(worker: usize) -> Record {
 }
 
 /// All rewards; the host is killed when a third of them is in the books.
-fn earn(
-    deployment: &Deployment,
-    client: &PlainClient,
-    ledger: &Database,
-    onlooker: &mut Onlooker,
-) -> Result<Process> {
+fn earn(exchange: &Exchange, client: &PlainClient, onlooker: &mut Onlooker) -> Result<Process> {
+    let Exchange { deployment, ledger, .. } = exchange;
     let first = host::start(deployment, "host-1.log")?;
     waiting::until("the ledger is made", LIMIT, || Ok(ledger.has("entries")?.then_some(())))
         .with_context(|| first.last_words())?;
@@ -110,20 +135,15 @@ fn earn(
     let before = ledger.number("SELECT count(*) FROM entries")?;
     ensure!(before < i64::try_from(WORKERS)?, "all was done before the host was killed: that shows nothing");
     let second = host::start(deployment, "host-2.log")?;
-    until_done(deployment, onlooker, ledger).with_context(|| second.last_words())?;
+    exchange.until_done(onlooker).with_context(|| second.last_words())?;
     let entries = ledger.number("SELECT count(*) FROM entries")?;
     ensure!(entries == i64::try_from(WORKERS)?, "{entries} rewards for {WORKERS} tasks");
     Ok(second)
 }
 
 /// The day closes; the server is killed when a third is paid, and started again.
-fn pay(
-    deployment: &Deployment,
-    client: &PlainClient,
-    ledger: &Database,
-    server: &PostgreSql,
-    mut host: Process,
-) -> Result<Process> {
+fn pay(exchange: &Exchange, client: &PlainClient, server: &PostgreSql, mut host: Process) -> Result<Process> {
+    let ledger = &exchange.ledger;
     write(client, DAYS, &[story::day_closed(DAY)])?;
     let paid = "SELECT count(*) FROM entries WHERE kind = 'payout'";
     until_a_third(ledger, paid).with_context(|| host.last_words())?;
@@ -135,7 +155,7 @@ fn pay(
         "all were paid before the server was killed: that shows nothing"
     );
     ensure!(host.is_running()?, "the host ended with its database: {}", host.last_words());
-    let (code, _) = host::ask(deployment, "/livez")?;
+    let (code, _) = host::ask(&exchange.deployment, "/livez")?;
     ensure!(code == 200, "/livez answers {code}");
     Ok(host)
 }
@@ -145,18 +165,26 @@ fn until_a_third(ledger: &Database, query: &'static str) -> Result<()> {
     waiting::closely(query, LIMIT, || Ok((ledger.number(query)? >= third).then_some(())))
 }
 
-fn judge(client: &PlainClient, ledger: &Database) -> Result<()> {
+fn judge(exchange: &Exchange, client: &PlainClient) -> Result<()> {
+    let Exchange { deployment, ledger, analytics, .. } = exchange;
     let workers = i64::try_from(WORKERS)?;
-    for (query, wanted) in [
-        ("SELECT count(*) FROM entries", 2 * workers),
-        ("SELECT count(*) FROM entries WHERE kind = 'payout'", workers),
-        ("SELECT count(*) FROM postings", 4 * workers),
-        ("SELECT sum(amount)::bigint FROM postings", 0),
-        ("SELECT count(*) FROM balances WHERE account LIKE 'worker:%' AND balance <> 0", 0),
+    let company = ledger.number("SELECT balance FROM balances WHERE account = 'company'")?;
+    for (database, query, wanted) in [
+        (ledger, "SELECT count(*) FROM entries", 2 * workers),
+        (ledger, "SELECT count(*) FROM entries WHERE kind = 'payout'", workers),
+        (ledger, "SELECT count(*) FROM postings", 4 * workers),
+        (ledger, "SELECT sum(amount)::bigint FROM postings", 0),
+        (ledger, "SELECT count(*) FROM balances WHERE account LIKE 'worker:%' AND balance <> 0", 0),
+        (analytics, "SELECT count(*) FROM entries", 2 * workers),
+        (analytics, "SELECT count(*) FROM completions", workers),
+        (analytics, "SELECT sum(take)::bigint FROM company_take", company),
+        (analytics, "SELECT count(*) FROM dearest_tasks", 3),
     ] {
-        let found = ledger.number(query)?;
+        let found = database.number(query)?;
         ensure!(found == wanted, "{query}: {found}, not {wanted}");
     }
+    let mails = effects::mails(deployment)?;
+    ensure!(mails == WORKERS, "{mails} mails for {WORKERS} workers");
     for (topic, wanted) in [(facts::PAYOUTS, WORKERS), (facts::ENTRIES, 2 * WORKERS), (COMMANDS, WORKERS + 1)]
     {
         let stored = client.read(topic)?;
@@ -173,14 +201,10 @@ fn judge(client: &PlainClient, ledger: &Database) -> Result<()> {
 }
 
 /// A handler whose grant is `access = "read"` asks, tries to write, and asks while the server is away.
-fn read_only(
-    bootstrap: &str,
-    client: &PlainClient,
-    ledger: &Database,
-    server: &PostgreSql,
-    address: &str,
-) -> Result<()> {
-    let deployment = deployment(bootstrap, &ASKING, "asking", format!("read = {address:?}"))?;
+fn read_only(bootstrap: &str, client: &PlainClient, exchange: &Exchange, server: &PostgreSql) -> Result<()> {
+    let Exchange { ledger, address, .. } = exchange;
+    let databases = [("asking", format!("read = {address:?}"))].into();
+    let deployment = deployment(bootstrap, &ASKING, "asking", databases)?;
     let host = Host::of(&deployment, host::start(&deployment, "asking.log")?);
     let last_words = || host.process.last_words();
     ask(client, "SELECT count(*) FROM entries")?;

@@ -107,8 +107,7 @@ fn judge(deployment: &Deployment, client: &PlainClient, workers: usize) -> Resul
         "{pages} pages, {} commands",
         dues.len()
     );
-    let mails = std::fs::read_dir(deployment.mails())?.collect::<Result<Vec<_>, _>>()?;
-    let mails = mails.iter().filter(|file| file.path().extension().is_some_and(|end| end == "eml")).count();
+    let mails = effects::mails(deployment)?;
     ensure!(mails == workers, "{mails} mails for {workers} workers");
     Ok(())
 }

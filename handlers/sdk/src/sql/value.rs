@@ -94,9 +94,11 @@ impl FromValue for Vec<u8> {
 }
 
 impl FromValue for Timestamp {
+    /// SQLite keeps timestamps as integers and tells those of columns that are declared `TIMESTAMP` alone, of no
+    /// expression, so integers count as microseconds.
     fn from_value(value: &Value) -> Result<Timestamp, String> {
         match value {
-            Value::Timestamp(micros) => Ok(Timestamp { micros: *micros }),
+            Value::Timestamp(micros) | Value::Integer(micros) => Ok(Timestamp { micros: *micros }),
             other => expected("a timestamp", other),
         }
     }
@@ -196,5 +198,23 @@ impl From<Decimal> for Value {
 impl<T: Into<Value>> From<Option<T>> for Value {
     fn from(option: Option<T>) -> Value {
         option.map_or(Value::Null, Into::into)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_sqlite_keeps_otherwise_is_read_as_what_it_is() {
+        assert_eq!(bool::from_value(&Value::Integer(1)), Ok(true));
+        assert_eq!(Timestamp::from_value(&Value::Integer(7)), Ok(Timestamp { micros: 7 }));
+        assert_eq!(Timestamp::from_value(&Value::Timestamp(7)), Ok(Timestamp { micros: 7 }));
+        let digits = || "-12.50".to_owned();
+        assert_eq!(Decimal::from_value(&Value::Text(digits())), Ok(Decimal { digits: digits() }));
+        assert_eq!(
+            i64::from_value(&Value::Timestamp(7)),
+            Err("expected an integer, found a timestamp".to_owned())
+        );
     }
 }

@@ -193,8 +193,8 @@ fn marked(
 }
 
 /// Which request this is: the same whenever the event is handled again, unless an operator's replay wants its effects
-/// once more, and no other's. A topic that was
-/// deleted and made again counts its offsets anew, so its id stands for it; its name where there is none.
+/// once more, and no other's. A topic that was deleted and made again counts its offsets anew, so its id stands for
+/// it; its name where there is none.
 fn idempotency_key(handler: &str, at: &AtWork, ordinal: usize) -> String {
     let source = &at.event.source;
     let topic = if at.topic_id.is_known() { at.topic_id.to_string() } else { source.topic.to_string() };

@@ -59,7 +59,6 @@ impl Words {
             (Stage::SameTransaction, same.into()),
             (Stage::SameSettings, SAME_SETTINGS.into()),
             (Stage::Host, "SET LOCAL ROLE NONE".into()),
-            (Stage::Host, "SET LOCAL synchronous_commit = on".into()),
             (Stage::Host, "SET LOCAL statement_timeout = 0".into()),
         ])
     }
@@ -84,10 +83,11 @@ impl Words {
         self
     }
 
-    /// The end. What a trigger has put off to this moment fires as the guest. One that weakens the commit from there
-    /// loses nothing that anybody was told: what leaves by the relay leaves after a later commit of the host's own,
-    /// which presses all before it to the disk, and whoever finds the server started again takes its partitions
-    /// anew.
+    /// The end: the commit waits for the disk, whatever a function has set. What a trigger has put off to this moment
+    /// fires as the guest, and one that was written to weaken the commit from there does. What leaves by the relay
+    /// loses nothing by that: it leaves after a later commit of the host's own, which presses all before it to the
+    /// disk. And whoever finds the server started again takes its partitions anew; a server that has only lost one of
+    /// its processes counts as the same.
     pub(crate) fn commit(mut self) -> Self {
         let end = ["SET LOCAL ROLE keylane_guest", "SET LOCAL synchronous_commit = on", "COMMIT"];
         self.0.extend(end.map(|word| (Stage::Commit, Cow::Borrowed(word))));

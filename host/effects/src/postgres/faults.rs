@@ -25,6 +25,8 @@ pub(crate) const UNIQUE: &str = "23505";
 pub(crate) const NOT_NULL: &str = "23502";
 /// Classes of a server in trouble: connection, resources, operator, system, internal.
 const TROUBLE: [&str; 5] = ["08", "53", "57", "58", "XX"];
+/// The class of who may not come in: an unknown user, a wrong password, an address that is not let in.
+const NOT_LET_IN: &str = "28";
 /// What the server says of itself, whatever was asked of it: `disk_full`, `too_many_connections`, `system_error`,
 /// `io_error`. Not the rest of these classes, which one statement can come to by itself: too little memory, more
 /// temporary files than it may have, a library that is not there.
@@ -138,6 +140,10 @@ pub(crate) fn of_host(error: &sqlx::Error, url: &str) -> DatabaseError {
     let passing = is_conflict(error) || code(error).is_none_or(passes);
     if passing && !is_value(error) {
         return gone(error, said, url);
+    }
+    if code(error).is_some_and(|code| code.starts_with(NOT_LET_IN)) {
+        let reason = format!("{said}: is the user right, and its `password-env` or `password-file`?");
+        return DatabaseError::Address { url: url.to_owned(), reason };
     }
     DatabaseError::Tables { url: url.to_owned(), reason: said }
 }

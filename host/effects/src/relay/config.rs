@@ -56,6 +56,8 @@ pub enum RelayStatus {
     Opening,
     /// It relays.
     Relaying,
+    /// It relays records, but mails wait, and this host was not told how mail leaves.
+    WithoutMail,
     /// Another host does.
     Standby {
         /// That host.

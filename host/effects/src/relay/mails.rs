@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::database::OutboxKind;
 use crate::outbox::letter_of;
+use crate::relay::config::RelayStatus;
 use crate::relay::core;
 use crate::relay::meters;
 use crate::relay::ports::{Handed, MailError, MailSender};
@@ -29,10 +30,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// Sends until the turn ends, or, when the host stops, until no mail waits that the server takes.
 pub(super) async fn relay(work: &Work, epoch: Epoch, end: &watch::Sender<bool>) -> End {
     let look = work.config.look.saturating_mul(LOOKS);
-    let Some(sender) = &work.mail else {
-        while !work.pause(end, look).await {}
-        return End::Asked;
-    };
+    let Some(sender) = &work.mail else { return without_sender(work, end, look).await };
     let mut news = work.listen(OutboxKind::Mail);
     // None where no mail waits.
     let (mut pause, mut failures) = (Some(Duration::ZERO), 0_u32);
@@ -56,6 +54,26 @@ pub(super) async fn relay(work: &Work, epoch: Epoch, end: &watch::Sender<bool>) 
                 failures = failures.saturating_add(1);
             }
             Err(ended) => return ended,
+        }
+    }
+}
+
+/// Mails may lie here all the same, of a host with another configuration: that they wait is told.
+async fn without_sender(work: &Work, end: &watch::Sender<bool>, look: Duration) -> End {
+    let mut said = false;
+    loop {
+        let waits = match work.outbox.has_mails().await {
+            Ok(waits) => waits,
+            Err(error) => return error.into(),
+        };
+        if waits && !said {
+            let database = &work.config.name;
+            tracing::error!(database, "mails wait in the outbox, and this host's file has no [mail]");
+        }
+        said = waits;
+        work.tell(if waits { RelayStatus::WithoutMail } else { RelayStatus::Relaying });
+        if work.pause(end, look).await {
+            return End::Asked;
         }
     }
 }

@@ -188,8 +188,9 @@ impl Work {
         self.tell(RelayStatus::Stopped { reason });
     }
 
-    fn tell(&self, status: RelayStatus) {
-        let relaying = f64::from(u8::from(status == RelayStatus::Relaying));
+    pub(super) fn tell(&self, status: RelayStatus) {
+        let relaying = matches!(status, RelayStatus::Relaying | RelayStatus::WithoutMail);
+        let relaying = f64::from(u8::from(relaying));
         metrics::gauge!(meters::RELAYING, "database" => self.config.name.clone()).set(relaying);
         self.say.send_if_modified(|told| {
             let changed = *told != status;

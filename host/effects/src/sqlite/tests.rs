@@ -4,8 +4,10 @@
 use std::time::Duration;
 
 use super::*;
+use crate::config::Synchronous;
 use crate::error::{FinishError, StatementError, StepError};
 use crate::sqlite::authorizer::Mode;
+use crate::sqlite::connection::host;
 use crate::value::ResultLimits;
 
 const LONG: Duration = Duration::from_secs(60);
@@ -31,6 +33,23 @@ fn key() -> StreamKey {
     let topic_id = keylane_engine::TopicId::new([1; 16]);
     let (fleet, handler, topic) = ("f".to_owned(), "h".to_owned(), "t".to_owned());
     StreamKey { fleet, handler, topic, topic_id, partition: 0 }
+}
+
+/// A kill does not show it, only a power cut: so the connection that writes is asked.
+#[tokio::test]
+async fn each_commit_goes_to_the_disk_unless_the_configuration_says_otherwise() {
+    let folder = tempfile::tempdir().unwrap();
+    let by_default = DatabaseConfig::sqlite(&folder.path().join("disk.db"));
+    let normal = DatabaseConfig { synchronous: Synchronous::Normal, ..by_default.clone() };
+    for (config, wanted) in [(by_default, 2_i64), (normal, 1)] {
+        let file = File::new(&config).await.unwrap();
+        let mut writer = file.writer(LONG).await.unwrap();
+        let rows = writer.as_mut().unwrap().fetch(host("PRAGMA synchronous")).await.unwrap();
+        let found: i64 = sqlx::Row::get(rows.first().unwrap(), 0);
+        assert_eq!(found, wanted, "{:?}", config.synchronous);
+        let rows = writer.as_mut().unwrap().fetch(host("PRAGMA journal_mode")).await.unwrap();
+        assert_eq!(sqlx::Row::get::<String, _>(rows.first().unwrap(), 0), "wal");
+    }
 }
 
 async fn kept(database: &dyn Database) -> usize {

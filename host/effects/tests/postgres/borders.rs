@@ -248,6 +248,16 @@ pub async fn a_superuser_is_refused(ground: &Ground<'_>) {
     assert!(refused.to_string().contains("superuser"), "{refused}");
 }
 
+/// Who is not let in is told what to look at.
+pub async fn an_unknown_user_is_told_so(ground: &Ground<'_>) {
+    let known = ground.config().write;
+    let (_, place) = known.rsplit_once('@').unwrap();
+    let refused = open(&DatabaseConfig::new(format!("postgres://stranger@{place}"))).await.err().unwrap();
+    assert!(matches!(refused, DatabaseError::Address { .. }) && !refused.can_retry(), "{refused:?}");
+    let said = refused.to_string();
+    assert!(said.contains("\"stranger\"") && said.contains("password-file"), "{said}");
+}
+
 /// An output that has left must not be undone by the server's end.
 pub async fn a_commit_that_is_not_pressed_to_the_disk_is_refused(ground: &Ground<'_>) {
     let config = DatabaseConfig { synchronous: Synchronous::Normal, ..ground.config() };

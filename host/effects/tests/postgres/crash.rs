@@ -128,6 +128,27 @@ pub async fn a_function_cannot_weaken_the_commit(ground: &Ground<'_>) {
     }
 }
 
+/// What is put off to COMMIT sees that the server will wait for the disk, whatever a function has set before.
+pub async fn a_commit_waits_for_the_disk(ground: &Ground<'_>) {
+    let tables = "CREATE TABLE t (a int); CREATE TABLE late (a int); CREATE TABLE seen (said text); \
+        CREATE FUNCTION weaken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+            SET CONSTRAINTS ALL DEFERRED; INSERT INTO public.late VALUES (NEW.a); \
+            SET synchronous_commit = off; SET LOCAL synchronous_commit = off; RETURN NULL; END $$; \
+        CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+            INSERT INTO public.seen VALUES (current_setting('synchronous_commit')); RETURN NULL; END $$; \
+        CREATE CONSTRAINT TRIGGER at_end AFTER INSERT ON t DEFERRABLE INITIALLY DEFERRED \
+            FOR EACH ROW EXECUTE FUNCTION weaken(); \
+        CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT ON late DEFERRABLE INITIALLY DEFERRED \
+            FOR EACH ROW EXECUTE FUNCTION look()";
+    let database = ground.database(tables).await;
+    let fence = take(database.as_ref()).await;
+    let run = begin(database.as_ref(), &fence).await;
+    let (_, run) = execute(database.as_ref(), run, "insert into t values (1)", &[]).await.unwrap();
+    finish(run, &[1]).await.unwrap();
+    let seen = read(database.as_ref(), "select said from seen").await.rows;
+    assert_eq!(seen, [[Value::Text("on".to_owned())]]);
+}
+
 /// A server that is stopped takes connections and answers nothing: every wait ends by the host's own clock,
 /// and nobody is charged for it.
 pub async fn a_server_that_answers_nothing_is_given_up(ground: &Ground<'_>) {

@@ -45,6 +45,8 @@ pub struct Words {
     pub timestamp: &'static str,
     /// The type of a column of exact decimals.
     pub decimal: &'static str,
+    /// Whether a column takes values of any kind, whatever it is declared.
+    pub takes_any_kind: bool,
     /// A key that counts up by itself.
     pub counting_key: &'static str,
     /// The host's tables, as one would write them in a statement.

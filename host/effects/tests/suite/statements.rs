@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use keylane_effects::{EndedAs, ResultLimits, StatementError, StatementLimits, Value};
 
-use super::{ENDLESS, Ground, LIMITS, LONG, checked, did, execute, heard, kept, owner};
+use super::{ENDLESS, Ground, LIMITS, LONG, checked, did, execute, heard, kept, owner, rows};
 
 const TABLE: &str = "CREATE TABLE t (a BIGINT NOT NULL CHECK (a >= 0), UNIQUE (a))";
 
@@ -26,6 +26,27 @@ pub async fn a_fault_ends_the_run(ground: &Ground) {
         let failed = execute(database, run, text, parameters).await.err().unwrap();
         assert!(matches!(heard(&failed), StatementError::Refused(_)), "{text}: {failed:?}");
         assert!(failed.transaction.is_none(), "{text}: no savepoint stood");
+    }
+    assert_eq!(kept(database).await, Vec::<i64>::new());
+}
+
+/// A text for a number is refused, but where columns take values of any kind, as `wit/sql.wit` says of SQLite.
+pub async fn a_value_of_another_kind_is_the_columns_to_judge(ground: &Ground) {
+    let database = &*ground.here;
+    let fence = owner(database, TABLE).await;
+    let run = database.begin(&fence).await.unwrap();
+    let text = Value::Text("one".to_owned());
+    match execute(database, run, "INSERT INTO t VALUES ($1)", vec![text.clone()]).await {
+        Ok((changed, run)) => {
+            assert!(ground.words.takes_any_kind && changed == 1);
+            let (back, run) = rows(database, run, "SELECT a FROM t", Vec::new()).await;
+            assert_eq!(back.rows, [[text]]);
+            run.rollback().await;
+        }
+        Err(failed) => {
+            assert!(!ground.words.takes_any_kind, "{failed:?}");
+            assert!(matches!(heard(&failed), StatementError::Refused(_)), "{failed:?}");
+        }
     }
     assert_eq!(kept(database).await, Vec::<i64>::new());
 }

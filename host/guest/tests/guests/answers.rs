@@ -214,12 +214,13 @@ async fn a_run_given_up_midway_frees_the_database() {
     assert_eq!(loaded.claimed().await, [0]);
 }
 
-/// The handler that the README shows, on a table as its author would make it.
+/// The handler that the README shows, on the table that it shows.
 #[tokio::test]
 async fn readme() {
     let migrations = tempfile::tempdir().unwrap();
-    let table = "CREATE TABLE assignments (task TEXT, worker TEXT, PRIMARY KEY (task, worker));";
-    std::fs::write(migrations.path().join("1_assignments.sql"), table).unwrap();
+    let shown = include_str!("../../../../README.md");
+    let table = shown.split('`').find(|text| text.starts_with("CREATE TABLE assignments")).unwrap();
+    std::fs::write(migrations.path().join("0001_board.sql"), table).unwrap();
     let stage = Stage::of("readme").with_database_named("board", Some(migrations.path().to_owned()));
     let loaded = stage.load().await;
     let assigned = |offset: u64, event_type: &str| {

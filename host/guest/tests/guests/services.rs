@@ -87,7 +87,7 @@ async fn a_repeat_carries_the_same_key_and_no_other_request_does() {
     loaded.run(vec![first.clone()]).await;
     loaded.run(vec![attempt(41, 0, &script(""))]).await;
     let keys: Vec<_> = service.seen().iter().map(|seen| seen.header("idempotency-key").join(",")).collect();
-    let of = |offset: u64| [0, 1].map(|ordinal| format!("guest.facts.3.{offset}.{ordinal}"));
+    let of = |offset: u64| [0, 1].map(|ordinal| format!("guest.BwcHBwcHBwcHBwcHBwcHBw.3.{offset}.{ordinal}"));
     // A failed event is done once more with a savepoint before it is charged.
     let repeats = (keys.len() - 2) / 2;
     assert!(repeats >= 2, "{keys:?}");

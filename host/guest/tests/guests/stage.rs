@@ -185,7 +185,7 @@ impl Loaded {
 
     /// Runs these attempts as the owner of their partition.
     pub async fn report(&self, attempts: Vec<Attempt>) -> RunReport {
-        self.runner.run(attempts, RunControl::unlimited().under(self.fence)).await
+        self.runner.run(attempts, RunControl::unlimited().under(self.fence).of_topic(TOPIC_ID)).await
     }
 
     /// The database, which must be granted.
@@ -217,13 +217,16 @@ impl Loaded {
     }
 }
 
+/// The id of the guest's input.
+const TOPIC_ID: TopicId = TopicId::new([7; 16]);
+
 /// A partition of the guest's input.
 fn stream(partition: i32) -> StreamKey {
     StreamKey {
         fleet: "fleet".to_owned(),
         handler: "guest".to_owned(),
         topic: "facts".to_owned(),
-        topic_id: TopicId::new([7; 16]),
+        topic_id: TOPIC_ID,
         partition,
     }
 }

@@ -88,6 +88,25 @@ fn a_transaction_that_brokers_cannot_end_has_the_way_opened_anew() {
     way.send(vec![record("here")], at(2)).unwrap();
 }
 
+/// Connections that were idle are closed. Each is made anew at once, however often that was done before: the client's
+/// own pause between two tries doubles with each connection, also with one that is made.
+#[test]
+fn after_each_rest_a_transaction_is_as_quick_as_before() {
+    let id = "keylane.shop.database.relay".to_owned();
+    let mock = two_brokers(&id);
+    let mut kafka = KafkaConfig::new(mock.bootstrap_servers());
+    // It begins where the default gets to after some rests.
+    kafka.properties.insert("reconnect.backoff.ms".to_owned(), "3000".to_owned());
+    let purpose = Purpose { id, note_topic: POSITION_TOPIC, batch_bytes: BATCH_BYTES, limit: LIMIT };
+    let (way, _) = Way::open(&kafka, purpose, "database".to_owned()).unwrap();
+    for batch in 1..=4 {
+        let begun = std::time::Instant::now();
+        way.send(vec![record("here"), record("silent")], at(batch)).unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(1), "the {batch}th took {:?}", begun.elapsed());
+        std::thread::sleep(Duration::from_secs(4));
+    }
+}
+
 fn refused(place: Option<usize>, topic: &str, code: Code) -> RefusedRecord {
     let (topic, reason) = (topic.to_owned(), code.to_string());
     RefusedRecord { place, topic, fault: Fault::Nobody, code: Some(code), reason }

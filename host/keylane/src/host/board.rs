@@ -152,6 +152,10 @@ pub(crate) fn relay_words(relay: &RelayStatus) -> String {
     match relay {
         RelayStatus::Opening => "opening the way to Kafka".to_owned(),
         RelayStatus::Relaying => "relaying".to_owned(),
+        RelayStatus::WithoutMail => {
+            "relaying records, but mails wait, and this host's file has no [mail] that says how they leave"
+                .to_owned()
+        }
         RelayStatus::Standby { by } => format!("standing by, {by} relays"),
         RelayStatus::Failing { reason } => format!("cannot send: {reason}"),
         RelayStatus::Stopped { reason } => format!("stopped: {reason}"),
@@ -160,7 +164,7 @@ pub(crate) fn relay_words(relay: &RelayStatus) -> String {
 
 /// Whether what waits in an outbox leaves it, here or by another host.
 fn leaves(relay: &RelayStatus) -> bool {
-    !matches!(relay, RelayStatus::Failing { .. } | RelayStatus::Stopped { .. })
+    !matches!(relay, RelayStatus::WithoutMail | RelayStatus::Failing { .. } | RelayStatus::Stopped { .. })
 }
 
 /// Whether a host in this phase with these handlers does its work, and what to say of it.
@@ -300,6 +304,8 @@ mod tests {
             let (ready, text) = with(ill);
             assert!(!ready && text.contains("accounting's outbox: ") && text.contains("batch 7"), "{text}");
         }
+        let (ready, text) = with(RelayStatus::WithoutMail);
+        assert!(!ready && text.contains("accounting's outbox: ") && text.contains("no [mail]"), "{text}");
     }
 
     #[test]

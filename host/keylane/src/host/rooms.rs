@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use keylane_capability::{Capabilities, Mailer};
+use keylane_capability::{Capabilities, CapabilityLimits, Mailer};
 use keylane_deployment::Manifest;
 use keylane_effects::{MailSender, RelaySenders};
 use keylane_engine::{Boxed, Claims, DeadLetter, HandlerEngine, HostBudget};
@@ -110,7 +110,29 @@ impl Rooms {
         }
         topics.sort();
         topics.dedup();
-        self.until_reachable(|| Box::pin(self.admin.check_topics(&topics))).await.map(drop)
+        self.until_reachable(|| Box::pin(self.admin.check_topics(&topics))).await?;
+        self.warn_of_small_topics().await;
+        Ok(())
+    }
+
+    /// A handler may produce a record that its topic refuses later: brokers weigh what is compressed, so nobody can
+    /// tell when the handler hands it over.
+    async fn warn_of_small_topics(&self) {
+        let bytes = CapabilityLimits::default().record_bytes;
+        for Handler { manifest, .. } in &self.config.handlers {
+            let granted = manifest.grants.producer.as_ref().map(|grant| grant.topics.as_slice());
+            // Brokers that do not tell keep nobody from starting.
+            let small = self.admin.small_topics(granted.unwrap_or_default(), bytes).await.unwrap_or_default();
+            for (topic, taken) in small {
+                tracing::warn!(
+                    handler = manifest.name,
+                    topic,
+                    taken,
+                    "the topic takes fewer bytes (max.message.bytes) than a record may have ({bytes}): larger ones \
+                     would be refused after their events are done"
+                );
+            }
+        }
     }
 
     pub(super) async fn start(&self, handler: &Handler, revision: &Revision) -> anyhow::Result<Running> {

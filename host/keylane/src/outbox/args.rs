@@ -71,7 +71,8 @@ pub(super) struct RetryArgs {
 /// `keylane outbox drop`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The event that made it has ended and is not handled again: what is dropped here is never sent.
+The event that made it has ended and is not handled again: what is dropped here is never sent, but for a mail that a
+host is sending at that moment.
 
 Examples:
   keylane outbox drop accounting --config deploy/sample/keylane.toml 1742 1743

@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
-use keylane_effects::{Applicant, Leased, MailEnded, OutboxCounts, OutboxRow, RelayConfig};
+use keylane_effects::{Applicant, Leased, MailEnded, OutboxCounts, OutboxRow, RelayConfig, RelayStatus};
 
 use super::fragile::Fragile;
-use super::{Clock, Life, World, Writer, config, emptied, mail, record, start, started, started_as, until};
+use super::{
+    Clock, Life, World, Writer, config, emptied, mail, record, says, start, started, started_as,
+    started_without_mail, until,
+};
 use crate::suite::{Ground, LONG};
 
 fn id(number: u32) -> String {
@@ -64,6 +67,24 @@ pub async fn a_mail_is_noted_as_soon_as_the_database_is_back(ground: &Ground) {
     emptied(&*outbox).await;
     relay.stop().await;
     assert_eq!(world.mails(), BTreeMap::from([(id(1), 1), (id(2), 1)]));
+}
+
+/// A host that was not told how mail leaves may relay for others that were: that mails wait is told, and records leave.
+pub async fn that_mails_cannot_leave_is_told(ground: &Ground) {
+    let (world, outbox) = (World::default(), ground.here.clone().outbox());
+    let mut writer = Writer::new(&ground.here).await;
+    let without = Fragile::new(ground.here.clone().outbox(), &Life::immortal());
+    let relay = started_without_mail(without, &world, "first");
+    says(&relay, |status| *status == RelayStatus::Relaying).await;
+    writer.write(vec![mail(&id(1)), record("t", "k", "1")]).await;
+    says(&relay, |status| *status == RelayStatus::WithoutMail).await;
+    until("the record", async || outbox.counts().await.unwrap().records == 0).await;
+    relay.stop().await;
+    let other = start(&ground.there, &world, &Life::immortal(), "second");
+    emptied(&*outbox).await;
+    says(&other, |status| *status == RelayStatus::Relaying).await;
+    other.stop().await;
+    assert_eq!(world.mails(), BTreeMap::from([(id(1), 1)]));
 }
 
 /// An operator's hand may have taken a mail's key away: it goes out once all the same.

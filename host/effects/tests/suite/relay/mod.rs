@@ -66,6 +66,12 @@ pub fn started_as(outbox: Fragile, world: &World, config: RelayConfig) -> Relay 
     Relay::start(&Handle::current(), Arc::new(outbox), ways, Some(mail), config)
 }
 
+/// Starts a relay that was not told how mail leaves.
+pub fn started_without_mail(outbox: Fragile, world: &World, host: &str) -> Relay {
+    let ways = world.ways(&outbox.life);
+    Relay::start(&Handle::current(), Arc::new(outbox), ways, None, config(host))
+}
+
 /// A stop gives the batch under way up at once here, but never a mail.
 fn config(host: &str) -> RelayConfig {
     let (stop, clock) = (Duration::from_millis(50), Arc::<Clock>::default());

@@ -34,7 +34,9 @@ const HANGS_TIMES: u32 = 12;
 /// The longest wait for an owner's snapshot. One that is late is left out.
 pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(1);
 /// The most bytes of one transaction; the last partition's share may pass it.
-pub(super) const CUT_BYTES_MAX: usize = 32 * 1024 * 1024;
+const CUT_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// How often that is halved at most: then a cut has one partition's share.
+const HALVED_MAX: u32 = CUT_BYTES_MAX.ilog2();
 /// The wait after a cut that failed; it doubles with each further one up to the longest.
 const AGAIN_FIRST: Duration = Duration::from_millis(50);
 const AGAIN_MOST: Duration = Duration::from_secs(5);
@@ -55,6 +57,9 @@ pub(in crate::intake) struct Cuts {
     pub(super) owed: BTreeSet<Token>,
     /// Failures in a row.
     pub(super) failures: u32,
+    /// How often the most bytes of a cut are halved: once more by each cut that fails, once less by each that is
+    /// committed. Brokers that are too slow for all that has ended take it in smaller parts.
+    pub(super) halved: u32,
     pub(super) trouble: Option<String>,
     pub(super) closed: ClosedTopics,
     /// By partition and offset, with the reason: events whose records were refused for good.
@@ -138,6 +143,7 @@ impl Cuts {
             held_off: false,
             owed: BTreeSet::new(),
             failures: 0,
+            halved: 0,
             trouble: None,
             closed: ClosedTopics::default(),
             refused: BTreeMap::new(),
@@ -161,6 +167,11 @@ impl Cuts {
         answers && has_any && !is_held_up
     }
 
+    /// The most bytes of the next one; the last partition's share may pass it.
+    pub(super) fn bytes_max(&self) -> usize {
+        CUT_BYTES_MAX >> self.halved
+    }
+
     /// It is over, and the next one may follow after the usual time.
     pub(super) fn rest(&mut self, begun: Instant) {
         self.step = Step::Resting;
@@ -173,6 +184,7 @@ impl Cuts {
         self.step = Step::Resting;
         self.next_at = Instant::now() + pause_after(self.failures);
         self.failures += 1;
+        self.halved = (self.halved + 1).min(HALVED_MAX);
         let group = self.meters.group.as_str();
         match self.failures.cmp(&FAILURES_ORDINARY) {
             Ordering::Equal => tracing::warn!(group, reason, "cuts are not committed; trying again"),

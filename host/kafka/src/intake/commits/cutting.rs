@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use keylane_engine::{CutAnswer, OutgoingRecord, Snapshot, Token, TopicPartition};
 use rdkafka::consumer::Consumer;
 
-use super::cuts::{ANSWER_LIMIT, Asking, CUT_BYTES_MAX, Cuts, FAILURES_ORDINARY, Part, Sending, Step};
+use super::cuts::{ANSWER_LIMIT, Asking, Cuts, FAILURES_ORDINARY, Part, Sending, Step};
 use super::refusals::refuse;
 use super::{Committer, Item, checked};
 use crate::cuts::{Cut, CutEnd};
@@ -93,7 +93,7 @@ impl Committer {
         for (token, snapshot) in made {
             // One that was given up meanwhile has nothing to say any more.
             let Some(feed) = owned.get(&token) else { continue };
-            if bytes >= CUT_BYTES_MAX {
+            if bytes >= cuts.bytes_max() {
                 cuts.owed.insert(token);
                 continue;
             }
@@ -178,6 +178,7 @@ impl Committer {
             tracing::info!(group = self.group, "cuts are committed again");
         }
         cuts.failures = 0;
+        cuts.halved = cuts.halved.saturating_sub(1);
         let mut numbers = BTreeMap::new();
         for Part { item: Item { token, handed }, number, endings } in sending.parts {
             let records: usize = endings.iter().map(|(_, records)| records.len()).sum();

@@ -35,6 +35,7 @@ const GROUP: &str = "group";
 /// What the thread works on. Clients come before the broker, and that before what it runs on.
 struct Stage {
     poller: Poller,
+    partitions: i32,
     /// The owners get on where this is driven.
     owners: Runtime,
     broker: Broker,
@@ -90,10 +91,15 @@ impl Stage {
     /// A partition that is owned, with an event that has ended and is not cut. The owners go on by themselves, or
     /// only while the stage waits for them.
     fn new(by_themselves: bool) -> Self {
+        Self::of(1, by_themselves)
+    }
+
+    /// The same of so many partitions.
+    fn of(partitions: i32, by_themselves: bool) -> Self {
         let outside = Runtime::new().unwrap();
         let broker = outside.block_on(Broker::start(BrokerOptions::default())).unwrap();
         let kafka = KafkaConfig::new(broker.bootstrap());
-        let topics = [NewTopic::new(SOURCE, 1), NewTopic::new(OUTPUTS, 1)];
+        let topics = [NewTopic::new(SOURCE, partitions), NewTopic::new(OUTPUTS, 1)];
         outside.block_on(Admin::new(&kafka).unwrap().create_topics(&topics)).unwrap();
         let mut inside =
             if by_themselves { Builder::new_multi_thread() } else { Builder::new_current_thread() };
@@ -108,19 +114,23 @@ impl Stage {
         let (clock, owners) = (Arc::new(BootTime), owners(&inside));
         let making = Making { kafka, config, health, owners, claims: None, clock, shared };
         let poller = making.poller(making.lookout(), looks).unwrap();
-        let mut stage = Self { poller, owners: inside, broker, _outside: outside };
+        let mut stage = Self { poller, partitions, owners: inside, broker, _outside: outside };
         stage.until("the partition and the producer", |stage| {
             stage.serve();
             stage.commit();
-            stage.poller.feeds.len() == 1 && stage.cuts().cutter.is_open() && stage.cuts().is_resting()
+            stage.poller.feeds.len() == usize::try_from(partitions).unwrap()
+                && stage.cuts().cutter.is_open()
+                && stage.cuts().is_resting()
         });
         let producer: BaseProducer = stage.client().create().unwrap();
-        let record = BaseRecord::<(), _>::to(SOURCE).partition(0).payload("v");
-        producer.send(record).map_err(|(error, _)| error).unwrap();
+        for partition in 0..partitions {
+            let record = BaseRecord::<(), _>::to(SOURCE).partition(partition).payload("v");
+            producer.send(record).map_err(|(error, _)| error).unwrap();
+        }
         producer.flush(PATIENCE).unwrap();
-        stage.until("the event has ended", |stage| {
+        stage.until("the events have ended", |stage| {
             stage.serve();
-            stage.feed().inbox.is_stirred()
+            stage.poller.feeds.iter().all(|feed| feed.inbox.is_stirred())
         });
         stage
     }
@@ -169,16 +179,14 @@ impl Stage {
         }
     }
 
-    /// How far the group is.
+    /// How far the group is, of all partitions together.
     fn committed(&self) -> i64 {
         let member: BaseConsumer = self.client().create().unwrap();
         let mut list = TopicPartitionList::new();
-        list.add_partition(SOURCE, 0);
+        list.add_partition_range(SOURCE, 0, self.partitions - 1);
         let list = member.committed_offsets(list, PATIENCE).unwrap();
-        match list.elements().first().unwrap().offset() {
-            Offset::Offset(offset) => offset,
-            _ => 0,
-        }
+        let offset = |offset| if let Offset::Offset(offset) = offset { offset } else { 0 };
+        list.elements().iter().map(|element| offset(element.offset())).sum()
     }
 
     /// How many outputs a reader of committed transactions sees.
@@ -317,6 +325,29 @@ fn nothing_is_sent_to_a_silent_topic_before_its_time() {
     stage.cuts().closed = ClosedTopics::default();
     stage.until_it_is_cut();
     assert_eq!(stage.seen(), 1);
+}
+
+/// All that has ended is cut together; behind cuts that failed, as brokers that are too slow for it make them, in
+/// parts, until those are committed.
+#[test]
+fn behind_failures_less_is_cut_at_once() {
+    for (failures, together) in [(0, 2), (64, 1)] {
+        let mut stage = Stage::of(2, true);
+        (0..failures).for_each(|_| stage.cuts().fail(&[], "too slow".to_owned()));
+        (stage.cuts().failures, stage.cuts().next_at) = (0, Instant::now());
+        let (before, mut parts) = (stage.cuts().halved, Vec::new());
+        stage.until("all is cut", |stage| {
+            stage.serve();
+            stage.commit();
+            if let Step::Sending(sending) = &stage.cuts().step {
+                parts.push(sending.parts.len());
+            }
+            stage.committed() == 2
+        });
+        assert!(!parts.is_empty() && parts.iter().all(|parts| *parts == together), "{parts:?}");
+        assert_eq!(stage.seen(), 2);
+        assert!(stage.cuts().halved < before.max(1), "it grows again");
+    }
 }
 
 /// A call of the client library that never returns: the partitions go to others, and whoever watches the process is
