@@ -206,6 +206,14 @@ pub(crate) fn publish_can_retry(code: Option<Code>) -> bool {
     )
 }
 
+/// Whether a record is surely written: its acknowledgement says where it lies. One that does not is a guess of the
+/// client's, which takes a record for written because a later one of its partition was, or because the broker calls
+/// it a repeat. Where the partition has just got another leader, which knows nothing of the producer yet and so takes
+/// any of its records first, an earlier one may be lost (librdkafka 2.12.1, `rd_kafka_dr_implicit_ack`).
+pub(crate) fn surely_written(offset: i64) -> Result<(), ClientError> {
+    if offset >= 0 { Ok(()) } else { Err(ClientError::MessageProduction(Code::Inconsistent)) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

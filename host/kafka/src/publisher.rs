@@ -255,23 +255,4 @@ fn refused(topic: &str, error: &ClientError) -> PublishError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use bytes::Bytes;
-
-    fn record(value: usize) -> OutgoingRecord {
-        OutgoingRecord {
-            topic: "t".to_owned(),
-            key: None,
-            value: Some(Bytes::from(vec![0; value])),
-            headers: Vec::new(),
-        }
-    }
-
-    #[test]
-    fn a_record_takes_room_and_never_more_than_there_is() {
-        assert_eq!(weight_kib(&record(0)), 1);
-        assert_eq!(weight_kib(&record(1024)), 2);
-        assert_eq!(weight_kib(&record(IN_FLIGHT_KIB as usize * 1024 * 2)), IN_FLIGHT_KIB);
-    }
-}
+mod tests;

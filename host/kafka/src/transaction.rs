@@ -22,7 +22,7 @@ pub(crate) use self::error::{Fault, OpenError, RefusedRecord, TransactionError};
 use self::error::code_of;
 use crate::config::{DELIVERY_LIMIT, KafkaConfig};
 use crate::context::{Listener, tells_its_listener};
-use crate::error::KafkaError;
+use crate::error::{KafkaError, surely_written};
 use crate::publisher::client_headers;
 
 /// The longest one call into the client blocks before it is made again.
@@ -35,7 +35,7 @@ const POLL_EVERY: Duration = Duration::from_millis(1);
 /// Time between two tries while markers of the transaction before are being written; the client's own
 /// default is 100 ms.
 const RETRY_BACKOFF_MS: &str = "5";
-/// Connections that are idle for so long are closed. The client keeps the group's coordinator that it knows even
+/// Connections on which nothing was sent or answered for so long are closed. The client keeps the group's coordinator that it knows even
 /// when it has let go of that broker, because the cluster's metadata left it out while it was down, and then waits
 /// for it without an end while offsets are added to a transaction (librdkafka 2.12.1, `rdkafka_coord.c`). It asks
 /// for the coordinator again when any connection comes up or goes down; what is idle meanwhile does.
@@ -45,6 +45,9 @@ const IDLE_MAX_MS: &str = "3000";
 /// some rests would wait for up to 10 s, which is what the client does by default.
 const RECONNECT_FIRST_MS: &str = "100";
 const RECONNECT_MOST_MS: &str = "500";
+/// How long one may take to be made, with all that is said first: a broker that stands still must not take a
+/// transaction's whole time.
+const CONNECT_MAX_MS: &str = "3000";
 /// What the note of a transaction is known by; records are known by their place.
 const NOTE: usize = usize::MAX;
 
@@ -119,9 +122,15 @@ impl ProducerContext for Reports {
         match result {
             Ok(message) => {
                 let mut heard = self.heard();
-                heard.any_taken = true;
-                if place == NOTE {
-                    heard.noted = Some(message.offset());
+                match surely_written(message.offset()) {
+                    Ok(()) if place == NOTE => {
+                        (heard.any_taken, heard.noted) = (true, Some(message.offset()))
+                    }
+                    Ok(()) => heard.any_taken = true,
+                    Err(error) => {
+                        let place = (place != NOTE).then_some(place);
+                        heard.refused.push(RefusedRecord::of(place, message.topic(), &error));
+                    }
                 }
             }
             Err((error, message)) => {
@@ -164,6 +173,7 @@ impl Transactions {
         config.set("connections.max.idle.ms", IDLE_MAX_MS);
         config.set("reconnect.backoff.ms", RECONNECT_FIRST_MS);
         config.set("reconnect.backoff.max.ms", RECONNECT_MOST_MS);
+        config.set("socket.connection.setup.timeout.ms", CONNECT_MAX_MS);
         let producer: BaseProducer<Reports> = config
             .create_with_context(Reports::default())
             .map_err(|error| KafkaError::from_creation(&kafka.bootstrap, error))?;

@@ -12,7 +12,7 @@ use crate::ledger::{LedgerRow, Sums};
 use crate::losses::Loss;
 use crate::onlooker::end_of;
 use crate::samples::Sample;
-use crate::traffic::Acknowledged;
+use crate::traffic::{Acknowledged, Written};
 use anyhow::{Context, Result, ensure};
 use keylane_test_support::{TakenMail, waiting};
 use rdkafka::config::ClientConfig;
@@ -82,6 +82,8 @@ pub struct Evidence {
     pub began_at: BTreeMap<i32, i64>,
     /// What the producer wrote, by its acknowledgements.
     pub written: Acknowledged,
+    /// What the producer cannot tell of.
+    pub unsure: Vec<Written>,
     /// The input of this round.
     pub input: Vec<Stored>,
     /// What the handlers told, in the order of each partition.

@@ -12,7 +12,7 @@ use crate::plan::{Fault, GUEST_SLOT, HOSTS, Plan, Which};
 use crate::report::say;
 use crate::samples::Sampler;
 use crate::stage::{HEAL_LIMIT, Stage};
-use crate::traffic::{self, Acknowledged};
+use crate::traffic::{self, Told};
 
 /// Time between two looks at what is due.
 const TICK: Duration = Duration::from_millis(50);
@@ -27,7 +27,7 @@ const APART_MS: u64 = 3_000;
 /// What a round was.
 pub struct Played {
     /// What was written.
-    pub written: Acknowledged,
+    pub told: Told,
     /// What went wrong with hosts that were told to end.
     pub findings: Vec<String>,
     /// How many hosts stood still in the middle of a transaction of the database.
@@ -125,9 +125,9 @@ pub fn play(stage: &mut Stage, sampler: &Sampler, plan: &Plan, first_id: u64) ->
     let findings = std::mem::take(&mut player.findings);
     let of_this_round = player.stage.log.entries.iter().skip(deeds);
     let stopped_inside = of_this_round.filter(|entry| matches!(entry.deed, Deed::StoodInside(_))).count();
-    let written = traffic.join().map_err(|_| anyhow!("the producer panicked"))?;
+    let told = traffic.join().map_err(|_| anyhow!("the producer panicked"))?;
     played?;
-    Ok(Played { written: written.context("the producer")?, findings, stopped_inside })
+    Ok(Played { told: told.context("the producer")?, findings, stopped_inside })
 }
 
 fn steps(plan: &Plan) -> Vec<(u64, Act)> {

@@ -166,9 +166,14 @@ impl Stage {
         let (seen_at, letters_at) = (self.onlooker.ends(SEEN)?, self.onlooker.ends(LETTERS)?);
         let began = self.outside.as_ref().map(Began::of).transpose()?;
         let sampler = Sampler::start(&self.cluster.bootstrap(), self.partitions)?;
-        let Played { written, mut findings, stopped_inside } =
-            play::play(self, &sampler, plan, self.next_id)?;
-        self.next_id += u64::try_from(written.len())?;
+        let Played { told, mut findings, stopped_inside } = play::play(self, &sampler, plan, self.next_id)?;
+        self.next_id += u64::try_from(told.count())?;
+        if !told.unsure.is_empty() {
+            say(&format!(
+                "    of {} records the producer's client cannot tell where they lie",
+                told.unsure.len()
+            ));
+        }
         let written_at = clock::now_ms();
         let ends = self.onlooker.ends(INPUT)?;
         if let Err(error) = self.fleet.until_ready(HEAL_LIMIT) {
@@ -198,7 +203,8 @@ impl Stage {
             seen,
             revisions: letters.iter().filter_map(revision).collect(),
             letters,
-            written,
+            written: told.acknowledged,
+            unsure: told.unsure,
             began_at,
             ends,
             committed,

@@ -42,6 +42,24 @@ pub struct Written {
 /// All that was written, by the partition and offset that the brokers acknowledged.
 pub type Acknowledged = BTreeMap<(i32, i64), Written>;
 
+/// What a round's producer knows of its records.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// Those of which the brokers have said where they lie.
+    pub acknowledged: Acknowledged,
+    /// Those that its client believes to be written without that: it was told so of a later one of the partition, or
+    /// of a repeat. Where a partition had just got another leader, they may be lost all the same.
+    pub unsure: Vec<Written>,
+}
+
+impl Told {
+    /// How many records there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.acknowledged.len() + self.unsure.len()
+    }
+}
+
 /// A record's number, and its partition and offset.
 type Report = (u64, Result<(i32, i64), KafkaError>);
 
@@ -67,7 +85,7 @@ impl ProducerContext for Reports {
 ///
 /// # Errors
 /// When a record was not acknowledged.
-pub fn write(bootstrap: &str, plan: &Plan, first_id: u64) -> Result<Acknowledged> {
+pub fn write(bootstrap: &str, plan: &Plan, first_id: u64) -> Result<Told> {
     let reports = Reports::default();
     let producer: ThreadedProducer<Reports> = ClientConfig::new()
         .set("bootstrap.servers", bootstrap)
@@ -92,15 +110,19 @@ pub fn write(bootstrap: &str, plan: &Plan, first_id: u64) -> Result<Acknowledged
         elapsed = begun.elapsed();
     }
     producer.flush(FLUSH_LIMIT).context("records are still on their way")?;
-    acknowledged(&reports, written)
+    told(&reports, written)
 }
 
-fn acknowledged(reports: &Reports, mut written: BTreeMap<u64, Written>) -> Result<Acknowledged> {
-    let mut all = Acknowledged::new();
+fn told(reports: &Reports, mut written: BTreeMap<u64, Written>) -> Result<Told> {
+    let mut all = Told::default();
     for (id, told) in reports.0.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
         let place = told.with_context(|| format!("the value {id} was not acknowledged"))?;
         let record = written.remove(&id).with_context(|| format!("the value {id} is acknowledged twice"))?;
-        ensure!(all.insert(place, record).is_none(), "two values at {place:?}");
+        if place.1 < 0 {
+            all.unsure.push(record);
+            continue;
+        }
+        ensure!(all.acknowledged.insert(place, record).is_none(), "two values at {place:?}");
     }
     ensure!(written.is_empty(), "{} values without an acknowledgement", written.len());
     Ok(all)

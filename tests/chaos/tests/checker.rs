@@ -10,6 +10,7 @@ use keylane_chaos::fate::Fate;
 use keylane_chaos::faults::Deed;
 use keylane_chaos::losses::Loss;
 use keylane_chaos::samples::Sample;
+use keylane_chaos::traffic::Written;
 use scene::{
     EVENTS, HOPELESS, HOST, OTHER, REJECTED, bites, clean, ended_ms, fault, found, letter, telling,
     telling_of,
@@ -33,6 +34,16 @@ fn what_the_producer_wrote_must_be_in_the_topic() {
     });
     bites("is not what was written", |evidence| evidence.input[4].value.as_mut().unwrap().push(1));
     bites("is not what was written", |evidence| evidence.input[4].headers[0].1 = Some(Vec::new()));
+}
+
+/// What the producer's client only believes to be written may be there, once, or not.
+#[test]
+fn what_the_producer_cannot_tell_of_may_be_there_or_not() {
+    let mut evidence = clean();
+    let there = evidence.written.remove(&(3, 4)).unwrap();
+    let lost = Written { value: b"lost".to_vec(), ..there.clone() };
+    evidence.unsure = vec![there, lost];
+    assert_eq!(judge(&evidence).findings, Vec::<String>::new());
 }
 
 #[test]

@@ -58,7 +58,7 @@ pub(super) async fn relay(work: &Work, epoch: Epoch, end: &watch::Sender<bool>) 
     }
 }
 
-/// Mails may lie here all the same, of a host with another configuration: that they wait is told.
+/// Mails may lie here all the same, of a host with another configuration: that they are due and wait is told.
 async fn without_sender(work: &Work, end: &watch::Sender<bool>, look: Duration) -> End {
     let mut said = false;
     loop {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rdkafka::Message;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::KafkaError as ClientError;
 use rdkafka::producer::{DeliveryResult, ProducerContext, ThreadedProducer};
@@ -9,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::meters::IN_FLIGHT;
 use crate::context::{Listener, tells_its_listener};
+use crate::error::surely_written;
 
 /// A record that the client has, until its delivery report.
 pub(super) struct InFlight {
@@ -45,8 +47,12 @@ impl ProducerContext for Deliveries {
     fn delivery(&self, result: &DeliveryResult<'_>, in_flight: Box<InFlight>) {
         let InFlight { answer, room } = *in_flight;
         drop(room);
+        let told = match result {
+            Ok(message) => surely_written(message.offset()),
+            Err((error, _)) => Err(error.clone()),
+        };
         // The caller may have stopped waiting; the record is delivered or not all the same.
-        let _unheard = answer.send(result.as_ref().map(|_| ()).map_err(|(error, _)| error.clone()));
+        let _unheard = answer.send(told);
     }
 }
 

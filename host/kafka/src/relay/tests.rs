@@ -88,6 +88,29 @@ fn a_transaction_that_brokers_cannot_end_has_the_way_opened_anew() {
     way.send(vec![record("here")], at(2)).unwrap();
 }
 
+/// The client takes a record for written that its broker calls a repeat. In a transaction it would be missing.
+#[test]
+fn an_acknowledgement_without_an_offset_is_none() {
+    let id = "keylane.shop.database.relay".to_owned();
+    let mock = two_brokers(&id);
+    let kafka = KafkaConfig::new(mock.bootstrap_servers());
+    let purpose =
+        || Purpose { id: id.clone(), note_topic: POSITION_TOPIC, batch_bytes: BATCH_BYTES, limit: LIMIT };
+    let mut told_of_the_record = false;
+    for batch in 1..=8 {
+        let (way, _) = Way::open(&kafka, purpose(), "database".to_owned()).unwrap();
+        // Which of the two is hit, the record or the note, is chance.
+        let repeat = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_DUPLICATE_SEQUENCE_NUMBER];
+        mock.request_errors(RDKafkaApiKey::Produce, &repeat);
+        let answer = way.send(vec![record("here")], at(batch));
+        let Err(SendError::Failed(reason)) = answer else { panic!("{answer:?}") };
+        told_of_the_record |= reason.starts_with("here: ");
+    }
+    assert!(told_of_the_record, "the note was hit each time");
+    let (way, _) = Way::open(&kafka, purpose(), "database".to_owned()).unwrap();
+    way.send(vec![record("here")], at(9)).unwrap();
+}
+
 /// Connections that were idle are closed. Each is made anew at once, however often that was done before: the client's
 /// own pause between two tries doubles with each connection, also with one that is made.
 #[test]
@@ -102,8 +125,10 @@ fn after_each_rest_a_transaction_is_as_quick_as_before() {
     for batch in 1..=4 {
         let begun = std::time::Instant::now();
         way.send(vec![record("here"), record("silent")], at(batch)).unwrap();
-        assert!(begun.elapsed() < Duration::from_secs(1), "the {batch}th took {:?}", begun.elapsed());
-        std::thread::sleep(Duration::from_secs(4));
+        assert!(begun.elapsed() < Duration::from_millis(2_500), "the {batch}th took {:?}", begun.elapsed());
+        if batch < 4 {
+            std::thread::sleep(Duration::from_secs(4));
+        }
     }
 }
 

@@ -34,8 +34,13 @@ pub(crate) async fn run(config: &HostConfig) -> anyhow::Result<ExitCode> {
         // Handlers that run already end as they would later.
         () = signals.next() => return Ok(end(host, &mut signals).await),
     };
-    if started.is_ok() {
-        signals.next().await;
+    match &started {
+        Ok(()) => signals.next().await,
+        // Handlers that run already are ended in good order first, which may take a while.
+        Err(error) if !host.tallies().is_empty() => {
+            tracing::error!(error = format!("{error:#}"), "the host cannot start");
+        }
+        Err(_) => {}
     }
     let code = end(host, &mut signals).await;
     started.map(|()| code)

@@ -1,6 +1,6 @@
 //! What the handlers of a host share while they start, and how one of them does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -119,19 +119,22 @@ impl Rooms {
     /// tell when the handler hands it over.
     async fn warn_of_small_topics(&self) {
         let bytes = CapabilityLimits::default().record_bytes;
-        for Handler { manifest, .. } in &self.config.handlers {
-            let granted = manifest.grants.producer.as_ref().map(|grant| grant.topics.as_slice());
-            // Brokers that do not tell keep nobody from starting.
-            let small = self.admin.small_topics(granted.unwrap_or_default(), bytes).await.unwrap_or_default();
-            for (topic, taken) in small {
+        let granted = |handler: &Handler| {
+            handler.manifest.grants.producer.as_ref().map(|grant| grant.topics.clone()).unwrap_or_default()
+        };
+        let topics: BTreeSet<String> = self.config.handlers.iter().flat_map(granted).collect();
+        let topics: Vec<String> = topics.into_iter().collect();
+        match self.admin.small_topics(&topics, bytes).await {
+            Ok(small) => small.into_iter().for_each(|(topic, taken)| {
                 tracing::warn!(
-                    handler = manifest.name,
                     topic,
                     taken,
-                    "the topic takes fewer bytes (max.message.bytes) than a record may have ({bytes}): larger ones \
-                     would be refused after their events are done"
+                    "the topic takes fewer bytes (max.message.bytes) than a produced record may have ({bytes}): larger \
+                     ones will be refused"
                 );
-            }
+            }),
+            // Brokers that do not tell keep nobody from starting.
+            Err(error) => tracing::debug!(%error, "whether topics take the largest records is not known"),
         }
     }
 

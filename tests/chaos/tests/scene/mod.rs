@@ -88,6 +88,7 @@ pub fn clean() -> Evidence {
     Evidence {
         began_at: [(3, 0), (4, 7)].into(),
         written: (0..EVENTS).map(written).collect(),
+        unsure: Vec::new(),
         input: (0..EVENTS).map(input).collect(),
         seen: done.map(|offset| telling(offset, HOST, 40 + offset, ended_ms(offset))).collect(),
         letters: vec![letter(REJECTED, "reject", 9), letter(HOPELESS, "retry", 10)],

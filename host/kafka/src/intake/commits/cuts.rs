@@ -57,9 +57,13 @@ pub(in crate::intake) struct Cuts {
     pub(super) owed: BTreeSet<Token>,
     /// Failures in a row.
     pub(super) failures: u32,
-    /// How often the most bytes of a cut are halved: once more by each cut that fails, once less by each that is
-    /// committed. Brokers that are too slow for all that has ended take it in smaller parts.
+    /// How often the most bytes of a cut are halved: once more by each cut that fails or is too slow, once less by each
+    /// that is committed and was about as large as it may be. Brokers that are too slow for all that has ended take
+    /// it in smaller parts.
     pub(super) halved: u32,
+    /// The latest cut that each assignment had a part in. Who had none for longest comes first.
+    turns: BTreeMap<Token, u64>,
+    turn: u64,
     pub(super) trouble: Option<String>,
     pub(super) closed: ClosedTopics,
     /// By partition and offset, with the reason: events whose records were refused for good.
@@ -90,6 +94,8 @@ pub(super) struct Asking {
 pub(super) struct Sending {
     pub(super) begun: Instant,
     pub(super) at: Duration,
+    /// What its records weigh.
+    pub(super) bytes: usize,
     pub(super) parts: Vec<Part>,
 }
 
@@ -144,6 +150,8 @@ impl Cuts {
             owed: BTreeSet::new(),
             failures: 0,
             halved: 0,
+            turns: BTreeMap::new(),
+            turn: 0,
             trouble: None,
             closed: ClosedTopics::default(),
             refused: BTreeMap::new(),
@@ -172,6 +180,35 @@ impl Cuts {
         CUT_BYTES_MAX >> self.halved
     }
 
+    /// The next ones may have less.
+    pub(super) fn halve(&mut self) {
+        self.halved = (self.halved + 1).min(HALVED_MAX);
+    }
+
+    /// One of so many bytes is committed. A small one says nothing of larger ones.
+    pub(super) fn grow(&mut self, bytes: usize) {
+        if bytes >= self.bytes_max() / 2 {
+            self.halved = self.halved.saturating_sub(1);
+        }
+    }
+
+    /// When this assignment had its latest part in a cut.
+    pub(super) fn turn_of(&self, token: Token) -> u64 {
+        self.turns.get(&token).copied().unwrap_or_default()
+    }
+
+    /// These have a part in a cut now.
+    pub(super) fn take_turn(&mut self, tokens: impl Iterator<Item = Token>) {
+        self.turn += 1;
+        self.turns.extend(tokens.map(|token| (token, self.turn)));
+    }
+
+    /// Only these are assigned.
+    pub(super) fn forget_all_but(&mut self, assigned: &BTreeSet<Token>) {
+        self.owed.retain(|token| assigned.contains(token));
+        self.turns.retain(|token, _| assigned.contains(token));
+    }
+
     /// It is over, and the next one may follow after the usual time.
     pub(super) fn rest(&mut self, begun: Instant) {
         self.step = Step::Resting;
@@ -184,7 +221,7 @@ impl Cuts {
         self.step = Step::Resting;
         self.next_at = Instant::now() + pause_after(self.failures);
         self.failures += 1;
-        self.halved = (self.halved + 1).min(HALVED_MAX);
+        self.halve();
         let group = self.meters.group.as_str();
         match self.failures.cmp(&FAILURES_ORDINARY) {
             Ordering::Equal => tracing::warn!(group, reason, "cuts are not committed; trying again"),

@@ -48,7 +48,7 @@ impl Committer {
     /// Asks the owners who have anything.
     fn ask<'a>(&self, cuts: &mut Cuts, feeds: impl Iterator<Item = &'a Feed> + Clone, now: Instant) {
         let owned: BTreeSet<Token> = feeds.clone().map(|feed| feed.token).collect();
-        cuts.owed.retain(|token| owned.contains(token));
+        cuts.forget_all_but(&owned);
         let wanted: Vec<&Feed> = feeds.filter(|feed| cuts.wants(feed, now)).collect();
         if wanted.is_empty() || !self.lease.holds() {
             return;
@@ -84,8 +84,8 @@ impl Committer {
 
     fn send<'a>(&mut self, cuts: &mut Cuts, feeds: impl Iterator<Item = &'a Feed>, asking: Asking) {
         let Asking { metadata, begun, at, mut made, .. } = asking;
-        // Those that were left out before come first.
-        made.sort_by_key(|(token, _)| !cuts.owed.contains(token));
+        // Those that were left out before come first, and those of a cut that failed last.
+        made.sort_by_key(|(token, _)| cuts.turn_of(*token));
         let owned: BTreeMap<Token, &Feed> =
             feeds.filter(|feed| !feed.inbox.ownership().is_lost()).map(|feed| (feed.token, feed)).collect();
         let mut bytes = 0;
@@ -127,7 +127,8 @@ impl Committer {
         match cuts.cutter.hand_over(cut) {
             Ok(()) => {
                 self.last_sent = Some(at);
-                cuts.step = Step::Sending(Sending { begun, at, parts });
+                cuts.take_turn(parts.iter().map(|part| part.item.token));
+                cuts.step = Step::Sending(Sending { begun, at, bytes, parts });
             }
             Err(reason) => cuts.fail(&parts, reason),
         }
@@ -178,7 +179,7 @@ impl Committer {
             tracing::info!(group = self.group, "cuts are committed again");
         }
         cuts.failures = 0;
-        cuts.halved = cuts.halved.saturating_sub(1);
+        cuts.grow(sending.bytes);
         let mut numbers = BTreeMap::new();
         for Part { item: Item { token, handed }, number, endings } in sending.parts {
             let records: usize = endings.iter().map(|(_, records)| records.len()).sum();
@@ -211,6 +212,9 @@ impl Committer {
     /// Waits for the transaction that is under way in any case: nobody knows better than its end.
     pub(in crate::intake) fn cut_last(&mut self, gone: &[Feed], kept: &[Feed], limit: Duration) {
         let until = Instant::now() + limit;
+        // Where cuts have to be small, the others would take up the time.
+        let is_small = self.cuts.as_ref().is_some_and(|cuts| cuts.halved > 0);
+        let kept = if is_small { &[] } else { kept };
         self.make_up_for_astray(gone.iter().chain(kept), until);
         while !self.is_lost() {
             let Some(cuts) = &mut self.cuts else { return };

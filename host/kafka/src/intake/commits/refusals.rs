@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use keylane_engine::{OutgoingRecord, TopicPartition};
+use rdkafka::error::RDKafkaErrorCode as Code;
 
 use super::closed::ClosedTopics;
 use super::cuts::{Cuts, Sending};
@@ -11,8 +12,12 @@ use crate::transaction::{Fault, RefusedRecord};
 
 /// Finds the events whose records are at fault: they are to fail. Where it is a topic that takes nothing, all that
 /// writes to it waits; when that has lasted for long, and is no mere silence, its events fail. All others are in the
-/// next cut.
+/// next cut. That nobody took a record in time may be the topic's silence or the size of the cut, so the next one is
+/// smaller as well.
 pub(super) fn refuse(cuts: &mut Cuts, sending: &Sending, refused: &[RefusedRecord], now: Instant) {
+    if refused.iter().any(|one| one.fault == Fault::Silence && one.code == Some(Code::MessageTimedOut)) {
+        cuts.halve();
+    }
     let blame = Blame::of(refused);
     blame.note(&mut cuts.closed, sending, now);
     let (mut events, mut found) = (BTreeMap::new(), false);

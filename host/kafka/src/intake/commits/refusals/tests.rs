@@ -36,7 +36,12 @@ fn sending(topics: &[&str]) -> Sending {
             endings: vec![(7, Arc::new([record]))],
         }
     };
-    Sending { begun: Instant::now(), at: Duration::ZERO, parts: (0..).zip(topics).map(part).collect() }
+    Sending {
+        begun: Instant::now(),
+        at: Duration::ZERO,
+        bytes: 0,
+        parts: (0..).zip(topics).map(part).collect(),
+    }
 }
 
 fn refused(place: usize, topic: &str, fault: Fault) -> RefusedRecord {
@@ -70,6 +75,46 @@ fn nobody_is_blamed_for_silence_however_long_it_lasts() {
     // And brokers that say that it is gone now have half a minute's time, as ever.
     refuse(&mut cuts, &sending, &[refused(0, "silent", Fault::Topic)], now + Duration::from_secs(60));
     assert!(cuts.refused.is_empty());
+}
+
+/// Brokers that are slow look like a silent topic. What leads nowhere by itself, as a partition without a leader, says
+/// nothing of the size.
+#[test]
+fn what_was_not_taken_in_time_comes_again_in_smaller_parts() {
+    let (mut cuts, sending) = (cuts(), sending(&["slow", "here"]));
+    let whole = cuts.bytes_max();
+    refuse(&mut cuts, &sending, &[refused(0, "slow", Fault::Silence)], sending.begun);
+    assert_eq!(cuts.bytes_max(), whole, "it was not even tried");
+    let late = RefusedRecord { code: Some(Code::MessageTimedOut), ..refused(0, "slow", Fault::Silence) };
+    for halved in 1..=3 {
+        refuse(&mut cuts, &sending, std::slice::from_ref(&late), sending.begun);
+        assert_eq!(cuts.bytes_max(), whole >> halved);
+    }
+    cuts.grow(whole / 8 / 2 - 1);
+    assert_eq!(cuts.bytes_max(), whole / 8, "a small one says nothing");
+    cuts.grow(whole / 8 / 2);
+    assert_eq!(cuts.bytes_max(), whole / 4);
+    (0..100).for_each(|_| cuts.halve());
+    assert_eq!(cuts.bytes_max(), 1, "one partition's share");
+    (0..100).for_each(|_| cuts.grow(whole));
+    assert_eq!(cuts.bytes_max(), whole);
+}
+
+/// A partition whose share alone is too much keeps no other one waiting.
+#[test]
+fn who_had_a_part_last_comes_last() {
+    let mut cuts = cuts();
+    let tokens: Vec<Token> = (0..3).map(|_| Token::fresh()).collect();
+    for _ in 0..2 {
+        for first in &tokens {
+            let next = tokens.iter().min_by_key(|token| cuts.turn_of(**token)).unwrap();
+            assert_eq!(next, first);
+            cuts.take_turn([*next].into_iter());
+            cuts.fail(&[], "too slow".to_owned());
+        }
+    }
+    cuts.forget_all_but(&tokens[1..].iter().copied().collect());
+    assert_eq!(cuts.turn_of(tokens[0]), 0);
 }
 
 #[test]
