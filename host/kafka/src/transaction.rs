@@ -31,7 +31,7 @@ const STEP_LIMIT: Duration = Duration::from_secs(10);
 /// be unable to before it is back; they have heard by then that they are to.
 const SILENT_PART: u32 = 3;
 /// Time between two looks for delivery reports. The client's own flush looks every 100 ms.
-const POLL_EVERY: Duration = Duration::from_millis(1);
+const LOOK_EVERY: Duration = Duration::from_micros(200);
 /// Time between two tries while markers of the transaction before are being written; the client's own
 /// default is 100 ms.
 const RETRY_BACKOFF_MS: &str = "5";
@@ -278,7 +278,7 @@ impl Transactions {
         self.producer.purge(PurgeConfig::default().queue());
         let until = Instant::now() + self.call_limit;
         while self.producer.in_flight_count() > 0 && Instant::now() < until {
-            self.producer.poll(POLL_EVERY);
+            self.look_after_a_rest();
         }
         if is_silent {
             return self.producer.abort_transaction(self.call_limit / SILENT_PART);
@@ -314,6 +314,12 @@ impl Transactions {
         }
     }
 
+    /// The wrapper's own wait counts whole milliseconds down and spins for what is left of the last one.
+    fn look_after_a_rest(&self) {
+        std::thread::sleep(LOOK_EVERY);
+        self.producer.poll(Duration::ZERO);
+    }
+
     fn hand_over(&self, record: BaseRecord<'_, [u8], [u8], usize>) -> Result<(), ClientError> {
         let until = Instant::now() + self.call_limit;
         let mut pending = Some(record);
@@ -322,7 +328,7 @@ impl Transactions {
                 Ok(()) => self.producer.poll(Duration::ZERO),
                 Err((ClientError::MessageProduction(Code::QueueFull), back)) if Instant::now() < until => {
                     pending = Some(back);
-                    self.producer.poll(POLL_EVERY);
+                    self.look_after_a_rest();
                 }
                 Err((error, back)) => {
                     // Without a report, since the client never had it.
@@ -341,7 +347,7 @@ impl Transactions {
     fn drain(&self) -> Result<(), ClientError> {
         let until = Instant::now() + self.call_limit;
         while self.producer.in_flight_count() > 0 && Instant::now() < until {
-            self.producer.poll(POLL_EVERY);
+            self.look_after_a_rest();
             if let Some(refused) = self.producer.context().heard().refused.first() {
                 return Err(ClientError::MessageProduction(refused.code.unwrap_or(Code::Fail)));
             }
@@ -355,7 +361,7 @@ impl Transactions {
         loop {
             match call(STEP_LIMIT.min(until.saturating_duration_since(Instant::now()))) {
                 Err(ClientError::Transaction(error)) if error.is_retriable() && Instant::now() < until => {
-                    self.producer.poll(POLL_EVERY);
+                    self.look_after_a_rest();
                 }
                 answer => return answer,
             }
