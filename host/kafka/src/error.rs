@@ -1,6 +1,8 @@
 //! What can go wrong with Kafka, where it came from, and whether trying again can help.
 
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
+use rdkafka::message::Message;
+use rdkafka::producer::DeliveryResult;
 
 /// An error of this room.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -206,12 +208,12 @@ pub(crate) fn publish_can_retry(code: Option<Code>) -> bool {
     )
 }
 
-/// Whether a record is surely written: its acknowledgement says where it lies. One that does not is a guess of the
-/// client's, which takes a record for written because a later one of its partition was, or because the broker calls
+/// Where a record is surely written: its acknowledgement says so. One that does not is a guess of the client's, which takes a record for written because a later one of its partition was, or because the broker calls
 /// it a repeat. Where the partition has just got another leader, which knows nothing of the producer yet and so takes
 /// any of its records first, an earlier one may be lost (librdkafka 2.12.1, `rd_kafka_dr_implicit_ack`).
-pub(crate) fn surely_written(offset: i64) -> Result<(), ClientError> {
-    if offset >= 0 { Ok(()) } else { Err(ClientError::MessageProduction(Code::Inconsistent)) }
+pub(crate) fn written_at(result: &DeliveryResult<'_>) -> Result<i64, ClientError> {
+    let offset = result.as_ref().map_err(|(error, _)| error.clone())?.offset();
+    if offset >= 0 { Ok(offset) } else { Err(ClientError::MessageProduction(Code::Inconsistent)) }
 }
 
 #[cfg(test)]

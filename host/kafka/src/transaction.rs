@@ -22,7 +22,7 @@ pub(crate) use self::error::{Fault, OpenError, RefusedRecord, TransactionError};
 use self::error::code_of;
 use crate::config::{DELIVERY_LIMIT, KafkaConfig};
 use crate::context::{Listener, tells_its_listener};
-use crate::error::{KafkaError, surely_written};
+use crate::error::{KafkaError, written_at};
 use crate::publisher::client_headers;
 
 /// The longest one call into the client blocks before it is made again.
@@ -35,10 +35,11 @@ const LOOK_EVERY: Duration = Duration::from_micros(200);
 /// Time between two tries while markers of the transaction before are being written; the client's own
 /// default is 100 ms.
 const RETRY_BACKOFF_MS: &str = "5";
-/// Connections on which nothing was sent or answered for so long are closed. The client keeps the group's coordinator that it knows even
-/// when it has let go of that broker, because the cluster's metadata left it out while it was down, and then waits
-/// for it without an end while offsets are added to a transaction (librdkafka 2.12.1, `rdkafka_coord.c`). It asks
-/// for the coordinator again when any connection comes up or goes down; what is idle meanwhile does.
+/// Connections on which nothing was sent or answered for so long are closed. The client keeps the group's coordinator
+/// that it knows even when it has let go of that broker, because the cluster's metadata left it out while it was
+/// down, and then waits for it without an end while offsets are added to a transaction (librdkafka 2.12.1,
+/// `rdkafka_coord.c`). It asks for the coordinator again when any connection comes up or goes down; what is idle
+/// meanwhile does.
 const IDLE_MAX_MS: &str = "3000";
 /// The pause between two connections to a broker doubles up to its longest with each connection, also with one that
 /// is made, until none was made for as long as the longest. That is well below the above, or else whatever follows
@@ -119,26 +120,21 @@ impl ProducerContext for Reports {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, place: usize) {
-        match result {
-            Ok(message) => {
+        let (Ok(message) | Err((_, message))) = result;
+        match written_at(result) {
+            Ok(offset) => {
                 let mut heard = self.heard();
-                match surely_written(message.offset()) {
-                    Ok(()) if place == NOTE => {
-                        (heard.any_taken, heard.noted) = (true, Some(message.offset()))
-                    }
-                    Ok(()) => heard.any_taken = true,
-                    Err(error) => {
-                        let place = (place != NOTE).then_some(place);
-                        heard.refused.push(RefusedRecord::of(place, message.topic(), &error));
-                    }
+                heard.any_taken = true;
+                if place == NOTE {
+                    heard.noted = Some(offset);
                 }
             }
-            Err((error, message)) => {
+            Err(error) => {
                 let code = error.rdkafka_error_code();
                 // The others of the transaction are thrown away with it, which says nothing of them.
                 if !matches!(code, Some(Code::PurgeQueue | Code::PurgeInflight)) {
                     let place = (place != NOTE).then_some(place);
-                    self.heard().refused.push(RefusedRecord::of(place, message.topic(), error));
+                    self.heard().refused.push(RefusedRecord::of(place, message.topic(), &error));
                 }
             }
         }

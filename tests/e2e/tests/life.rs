@@ -160,10 +160,7 @@ fn sigterm_while_it_starts_lets_those_finish_that_run() -> Result<()> {
     let mut held = Database::open(&deployment.database("recorder"))?;
     held.rows("BEGIN IMMEDIATE")?;
     let _broker = DevBroker::start_kept(port, folder.path())?;
-    waiting::closely("the other handler works", LIMIT, || {
-        let metrics = host::ask(&deployment, "/metrics").map(|(_, body)| body).unwrap_or_default();
-        Ok((Metrics::read(&metrics)?.sum("keylane_runs", &[]) > 0.0).then_some(()))
-    })?;
+    until_an_event_runs(&deployment)?;
     host.terminate()?;
     if host.log()?.contains("its partitions wait") {
         eprintln!("the machine is slow: both handlers had started before the signal, which shows less");
@@ -217,10 +214,7 @@ fn a_second_sigterm_means_now() -> Result<()> {
     writer.finish()?;
 
     let mut host = host::start(&deployment, "host.log")?;
-    waiting::until("an event runs", LIMIT, || {
-        let metrics = host::ask(&deployment, "/metrics").map(|(_, body)| body).unwrap_or_default();
-        Ok((Metrics::read(&metrics)?.sum("keylane_runs", &[]) > 0.0).then_some(()))
-    })?;
+    until_an_event_runs(&deployment)?;
     host.terminate()?;
     host.until_says("draining", LIMIT)?;
     host.terminate()?;
@@ -248,6 +242,14 @@ fn until_lasting_works(deployment: &Deployment) -> Result<()> {
         Ok(done.ok().filter(|done| *done == 1))
     })?;
     Ok(())
+}
+
+/// Waits until a run is out.
+fn until_an_event_runs(deployment: &Deployment) -> Result<()> {
+    waiting::closely("an event runs", LIMIT, || {
+        let metrics = host::ask(deployment, "/metrics").map(|(_, body)| body).unwrap_or_default();
+        Ok((Metrics::read(&metrics)?.sum("keylane_runs", &[]) > 0.0).then_some(()))
+    })
 }
 
 /// Waits until the recorder has seen at least so many events.

@@ -29,8 +29,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// Sends until the turn ends, or, when the host stops, until no mail waits that the server takes.
 pub(super) async fn relay(work: &Work, epoch: Epoch, end: &watch::Sender<bool>) -> End {
+    let Some(sender) = &work.mail else { return without_sender(work, end).await };
     let look = work.config.look.saturating_mul(LOOKS);
-    let Some(sender) = &work.mail else { return without_sender(work, end, look).await };
     let mut news = work.listen(OutboxKind::Mail);
     // None where no mail waits.
     let (mut pause, mut failures) = (Some(Duration::ZERO), 0_u32);
@@ -58,8 +58,9 @@ pub(super) async fn relay(work: &Work, epoch: Epoch, end: &watch::Sender<bool>) 
     }
 }
 
-/// Mails may lie here all the same, of a host with another configuration: that they are due and wait is told.
-async fn without_sender(work: &Work, end: &watch::Sender<bool>, look: Duration) -> End {
+/// Mails may lie here all the same, of a host with another configuration: that they are due and wait is told. Nobody
+/// hurries for that, so it is asked as seldom as the lease is renewed.
+async fn without_sender(work: &Work, end: &watch::Sender<bool>) -> End {
     let mut said = false;
     loop {
         let waits = match work.outbox.has_mails().await {
@@ -72,7 +73,7 @@ async fn without_sender(work: &Work, end: &watch::Sender<bool>, look: Duration) 
         }
         said = waits;
         work.tell(if waits { RelayStatus::WithoutMail } else { RelayStatus::Relaying });
-        if work.pause(end, look).await {
+        if work.pause(end, work.every()).await {
             return End::Asked;
         }
     }

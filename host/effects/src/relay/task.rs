@@ -167,7 +167,8 @@ impl Work {
         }
     }
 
-    fn every(&self) -> Duration {
+    /// Time between two renewals of the lease.
+    pub(super) fn every(&self) -> Duration {
         self.config.lease / RENEWALS
     }
 

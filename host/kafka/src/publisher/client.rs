@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use rdkafka::Message;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::KafkaError as ClientError;
 use rdkafka::producer::{DeliveryResult, ProducerContext, ThreadedProducer};
@@ -10,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::meters::IN_FLIGHT;
 use crate::context::{Listener, tells_its_listener};
-use crate::error::surely_written;
+use crate::error::written_at;
 
 /// A record that the client has, until its delivery report.
 pub(super) struct InFlight {
@@ -47,12 +46,8 @@ impl ProducerContext for Deliveries {
     fn delivery(&self, result: &DeliveryResult<'_>, in_flight: Box<InFlight>) {
         let InFlight { answer, room } = *in_flight;
         drop(room);
-        let told = match result {
-            Ok(message) => surely_written(message.offset()),
-            Err((error, _)) => Err(error.clone()),
-        };
         // The caller may have stopped waiting; the record is delivered or not all the same.
-        let _unheard = answer.send(told);
+        let _unheard = answer.send(written_at(result).map(drop));
     }
 }
 

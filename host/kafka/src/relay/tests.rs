@@ -28,24 +28,32 @@ fn silent(answer: Result<(), SendError>) -> (Vec<String>, String) {
     (topics, reason)
 }
 
+/// The relay's own.
+const ID: &str = "keylane.shop.database.relay";
+
 /// One broker has everything but this topic.
-fn two_brokers(transactional_id: &str) -> MockCluster<'static, DefaultProducerContext> {
+fn two_brokers() -> MockCluster<'static, DefaultProducerContext> {
     let mock = MockCluster::new(2).unwrap();
     for (topic, broker) in [(POSITION_TOPIC, 1), ("here", 1), ("silent", 2)] {
         mock.create_topic(topic, 1, 1).unwrap();
         mock.partition_leader(topic, 0, Some(broker)).unwrap();
     }
-    mock.coordinator(MockCoordinator::Transaction(transactional_id.to_owned()), 1).unwrap();
+    mock.coordinator(MockCoordinator::Transaction(ID.to_owned()), 1).unwrap();
     mock
+}
+
+/// Opens the way, with what lies there.
+fn open(kafka: &KafkaConfig) -> (Way, Option<Position>) {
+    let purpose =
+        Purpose { id: ID.to_owned(), note_topic: POSITION_TOPIC, batch_bytes: BATCH_BYTES, limit: LIMIT };
+    Way::open(kafka, purpose, "database".to_owned()).unwrap()
 }
 
 #[test]
 fn a_partition_without_a_leader_holds_up_its_topic_alone() {
-    let id = "keylane.shop.database.relay".to_owned();
-    let mock = two_brokers(&id);
+    let mock = two_brokers();
     let kafka = KafkaConfig::new(mock.bootstrap_servers());
-    let purpose = Purpose { id, note_topic: POSITION_TOPIC, batch_bytes: BATCH_BYTES, limit: LIMIT };
-    let (way, position) = Way::open(&kafka, purpose, "database".to_owned()).unwrap();
+    let (way, position) = open(&kafka);
     assert_eq!(position, None);
     way.send(vec![record("here"), record("silent")], at(1)).unwrap();
 
@@ -67,12 +75,9 @@ fn a_partition_without_a_leader_holds_up_its_topic_alone() {
 /// Its producer begins no other transaction before: what cannot be ended is not the fault of a topic's rows.
 #[test]
 fn a_transaction_that_brokers_cannot_end_has_the_way_opened_anew() {
-    let id = "keylane.shop.database.relay".to_owned();
-    let mock = two_brokers(&id);
+    let mock = two_brokers();
     let kafka = KafkaConfig::new(mock.bootstrap_servers());
-    let purpose =
-        || Purpose { id: id.clone(), note_topic: POSITION_TOPIC, batch_bytes: BATCH_BYTES, limit: LIMIT };
-    let (way, _) = Way::open(&kafka, purpose(), "database".to_owned()).unwrap();
+    let (way, _) = open(&kafka);
     way.send(vec![record("silent")], at(1)).unwrap();
     mock.broker_down(2).unwrap();
     // The client ends it by asking for its producer's next epoch.
@@ -84,21 +89,18 @@ fn a_transaction_that_brokers_cannot_end_has_the_way_opened_anew() {
     assert!(reason.contains("silent") && reason.contains("not ended"), "{reason}");
     mock.clear_request_errors(RDKafkaApiKey::InitProducerId);
     mock.clear_request_errors(RDKafkaApiKey::EndTxn);
-    let (way, _) = Way::open(&kafka, purpose(), "database".to_owned()).unwrap();
+    let (way, _) = open(&kafka);
     way.send(vec![record("here")], at(2)).unwrap();
 }
 
 /// The client takes a record for written that its broker calls a repeat. In a transaction it would be missing.
 #[test]
 fn an_acknowledgement_without_an_offset_is_none() {
-    let id = "keylane.shop.database.relay".to_owned();
-    let mock = two_brokers(&id);
+    let mock = two_brokers();
     let kafka = KafkaConfig::new(mock.bootstrap_servers());
-    let purpose =
-        || Purpose { id: id.clone(), note_topic: POSITION_TOPIC, batch_bytes: BATCH_BYTES, limit: LIMIT };
     let mut told_of_the_record = false;
     for batch in 1..=8 {
-        let (way, _) = Way::open(&kafka, purpose(), "database".to_owned()).unwrap();
+        let (way, _) = open(&kafka);
         // Which of the two is hit, the record or the note, is chance.
         let repeat = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_DUPLICATE_SEQUENCE_NUMBER];
         mock.request_errors(RDKafkaApiKey::Produce, &repeat);
@@ -107,7 +109,7 @@ fn an_acknowledgement_without_an_offset_is_none() {
         told_of_the_record |= reason.starts_with("here: ");
     }
     assert!(told_of_the_record, "the note was hit each time");
-    let (way, _) = Way::open(&kafka, purpose(), "database".to_owned()).unwrap();
+    let (way, _) = open(&kafka);
     way.send(vec![record("here")], at(9)).unwrap();
 }
 
@@ -115,13 +117,11 @@ fn an_acknowledgement_without_an_offset_is_none() {
 /// own pause between two tries doubles with each connection, also with one that is made.
 #[test]
 fn after_each_rest_a_transaction_is_as_quick_as_before() {
-    let id = "keylane.shop.database.relay".to_owned();
-    let mock = two_brokers(&id);
+    let mock = two_brokers();
     let mut kafka = KafkaConfig::new(mock.bootstrap_servers());
     // It begins where the default gets to after some rests.
     kafka.properties.insert("reconnect.backoff.ms".to_owned(), "3000".to_owned());
-    let purpose = Purpose { id, note_topic: POSITION_TOPIC, batch_bytes: BATCH_BYTES, limit: LIMIT };
-    let (way, _) = Way::open(&kafka, purpose, "database".to_owned()).unwrap();
+    let (way, _) = open(&kafka);
     for batch in 1..=4 {
         let begun = std::time::Instant::now();
         way.send(vec![record("here"), record("silent")], at(batch)).unwrap();

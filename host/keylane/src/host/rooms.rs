@@ -103,28 +103,22 @@ impl Rooms {
 
     /// All topics of all handlers, so that every missing one is named at once.
     pub(super) async fn check_topics(&self) -> Result<(), KafkaError> {
-        let mut topics: Vec<String> = Vec::new();
-        for handler in &self.config.handlers {
-            let granted = handler.manifest.grants.producer.iter().flat_map(|grant| &grant.topics);
-            topics.extend(handler.manifest.subscribe.topics.iter().chain(granted).cloned());
-        }
-        topics.sort();
-        topics.dedup();
+        let manifests = || self.config.handlers.iter().map(|handler| &handler.manifest);
+        let read = manifests().flat_map(|manifest| &manifest.subscribe.topics);
+        let grants = manifests().filter_map(|manifest| manifest.grants.producer.as_ref());
+        let produced: BTreeSet<&String> = grants.flat_map(|grant| &grant.topics).collect();
+        let all: BTreeSet<&String> = read.chain(produced.iter().copied()).collect();
+        let topics: Vec<String> = all.into_iter().cloned().collect();
         self.until_reachable(|| Box::pin(self.admin.check_topics(&topics))).await?;
-        self.warn_of_small_topics().await;
+        self.warn_of_small_topics(&produced.into_iter().cloned().collect::<Vec<_>>()).await;
         Ok(())
     }
 
     /// A handler may produce a record that its topic refuses later: brokers weigh what is compressed, so nobody can
     /// tell when the handler hands it over.
-    async fn warn_of_small_topics(&self) {
+    async fn warn_of_small_topics(&self, produced: &[String]) {
         let bytes = CapabilityLimits::default().record_bytes;
-        let granted = |handler: &Handler| {
-            handler.manifest.grants.producer.as_ref().map(|grant| grant.topics.clone()).unwrap_or_default()
-        };
-        let topics: BTreeSet<String> = self.config.handlers.iter().flat_map(granted).collect();
-        let topics: Vec<String> = topics.into_iter().collect();
-        match self.admin.small_topics(&topics, bytes).await {
+        match self.admin.small_topics(produced, bytes).await {
             Ok(small) => small.into_iter().for_each(|(topic, taken)| {
                 tracing::warn!(
                     topic,
