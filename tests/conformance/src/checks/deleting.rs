@@ -113,7 +113,7 @@ fn lost(target: &Target) -> anyhow::Result<Observed> {
     new_topic(target, topic, 1)?;
     send_numbers(&producer(target, &[])?, topic, 1, 10)?;
     let mut raw = Raw::connect(target)?;
-    raw.commit("lost-group", ("", -1), (topic, 0), 2)?;
+    raw.commit_from_outside("lost-group", topic, 2)?;
     raw.delete_records(topic, 6)?;
     let told = |client: &rdkafka::consumer::BaseConsumer| -> anyhow::Result<String> {
         let mut told = None;

@@ -127,16 +127,11 @@ fn metadata_limit(target: &Target) -> anyhow::Result<Observed> {
     Ok(seen)
 }
 
-/// The coordinator of a fresh Kafka needs a moment to load.
-fn await_coordinator(raw: &mut Raw, group: &str, topic: &str) -> anyhow::Result<()> {
-    until("a coordinator", || Ok(![14, 15, 16].contains(&raw.commit(group, ("", -1), (topic, 0), 1)?)))
-}
-
 fn foreign_metadata(target: &Target) -> anyhow::Result<Observed> {
     let name = "foreign-metadata";
     new_topic(target, name, 1)?;
     let mut raw = Raw::connect(target)?;
-    await_coordinator(&mut raw, name, name)?;
+    raw.commit_from_outside(name, name, 1)?;
     let cases: [(&str, &[u8]); 5] = [
         ("stray bytes", b"a\xff\xfeb"),
         ("cut short", b"\xe2\x82"),
@@ -160,7 +155,7 @@ fn mixed_commit(target: &Target) -> anyhow::Result<Observed> {
     let name = "mixed-commit";
     new_topic(target, name, 3)?;
     let mut raw = Raw::connect(target)?;
-    await_coordinator(&mut raw, name, name)?;
+    raw.commit_from_outside(name, name, 1)?;
     raw.delete_group(name)?;
     let metadata = ["x".repeat(4096), "x".repeat(4097), "\u{4e2d}".repeat(4096)];
     let mut seen = vec![format!("{:?}", raw.commit_several(name, name, &metadata)?)];
@@ -173,7 +168,7 @@ fn mixed_commit(target: &Target) -> anyhow::Result<Observed> {
 fn bare_commits(target: &Target) -> anyhow::Result<Observed> {
     new_topic(target, "bare", 1)?;
     let mut raw = Raw::connect(target)?;
-    await_coordinator(&mut raw, "bare", "bare")?;
+    raw.commit_from_outside("bare", "bare", 1)?;
     Ok(vec![
         format!("outside a group: {}", raw.commit("bare", ("", -1), ("bare", 0), 1)?),
         format!("a generation of nobody: {}", raw.commit("bare-unknown", ("somebody", 3), ("bare", 0), 1)?),

@@ -79,7 +79,7 @@ fn tools(target: &Target) -> anyhow::Result<Observed> {
     let consumed = tool("kafka-console-consumer", &[&consume[..], &shown[..]].concat(), None)?;
     seen.extend(consumed.lines().map(|line| format!("consumed: {line}")));
     let mut raw = Raw::connect(target)?;
-    raw.commit("by-tools-group", ("", -1), ("by-tools", 0), 1)?;
+    raw.commit_from_outside("by-tools-group", "by-tools", 1)?;
     let groups = tool("kafka-consumer-groups", &["--list"], None)?;
     seen.extend(groups.lines().filter(|l| *l == "by-tools-group").map(|l| format!("groups: {l}")));
     let described = tool("kafka-consumer-groups", &["--describe", "--group", "by-tools-group"], None)?;

@@ -163,7 +163,7 @@ fn delete_and_recreate(target: &Target) -> anyhow::Result<Observed> {
     until("the topic", || raw.is_ready("again", 1))?;
     let producer = producer(target, &[])?;
     send(&producer, &[Outgoing { topic: "again", value: Some(b"old"), ..Outgoing::default() }])?;
-    raw.commit("again-group", ("", -1), ("again", 0), 1)?;
+    raw.commit_from_outside("again-group", "again", 1)?;
     let deleted = raw.delete_topic("again")?;
     until("the topic is gone", || Ok(raw.topic(Some("again"), Uuid::nil(), false)?.error_code == 3))?;
     let mut seen = vec![format!("deleted: {deleted}"), "metadata: 3".to_owned()];

@@ -109,12 +109,12 @@ fn order(target: &Target) -> anyhow::Result<Observed> {
     };
     let mut seen = Vec::new();
     give(&mut raw, &txn, 5)?;
-    raw.commit(group, ("", -1), (topic, 0), 9)?;
+    raw.commit_from_outside(group, topic, 9)?;
     raw.end(&txn, true)?;
     settled(&mut raw, group, topic)?;
     let found = raw.committed_stable(group, topic, true)?;
     seen.push(format!("given in it, then committed outside it, then its end: {found:?}"));
-    raw.commit(group, ("", -1), (topic, 0), 12)?;
+    raw.commit_from_outside(group, topic, 12)?;
     give(&mut raw, &txn, 11)?;
     raw.end(&txn, true)?;
     settled(&mut raw, group, topic)?;

@@ -5,6 +5,7 @@ use kafka_protocol::messages::*;
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion};
 
 use super::{Raw, one, text};
+use crate::clients::until;
 
 const GROUP_TIMEOUT_MS: i32 = 6_000;
 /// A consumer's subscription, version 0: one topic `t`, no data of its own. Kafka reads it.
@@ -98,6 +99,23 @@ impl Raw {
             .with_member_id(text(member))
             .with_topics(vec![topic]);
         Ok(one(one(self.client.call(8, &request)?.topics)?.partitions)?.error_code)
+    }
+
+    /// Commits an offset of a partition 0 as a tool does, in no generation, and sees to it that it lies there:
+    /// the coordinator of a fresh Kafka needs a moment to load (14, 15 and 16 until then).
+    pub(crate) fn commit_from_outside(
+        &mut self,
+        group: &str,
+        topic: &str,
+        offset: i64,
+    ) -> anyhow::Result<()> {
+        let mut code = 0;
+        until("a coordinator", || {
+            code = self.commit(group, ("", -1), (topic, 0), offset)?;
+            Ok(![14, 15, 16].contains(&code))
+        })?;
+        anyhow::ensure!(code == 0, "OffsetCommit of {group} for {topic}: {code}");
+        Ok(())
     }
 
     /// (state, protocol, number of members).
