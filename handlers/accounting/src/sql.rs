@@ -42,11 +42,11 @@ impl Ledger for SqlLedger {
             return Ok(false);
         }
         let [first, second] = entry.postings();
-        self.database.execute(
+        self.database.append(
             "INSERT INTO postings (entry, account, amount) VALUES ($1, $2, $3), ($1, $4, $5)",
             params![&entry.id, first.account, first.amount, second.account, second.amount],
         )?;
-        self.database.execute(
+        self.database.append(
             "INSERT INTO workers (worker) VALUES ($1) ON CONFLICT DO NOTHING",
             params![entry.worker.as_str()],
         )?;

@@ -43,6 +43,19 @@ impl Database {
     pub fn execute(&self, statement: &str, parameters: &[Value]) -> Result<u64, Error> {
         Ok(self.resource.execute(statement, parameters)?)
     }
+
+    /// Runs one `INSERT INTO table (columns) VALUES (...)` that asks for no answer, with `ON CONFLICT DO NOTHING`
+    /// behind it at most. The host sends it with others, as one statement of many rows, which is far cheaper than
+    /// [`Self::execute`]: the way to write what is only added to, a ledger or a log. A statement that names the
+    /// table sees its rows; what reads it by another name (a view, a function, a foreign key) may see them only
+    /// when the event has ended.
+    ///
+    /// # Errors
+    /// What the host answered; after any error the event cannot end well any more. That the database refuses the
+    /// row is found out later, and fails the event.
+    pub fn append(&self, statement: &str, parameters: &[Value]) -> Result<(), Error> {
+        Ok(self.resource.append(statement, parameters)?)
+    }
 }
 
 /// The parameters of a statement: numbers, text, bytes, booleans, [`sql::Timestamp`](crate::sql::Timestamp),

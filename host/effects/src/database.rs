@@ -11,6 +11,7 @@ use keylane_engine::{Boxed, Fence, LogPosition, TopicId};
 
 use crate::config::DatabaseConfig;
 use crate::error::{BeginError, DatabaseError, FinishError, StatementError, StatementFailed};
+use crate::insert::Insert;
 use crate::keyvalue::{KeyRequest, KeyRow};
 use crate::relay::Outbox;
 use crate::replay::{ReplayError, ReplayRequest, Replayed};
@@ -141,6 +142,17 @@ pub trait Database: Send + Sync {
         limits: &StatementLimits,
     ) -> Result<Statement, StatementError>;
 
+    /// The same for a statement that is to be sent with others ([`RunTransaction::append`]).
+    ///
+    /// # Errors
+    /// `Refused` or `Limit`, with what to change.
+    fn check_append(
+        &self,
+        text: &str,
+        parameters: &[Value],
+        limits: &StatementLimits,
+    ) -> Result<Insert, StatementError>;
+
     /// Becomes owner: raises the epoch, which waits for open runs of the former owner, and in a later
     /// statement reads floor and claims. Waits no longer than `limit`.
     fn take(&self, stream: &StreamKey, limit: Duration) -> Boxed<'_, Result<Taken, DatabaseError>>;
@@ -219,6 +231,11 @@ pub trait RunTransaction: Send {
         parameters: Vec<Value>,
         deadline: Duration,
     ) -> Step<u64>;
+
+    /// Runs a guest's INSERT that asks for no answer, now or later: at the latest before the next savepoint, before
+    /// the commit, and before a statement whose text names its table. Where it is refused later, that is told by the
+    /// step that sent it.
+    fn append(self: Box<Self>, insert: Insert, parameters: Vec<Value>, deadline: Duration) -> Step<()>;
 
     /// Reads or changes values by key, in the host's own table of them.
     fn keyvalue(self: Box<Self>, request: KeyRequest, deadline: Duration) -> Step<Vec<KeyRow>>;

@@ -9,15 +9,18 @@
 //! - `database.rs`: the seam. `error.rs`: what goes wrong, told by origin. `value.rs`, `statement.rs`: what
 //!   is said to a database and what it answers. `config.rs`: one database of the host's configuration.
 //! - `claims.rs`: the engine's port to progress over a database. `replay.rs`: an operator's word to handle events again. `times.rs`: which time-outs fit each other.
+//! - `insert.rs`, `appending.rs`: rows that ask for no answer, sent together.
 //! - `keyvalue.rs`: values by key, in a table of the host's own.
 //! - `outbox.rs`: how outputs are written into rows and read back. `relay/`: what empties the outbox.
 //! - `migrations.rs`: the files of a handler's folder, compared with what has run.
 //! - `sqlite/`, `postgres/`: the drivers.
 
+mod appending;
 mod claims;
 mod config;
 mod database;
 mod error;
+mod insert;
 mod keyvalue;
 mod migrations;
 mod outbox;
@@ -37,6 +40,7 @@ pub use database::{
     StreamKey, Taken, adopt, open,
 };
 pub use error::{BeginError, DatabaseError, FinishError, StatementError, StatementFailed, StepError};
+pub use insert::Insert;
 pub use keyvalue::{KeyAsk, KeyRequest, KeyRow};
 pub use outbox::{Letter, UnreadableRow, letter_of, mail_row, record_of, record_row};
 pub use reading::{ReadDatabase, open_reading};

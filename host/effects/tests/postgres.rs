@@ -132,6 +132,7 @@ fn conformance<'a>(ground: &'a Ground<'a>) -> Vec<Named<'a>> {
         values: every_kind_comes_back, columns_are_named_without_rows, changes_are_counted;
         statements: a_fault_ends_the_run, a_value_of_another_kind_is_the_columns_to_judge, a_late_statement_is_stopped, a_long_answer_is_refused, a_long_read_leaves_the_connection_usable, statements_that_are_not_for_guests_are_refused, the_read_address_cannot_write, a_run_reads_its_own_writes;
         keyvalue: values_are_part_of_the_run, pages_and_batches_are_bounded, guests_statements_do_not_reach_them, values_of_any_bytes_come_back, a_failed_event_leaves_no_value, numbers_that_runs_change_at_once_add_up;
+        appends: many_calls_write_what_each_alone_would, a_statement_that_names_the_table_sees_them, a_refused_row_is_the_fault_of_its_event, a_failed_event_takes_its_rows_along, more_than_may_wait_is_sent_before, what_is_no_plain_insert_is_refused;
         savepoints: only_the_failed_event_is_undone, a_savepoint_serves_more_than_once, a_swallowed_error_cannot_be_committed, a_deferred_key_is_the_fault_of_its_event;
         ownership: a_former_epoch_is_refused, a_count_without_its_random_number_is_refused, a_take_waits_for_the_open_run_and_reads_its_claims, a_start_is_settled_once, a_topic_made_again_starts_at_0, a_renamed_fleet_is_refused_until_it_adopts_the_progress, the_identity_is_the_databases_own, another_cluster_is_refused;
         replays: what_had_ended_is_done_again_under_the_next_number, the_open_run_is_waited_for,

@@ -85,6 +85,9 @@ conform! {
     statements: a_fault_ends_the_run, a_value_of_another_kind_is_the_columns_to_judge, a_late_statement_is_stopped, a_long_answer_is_refused,
         a_long_read_leaves_the_connection_usable, statements_that_are_not_for_guests_are_refused,
         the_read_address_cannot_write, a_run_reads_its_own_writes;
+    appends: many_calls_write_what_each_alone_would, a_statement_that_names_the_table_sees_them,
+        a_refused_row_is_the_fault_of_its_event, a_failed_event_takes_its_rows_along,
+        more_than_may_wait_is_sent_before, what_is_no_plain_insert_is_refused;
     savepoints: only_the_failed_event_is_undone, a_savepoint_serves_more_than_once,
         a_swallowed_error_cannot_be_committed, a_deferred_key_is_the_fault_of_its_event;
     keyvalue: values_are_part_of_the_run, pages_and_batches_are_bounded, guests_statements_do_not_reach_them,

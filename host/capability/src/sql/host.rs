@@ -54,6 +54,19 @@ impl sql::HostDatabase for GuestState {
         told(answer, value::error)
     }
 
+    async fn append(
+        &mut self,
+        database: Resource<DatabaseHandle>,
+        statement: String,
+        parameters: Vec<Value>,
+    ) -> wasmtime::Result<Result<(), Error>> {
+        let _call = self.host_call();
+        let name = self.table.get(&database)?.name.clone();
+        let parameters = parameters.into_iter().map(value::from_guest).collect();
+        let answer = self.session::<SqlSession>()?.append(&name, &statement, parameters).await;
+        told(answer, value::error)
+    }
+
     async fn drop(&mut self, database: Resource<DatabaseHandle>) -> wasmtime::Result<()> {
         self.table.delete(database)?;
         Ok(())

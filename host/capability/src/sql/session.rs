@@ -58,6 +58,12 @@ pub(crate) struct SqlSession {
     at: Option<Arc<AtWork>>,
 }
 
+/// The event at work, and the database.
+struct Place<'a> {
+    at: Arc<AtWork>,
+    database: &'a GrantedDatabase,
+}
+
 /// A statement that may run now.
 struct Ready<'a> {
     at: Arc<AtWork>,
@@ -115,15 +121,39 @@ impl SqlSession {
         let granted = self.granted.clone();
         let Ready { at, database, statement } = self.ready(&granted, name, text, &parameters)?;
         if let OpenDatabase::Read(_) = &database.database {
-            let said = format!(
-                "the manifest grants the database {name:?} for reading only: use query, or write \
-                 access = \"write\" under [grants.sql.{name}]"
-            );
-            return Err(self.doomed(&at, name, StatementError::Refused(said)));
+            return Err(self.only_read(&at, name));
         }
         let deadline = granted.host_call;
         let answer = at.in_run(|run| run.execute(statement, parameters, deadline)).await;
         answer.map_err(|failed| self.failed(&at, name, failed))
+    }
+
+    /// Runs an INSERT that asks for no answer, together with others of its kind.
+    pub(crate) async fn append(
+        &mut self,
+        name: &str,
+        text: &str,
+        parameters: Vec<Value>,
+    ) -> Result<(), Failed> {
+        let granted = self.granted.clone();
+        let Place { at, database } = self.place(&granted, name)?;
+        let OpenDatabase::Write(written) = &database.database else {
+            return Err(self.only_read(&at, name));
+        };
+        let insert = written.check_append(text, &parameters, &granted.statement);
+        let insert = insert.map_err(|error| self.doomed(&at, name, error))?;
+        let deadline = granted.host_call;
+        let answer = at.in_run(|run| run.append(insert, parameters, deadline)).await;
+        answer.map_err(|failed| self.failed(&at, name, failed))
+    }
+
+    /// The manifest grants it for reading only.
+    fn only_read(&self, at: &AtWork, name: &str) -> Failed {
+        let said = format!(
+            "the manifest grants the database {name:?} for reading only: use query, or write \
+             access = \"write\" under [grants.sql.{name}]"
+        );
+        self.doomed(at, name, StatementError::Refused(said))
     }
 
     /// How long a query elsewhere may take.
@@ -136,14 +166,8 @@ impl SqlSession {
         Ok(left)
     }
 
-    /// Checks a statement.
-    fn ready<'a>(
-        &self,
-        granted: &'a Granted,
-        name: &str,
-        text: &str,
-        parameters: &[Value],
-    ) -> Result<Ready<'a>, Failed> {
+    /// Where a statement would run now.
+    fn place<'a>(&self, granted: &'a Granted, name: &str) -> Result<Place<'a>, Failed> {
         let Some(at) = self.at.clone() else {
             let said = "no event is at work, so there is nothing to read or write for".to_owned();
             return Err(Failed::Told(StatementError::Refused(said)));
@@ -156,6 +180,18 @@ impl SqlSession {
             let said = format!("the manifest grants no database {name:?}");
             return Err(self.doomed(&at, name, StatementError::NotGranted(said)));
         };
+        Ok(Place { at, database })
+    }
+
+    /// Checks a statement.
+    fn ready<'a>(
+        &self,
+        granted: &'a Granted,
+        name: &str,
+        text: &str,
+        parameters: &[Value],
+    ) -> Result<Ready<'a>, Failed> {
+        let Place { at, database } = self.place(granted, name)?;
         let checked = match &database.database {
             OpenDatabase::Write(written) => written.check(text, parameters, &granted.statement),
             OpenDatabase::Read(elsewhere) => elsewhere.check(text, parameters, &granted.statement),

@@ -49,9 +49,11 @@ use std::time::Duration;
 
 use keylane_engine::{Boxed, Fence, LogPosition};
 
+use crate::appending::Appending;
 use crate::config::DatabaseConfig;
 use crate::database::{Database, Identity, Pruned, RunTransaction, StreamKey, Taken};
 use crate::error::{BeginError, DatabaseError, StatementError};
+use crate::insert::Insert;
 use crate::postgres::rules::Rules;
 use crate::postgres::server::Server;
 use crate::relay::Outbox;
@@ -106,6 +108,15 @@ impl Database for Postgres {
         self.rules.check(text, parameters, limits)
     }
 
+    fn check_append(
+        &self,
+        text: &str,
+        parameters: &[Value],
+        limits: &StatementLimits,
+    ) -> Result<Insert, StatementError> {
+        self.rules.check_append(text, parameters, limits)
+    }
+
     fn take(&self, stream: &StreamKey, limit: Duration) -> Boxed<'_, Result<Taken, DatabaseError>> {
         let stream = stream.clone();
         Box::pin(async move { ownership::take(&self.server, &stream, limit).await })
@@ -113,7 +124,7 @@ impl Database for Postgres {
 
     fn begin(&self, fence: &Fence) -> Boxed<'_, Result<Box<dyn RunTransaction>, BeginError>> {
         let fence = *fence;
-        Box::pin(async move { run::begin(&self.server, fence).await })
+        Box::pin(async move { run::begin(&self.server, fence).await.map(Appending::around) })
     }
 
     fn settle_start(

@@ -10,6 +10,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::error::StatementError;
+use crate::insert::{Insert, Piece, Placed, without_semicolons};
 use crate::postgres::functions::ALLOWED;
 use crate::postgres::tokens::{Token, Tokens};
 use crate::statement::{Statement, StatementLimits};
@@ -48,6 +49,18 @@ impl Rules {
         limits.check(text, parameters)?;
         let changes = self.check_text(text, parameters.len()).map_err(StatementError::Refused)?;
         Ok(Statement { text: Arc::from(text), changes })
+    }
+
+    /// Checks a statement that is to be sent with others.
+    pub(crate) fn check_append(
+        &self,
+        text: &str,
+        parameters: &[Value],
+        limits: &StatementLimits,
+    ) -> Result<Insert, StatementError> {
+        limits.check(text, parameters)?;
+        self.check_text(text, parameters.len()).map_err(StatementError::Refused)?;
+        Insert::of(text, &pieces(text), parameters.len()).map_err(StatementError::Refused)
     }
 
     fn check_text(&self, text: &str, given: usize) -> Result<bool, String> {
@@ -90,6 +103,22 @@ impl Rules {
         }
         Ok(())
     }
+}
+
+/// The tokens of a text that was let through, as far as the shape of an INSERT needs them.
+fn pieces(text: &str) -> Vec<Placed<'_>> {
+    let (mut tokens, mut pieces) = (Tokens::of(text), Vec::new());
+    while let Some(Ok(token)) = tokens.next() {
+        let piece = match token {
+            Token::Word(word) => Piece::Word(word),
+            Token::Name(name) => Piece::Name(name),
+            Token::Parameter(name) => Piece::parameter(name),
+            Token::Symbol(symbol) => Piece::Symbol(symbol),
+            Token::Text | Token::Number => Piece::Constant,
+        };
+        pieces.push((piece, text.len().saturating_sub(tokens.left_bytes())));
+    }
+    without_semicolons(pieces)
 }
 
 /// A name as PostgreSQL looks it up.

@@ -44,9 +44,11 @@ use std::time::Duration;
 
 use keylane_engine::{Boxed, Fence, LogPosition};
 
+use crate::appending::Appending;
 use crate::config::DatabaseConfig;
 use crate::database::{Database, Identity, Pruned, RunTransaction, StreamKey, Taken};
 use crate::error::{BeginError, DatabaseError, StatementError};
+use crate::insert::Insert;
 use crate::relay::Outbox;
 use crate::replay::{ReplayError, ReplayRequest, Replayed};
 use crate::sqlite::file::File;
@@ -56,6 +58,8 @@ use crate::statement::{Statement, StatementLimits};
 use crate::value::{ResultLimits, Rows, Value};
 
 pub(crate) use reading::open_reading;
+#[cfg(test)]
+pub(crate) use rules::check_append;
 
 /// A SQLite database.
 pub(crate) struct Sqlite {
@@ -112,13 +116,23 @@ impl Database for Sqlite {
         rules::check(text, parameters, limits)
     }
 
+    fn check_append(
+        &self,
+        text: &str,
+        parameters: &[Value],
+        limits: &StatementLimits,
+    ) -> Result<Insert, StatementError> {
+        rules::check_append(text, parameters, limits)
+    }
+
     fn take(&self, stream: &StreamKey, limit: Duration) -> Boxed<'_, Result<Taken, DatabaseError>> {
         let stream = stream.clone();
         Box::pin(async move { ownership::take(&self.file, &stream, limit).await })
     }
 
     fn begin(&self, fence: &Fence) -> Boxed<'_, Result<Box<dyn RunTransaction>, BeginError>> {
-        Box::pin(SqliteRun::begin(&self.file, *fence))
+        let fence = *fence;
+        Box::pin(async move { SqliteRun::begin(&self.file, fence).await.map(Appending::around) })
     }
 
     fn settle_start(

@@ -7,6 +7,7 @@
 //! these; such a text belongs into a parameter.
 
 use crate::error::StatementError;
+use crate::insert::{Insert, Piece, Placed, without_semicolons};
 use crate::sqlite::tokens::{Token, Tokens};
 use crate::statement::{Statement, StatementLimits};
 use crate::value::Value;
@@ -29,6 +30,34 @@ pub(crate) fn check(
     limits.check(text, parameters)?;
     let changes = check_text(text, parameters.len()).map_err(StatementError::Refused)?;
     Ok(Statement { text: text.into(), changes })
+}
+
+/// Checks a statement that is to be sent with others.
+pub(crate) fn check_append(
+    text: &str,
+    parameters: &[Value],
+    limits: &StatementLimits,
+) -> Result<Insert, StatementError> {
+    limits.check(text, parameters)?;
+    check_text(text, parameters.len()).map_err(StatementError::Refused)?;
+    Insert::of(text, &pieces(text), parameters.len()).map_err(StatementError::Refused)
+}
+
+/// The tokens of a text that was let through, as far as the shape of an INSERT needs them.
+fn pieces(text: &str) -> Vec<Placed<'_>> {
+    let (mut tokens, mut pieces) = (Tokens::of(text), Vec::new());
+    while let Some(Ok(token)) = tokens.next() {
+        let piece = match token {
+            Token::Word(word) => Piece::Word(word),
+            // A text in single quotes as well: where only a name can stand it is one.
+            Token::Quoted(name) => Piece::Name(name),
+            Token::Parameter(name) => Piece::parameter(name),
+            Token::Symbol(symbol) => Piece::Symbol(symbol),
+            Token::Number => Piece::Constant,
+        };
+        pieces.push((piece, text.len().saturating_sub(tokens.left_bytes())));
+    }
+    without_semicolons(pieces)
 }
 
 /// Checks the text; answers whether the statement changes rows, or why it is refused.

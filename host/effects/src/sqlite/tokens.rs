@@ -31,6 +31,11 @@ impl<'a> Tokens<'a> {
         Self { rest: text }
     }
 
+    /// How many bytes are still to be read.
+    pub(crate) fn left_bytes(&self) -> usize {
+        self.rest.len()
+    }
+
     /// Takes what matches from the front.
     fn take_while(&mut self, matches: impl Fn(char) -> bool) -> &'a str {
         let end = self.rest.find(|one| !matches(one)).unwrap_or(self.rest.len());

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a suite of tests")]
 #![allow(dead_code, reason = "each test file uses the part that it needs")]
 
+pub mod appends;
 pub mod claims;
 pub mod commits;
 pub mod keyvalue;

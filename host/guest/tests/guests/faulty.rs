@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use keylane_effects::{
-    BeginError, Database, DatabaseError, EndedAs, FinishError, Identity, KeyRequest, KeyRow, Outbox,
+    BeginError, Database, DatabaseError, EndedAs, FinishError, Identity, Insert, KeyRequest, KeyRow, Outbox,
     OutboxRow, Pruned, ReadDatabase, ReplayError, ReplayRequest, Replayed, ResultLimits, Rows,
     RunTransaction, Statement, StatementError, StatementFailed, StatementLimits, Step, StepError, StreamKey,
     Taken, Value,
@@ -216,6 +216,10 @@ impl RunTransaction for FaultyRun {
         run.step(At::Statement, move |run| run.execute(statement, parameters, deadline))
     }
 
+    fn append(self: Box<Self>, insert: Insert, parameters: Vec<Value>, deadline: Duration) -> Step<()> {
+        self.step(At::Statement, move |run| run.append(insert, parameters, deadline))
+    }
+
     fn keyvalue(self: Box<Self>, request: KeyRequest, deadline: Duration) -> Step<Vec<KeyRow>> {
         self.step(At::Statement, move |run| run.keyvalue(request, deadline))
     }
@@ -284,6 +288,15 @@ impl Database for FaultyDatabase {
         limits: &StatementLimits,
     ) -> Result<Statement, StatementError> {
         self.inner.check(text, parameters, limits)
+    }
+
+    fn check_append(
+        &self,
+        text: &str,
+        parameters: &[Value],
+        limits: &StatementLimits,
+    ) -> Result<Insert, StatementError> {
+        self.inner.check_append(text, parameters, limits)
     }
 
     fn take(&self, stream: &StreamKey, limit: Duration) -> Boxed<'_, Result<Taken, DatabaseError>> {

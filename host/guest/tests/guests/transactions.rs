@@ -80,6 +80,19 @@ async fn outputs_leave_in_the_order_in_which_their_events_were_handled() {
     assert!(saw(0, 1) && saw(1, 2) && saw(2, 3), "{rows:?}");
 }
 
+/// What one event has added is there for the next one, which names the table; and a failed one's is not.
+#[tokio::test]
+async fn what_an_event_adds_is_there_for_those_after_it() {
+    let loaded = loaded().await;
+    let add = |a: i64| format!("add INSERT INTO t (a) VALUES ({a})\n");
+    let see = "ask SELECT count(*) FROM t";
+    let outcomes = loaded.each(&[&add(1), &(add(2) + see), &(add(3) + "reject"), &(add(4) + see)]).await;
+    assert!(matches!(outcomes[2], Outcome::Failed { .. }), "{outcomes:?}");
+    let saw: Vec<_> = outbox(&loaded.file()).await.into_iter().map(|(_, _, value)| value).collect();
+    assert!(saw.len() == 2 && saw[0].contains("(2)") && saw[1].contains("(3)"), "{saw:?}");
+    assert_eq!(kept(&loaded).await, [1, 2, 4]);
+}
+
 #[tokio::test]
 async fn a_failed_event_is_undone_and_charged_alone() {
     let loaded = loaded().await;
@@ -95,6 +108,10 @@ async fn a_failed_event_is_undone_and_charged_alone() {
         ("try INSERT INTO nowhere VALUES (1)\ntry INSERT INTO t VALUES (9)\nsend more", FailureClass::Retry),
         ("peek SELECT * FROM nowhere", FailureClass::Retry),
         ("do INSERT INTO child VALUES (77)", FailureClass::Retry),
+        // Refused only when it is sent, with the neighbours' rows where there are no savepoints.
+        ("add INSERT INTO t (a) VALUES (1)", FailureClass::Retry),
+        ("add INSERT INTO nowhere (a) VALUES (1)", FailureClass::Retry),
+        ("add DELETE FROM t", FailureClass::Retry),
         // Too much to copy: the driver's own thread may die of it.
         ("ask SELECT hex(zeroblob(80000000))", FailureClass::Retry),
         // These end the whole transaction, which takes the neighbours' rows with it: they are done again.
@@ -111,7 +128,7 @@ async fn a_failed_event_is_undone_and_charged_alone() {
         assert_eq!(kept(&loaded).await[before..], numbers, "{last}");
     }
     let values: Vec<_> = outbox(&loaded.file()).await.into_iter().map(|(_, _, value)| value).collect();
-    assert!(values.len() == 26 && values.iter().all(|value| value.starts_with("good ")), "{values:?}");
+    assert!(values.len() == 32 && values.iter().all(|value| value.starts_with("good ")), "{values:?}");
     assert!(loaded.claimed().await.iter().all(|offset| offset % 3 != 1), "a failed event is not claimed");
 }
 
@@ -125,12 +142,13 @@ async fn an_event_alone_fails_as_one_of_many_does_and_leaves_nothing() {
         "trap",
         "try COMMIT",
         "do INSERT INTO child VALUES (7)",
+        "add INSERT INTO t (a) VALUES (1)",
         "try INSERT INTO alarm VALUES (1)",
     ] {
         failures.push(class(&loaded.one(&format!("do INSERT INTO t VALUES (1)\nsend x\n{last}")).await));
     }
     let retry = FailureClass::Retry;
-    assert_eq!(failures, [retry, FailureClass::Reject, FailureClass::Trap, retry, retry, retry]);
+    assert_eq!(failures, [retry, FailureClass::Reject, FailureClass::Trap, retry, retry, retry, retry]);
     assert_eq!(kept(&loaded).await, Vec::<i64>::new());
     assert_eq!(outbox(&loaded.file()).await, []);
     assert_eq!(loaded.claimed().await, Vec::<i64>::new());

@@ -8,7 +8,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::{Check, check};
 use crate::clients::{
-    Outgoing, PATIENCE, consumer, error_name, new_topic, producer, read, send, send_numbers, until,
+    Outgoing, PATIENCE, consumer, error_name, new_topic, producer, read, send, send_numbers,
 };
 use crate::raw::Raw;
 use crate::{Observed, Target};

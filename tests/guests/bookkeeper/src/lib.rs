@@ -36,7 +36,7 @@ fn handle(event: Event, record: &Record) -> Result<(), Failure> {
     let row = rows.first().ok_or_else(|| Failure::reject("there is no such account"))?;
     let (balance, entries): (i64, i64) = (row.get("balance")?, row.get("entries")?);
     for (side, account, amount) in [(0, account, amount), (1, HOUSE, -amount)] {
-        ledger.execute(
+        ledger.append(
             "INSERT INTO entry (source_partition, source_offset, side, account, amount) \
              VALUES ($1, $2, $3, $4, $5)",
             params![partition, offset, side, account, amount],

@@ -1,6 +1,7 @@
 //! A guest that does what its event's value says, line by line, so that a test can have a run fail at any place:
 //!
 //! - `do SQL`, `try SQL`: executes it on the database `main`; an error ends the event as a retry, or is swallowed.
+//! - `add SQL`: has it sent with others, on the database `main`.
 //! - `ask SQL`: queries it there and sends the first value of the first row to the topic `echoes`.
 //! - `look SQL`, `peek SQL`: queries it on the database `reports`; an error as with `do` or `try`.
 //! - `send TEXT`: gives out a record.
@@ -45,6 +46,7 @@ fn obey(line: &str) -> Result<(), Failure> {
     let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
     match verb {
         "do" => execute(rest).map_err(told),
+        "add" => add(rest).map_err(told),
         "try" => {
             let _ = execute(rest);
             Ok(())
@@ -74,6 +76,10 @@ fn obey(line: &str) -> Result<(), Failure> {
 
 fn execute(statement: &str) -> Result<(), sql::Error> {
     sql::Database::open("main")?.execute(statement, &[]).map(drop)
+}
+
+fn add(statement: &str) -> Result<(), sql::Error> {
+    sql::Database::open("main")?.append(statement, &[])
 }
 
 fn query(database: &str, statement: &str) -> Result<Vec<Vec<sql::Value>>, sql::Error> {

@@ -1,0 +1,245 @@
+//! An INSERT that can be sent with others of its kind: `INSERT INTO table (columns) VALUES (...)`, of which the
+//! rows of many calls become one statement with many rows. It is still the guest's own text, its rows repeated
+//! with parameters of their own, so that each database reads it as it would have read one alone.
+//!
+//! What could mean something else together than alone is refused: a query among the values (it would see the
+//! rows before it or not), ON CONFLICT DO UPDATE (it may not meet one row twice), RETURNING.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use crate::statement::Statement;
+
+/// The most rows of one statement.
+const ROWS_MAX: usize = 128;
+/// The most parameters of one statement.
+const PARAMETERS_MAX: usize = 1_024;
+/// How long one statement's text may become, in bytes; one row may be longer.
+const TEXT_BYTES_MAX: usize = 64 * 1024;
+
+/// A token of any database's, as far as the shape of an INSERT needs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Piece<'a> {
+    /// A keyword or a bare name.
+    Word(&'a str),
+    /// What stands between the quotes of a name.
+    Name(&'a str),
+    /// A parameter's number, and how many bytes its token has.
+    Parameter(usize, usize),
+    /// A single character.
+    Symbol(char),
+    /// A text or a number.
+    Constant,
+}
+
+impl Piece<'_> {
+    /// Of the digits behind the `$`, which the rules have read as a number.
+    pub(crate) fn parameter(digits: &str) -> Self {
+        Self::Parameter(digits.parse().unwrap_or_default(), digits.len().saturating_add(1))
+    }
+
+    fn is(self, keyword: &str) -> bool {
+        matches!(self, Self::Word(word) if word.eq_ignore_ascii_case(keyword))
+    }
+}
+
+/// A token and where it ends in the text, in bytes.
+pub(crate) type Placed<'a> = (Piece<'a>, usize);
+
+/// The end of a text may be marked; behind it nothing can stand.
+pub(crate) fn without_semicolons(mut pieces: Vec<Placed<'_>>) -> Vec<Placed<'_>> {
+    while pieces.last().is_some_and(|(piece, _)| *piece == Piece::Symbol(';')) {
+        pieces.pop();
+    }
+    pieces
+}
+
+/// A guest's INSERT that [`crate::Database::check_append`] let through. Only a driver can make one.
+#[derive(Debug, Clone)]
+pub struct Insert(Arc<Shape>);
+
+#[derive(Debug)]
+struct Shape {
+    text: Arc<str>,
+    /// Up to and with VALUES.
+    head: String,
+    /// The rows of one call.
+    body: Vec<Part>,
+    body_bytes: usize,
+    /// What follows the rows.
+    tail: String,
+    /// The table's name, in lower case and without its quotes.
+    table: String,
+    parameters: usize,
+}
+
+/// A part of the rows.
+#[derive(Debug)]
+enum Part {
+    Text(String),
+    /// By its number, from 1.
+    Parameter(usize),
+}
+
+impl Insert {
+    /// Of a text that the database's rules let through, and its tokens without a semicolon at their end.
+    pub(crate) fn of(text: &str, tokens: &[Placed<'_>], parameters: usize) -> Result<Self, String> {
+        let mut reading = Reading { rest: tokens, at: 0 };
+        let table = reading.table()?;
+        let head_ends = reading.at;
+        let body = reading.rows(text)?;
+        let body_ends = reading.at;
+        let text_ends = reading.tail()?;
+        let piece = |from: usize, to: usize| text.get(from..to).unwrap_or_default().to_owned();
+        Ok(Self(Arc::new(Shape {
+            text: text.into(),
+            head: piece(0, head_ends),
+            body,
+            body_bytes: body_ends.saturating_sub(head_ends),
+            tail: piece(body_ends, text_ends),
+            table: table.to_ascii_lowercase(),
+            parameters,
+        })))
+    }
+
+    /// Whether the two are the same text.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.0.text == other.0.text
+    }
+
+    /// Whether a statement's text holds the name of the table, whatever it means there.
+    pub(crate) fn may_be_named_in(&self, text: &str) -> bool {
+        text.to_ascii_lowercase().contains(&self.0.table)
+    }
+
+    /// How many of so many calls go into one statement: a power of two, since each number is another statement to
+    /// the database, which keeps those that it knows.
+    pub(crate) fn calls_of(&self, left: usize) -> usize {
+        let most = (PARAMETERS_MAX / self.0.parameters.max(1)).min(TEXT_BYTES_MAX / self.0.body_bytes.max(1));
+        let most = most.min(ROWS_MAX).min(left).max(1);
+        1 << most.ilog2()
+    }
+
+    /// The statement of so many calls.
+    pub(crate) fn statement(&self, calls: usize) -> Statement {
+        let Shape { head, body, tail, parameters, .. } = &*self.0;
+        let mut text = head.clone();
+        for call in 0..calls {
+            text.push_str(if call == 0 { "" } else { "," });
+            for part in body {
+                match part {
+                    Part::Text(part) => text.push_str(part),
+                    // Writing to a text cannot fail.
+                    Part::Parameter(number) => {
+                        let _ = write!(text, "${}", number.saturating_add(call.saturating_mul(*parameters)));
+                    }
+                }
+            }
+        }
+        text.push_str(tail);
+        Statement { text: text.into(), changes: true }
+    }
+}
+
+/// The tokens that are still to be read.
+struct Reading<'a> {
+    rest: &'a [Placed<'a>],
+    /// Where the last one ended.
+    at: usize,
+}
+
+const SHAPE: &str = "append takes INSERT INTO table (columns) VALUES (...)";
+
+impl<'a> Reading<'a> {
+    fn next(&mut self) -> Option<Piece<'a>> {
+        let ((piece, ends), rest) = self.rest.split_first()?;
+        (self.rest, self.at) = (rest, *ends);
+        Some(*piece)
+    }
+
+    fn peek(&self) -> Option<Piece<'a>> {
+        self.rest.first().map(|(piece, _)| *piece)
+    }
+
+    fn expect(&mut self, met: impl Fn(Piece<'a>) -> bool) -> Result<(), String> {
+        if self.next().is_some_and(met) { Ok(()) } else { Err(SHAPE.to_owned()) }
+    }
+
+    fn name(&mut self) -> Result<&'a str, String> {
+        match self.next() {
+            // Two ways to write a quote within a name would be two names.
+            Some(Piece::Name(name)) if name.is_empty() || name.contains(['"', '\'', '`', '[', ']']) => {
+                Err(format!("append takes no table of the name {name:?}: use execute"))
+            }
+            Some(Piece::Word(name) | Piece::Name(name)) => Ok(name),
+            _ => Err(SHAPE.to_owned()),
+        }
+    }
+
+    /// Up to VALUES; the table's name.
+    fn table(&mut self) -> Result<&'a str, String> {
+        self.expect(|piece| piece.is("insert"))?;
+        self.expect(|piece| piece.is("into"))?;
+        let mut table = self.name()?;
+        if self.peek() == Some(Piece::Symbol('.')) {
+            self.next();
+            table = self.name()?;
+        }
+        self.expect(|piece| piece == Piece::Symbol('('))?;
+        while self.next().ok_or(SHAPE)? != Piece::Symbol(')') {}
+        self.expect(|piece| piece.is("values"))?;
+        Ok(table)
+    }
+
+    /// The brackets behind VALUES.
+    fn rows(&mut self, text: &str) -> Result<Vec<Part>, String> {
+        let (mut parts, mut from) = (Vec::new(), self.at);
+        let mut cut = |from: usize, to: usize, number: Option<usize>| {
+            parts.push(Part::Text(text.get(from..to).unwrap_or_default().to_owned()));
+            parts.extend(number.map(Part::Parameter));
+        };
+        loop {
+            self.expect(|piece| piece == Piece::Symbol('('))?;
+            let mut depth = 1_usize;
+            while depth > 0 {
+                match self.next().ok_or(SHAPE)? {
+                    Piece::Symbol('(') => depth += 1,
+                    Piece::Symbol(')') => depth -= 1,
+                    Piece::Parameter(number, bytes) => {
+                        cut(from, self.at.saturating_sub(bytes), Some(number));
+                        from = self.at;
+                    }
+                    piece if piece.is("select") || piece.is("with") || piece.is("table") => {
+                        return Err("append takes values, no query among them: use execute".to_owned());
+                    }
+                    _ => {}
+                }
+            }
+            if self.peek() != Some(Piece::Symbol(',')) {
+                cut(from, self.at, None);
+                return Ok(parts);
+            }
+            self.next();
+        }
+    }
+
+    /// ON CONFLICT ... DO NOTHING, or nothing. Answers where it ends.
+    fn tail(&mut self) -> Result<usize, String> {
+        if self.peek().is_none() {
+            return Ok(self.at);
+        }
+        let said = || format!("{SHAPE}, and behind it ON CONFLICT DO NOTHING at most");
+        let mut pieces = Vec::new();
+        while let Some(piece) = self.next() {
+            pieces.push(piece);
+        }
+        let [on, conflict, .., do_, nothing] = pieces.as_slice() else { return Err(said()) };
+        let is_framed = on.is("on") && conflict.is("conflict") && do_.is("do") && nothing.is("nothing");
+        let refused = |piece: &Piece<'_>| ["update", "returning", "select"].iter().any(|word| piece.is(word));
+        if is_framed && !pieces.iter().any(refused) { Ok(self.at) } else { Err(said()) }
+    }
+}
+
+#[cfg(test)]
+#[path = "insert_tests.rs"]
+mod tests;
