@@ -30,7 +30,10 @@ impl Default for StatementLimits {
 
 impl StatementLimits {
     /// Checks what is the same on every database: lengths and numbers.
-    pub(crate) fn check(&self, text: &str, parameters: &[Value]) -> Result<(), StatementError> {
+    ///
+    /// # Errors
+    /// `Limit`, with what is passed.
+    pub fn check(&self, text: &str, parameters: &[Value]) -> Result<(), StatementError> {
         if text.len() > self.text_bytes {
             return Err(over("the statement's text", text.len(), self.text_bytes, "bytes"));
         }

@@ -22,6 +22,10 @@ use clap::Parser as _;
 
 use crate::cli::{Cli, Command};
 
+/// The C library's took a fifth of the host's CPU where handlers have effects.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     run(cli).unwrap_or_else(|error| {

@@ -7,6 +7,7 @@
 
 mod grant;
 mod host;
+mod known;
 mod session;
 mod value;
 

@@ -8,12 +8,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use keylane_effects::{LATE_GRACE, ResultLimits, Rows, Statement, StatementError, StatementLimits, Value};
+use keylane_effects::{
+    Insert, LATE_GRACE, ResultLimits, Rows, Statement, StatementError, StatementLimits, Value,
+};
 
 use crate::at_work::{AtWork, Failed};
 use crate::capability::Session;
 use crate::error::EffectsError;
 use crate::prepared::OpenDatabase;
+use crate::sql::known::Known;
 
 /// What all instances of a revision share.
 pub(crate) struct Granted {
@@ -56,6 +59,10 @@ pub fn elsewhere_most(host_call: Duration) -> Duration {
 pub(crate) struct SqlSession {
     granted: Arc<Granted>,
     at: Option<Arc<AtWork>>,
+    /// By the database's name.
+    statements: BTreeMap<String, Known<Statement>>,
+    /// For the one database that is written to.
+    inserts: Known<Insert>,
 }
 
 /// The event at work, and the database.
@@ -73,7 +80,7 @@ struct Ready<'a> {
 
 impl SqlSession {
     pub(crate) fn new(granted: Arc<Granted>) -> Self {
-        Self { granted, at: None }
+        Self { granted, at: None, statements: BTreeMap::new(), inserts: Known::default() }
     }
 
     /// Whether the manifest grants a database of this name.
@@ -140,7 +147,10 @@ impl SqlSession {
         let OpenDatabase::Write(written) = &database.database else {
             return Err(self.only_read(&at, name));
         };
-        let insert = written.check_append(text, &parameters, &granted.statement);
+        let insert = granted.statement.check(text, &parameters).and_then(|()| {
+            let check = || written.check_append(text, &parameters, &granted.statement);
+            self.inserts.or_check(text, parameters.len(), check)
+        });
         let insert = insert.map_err(|error| self.doomed(&at, name, error))?;
         let deadline = granted.host_call;
         let answer = at.in_run(|run| run.append(insert, parameters, deadline)).await;
@@ -185,17 +195,21 @@ impl SqlSession {
 
     /// Checks a statement.
     fn ready<'a>(
-        &self,
+        &mut self,
         granted: &'a Granted,
         name: &str,
         text: &str,
         parameters: &[Value],
     ) -> Result<Ready<'a>, Failed> {
         let Place { at, database } = self.place(granted, name)?;
-        let checked = match &database.database {
+        let check = || match &database.database {
             OpenDatabase::Write(written) => written.check(text, parameters, &granted.statement),
             OpenDatabase::Read(elsewhere) => elsewhere.check(text, parameters, &granted.statement),
         };
+        let checked = granted.statement.check(text, parameters).and_then(|()| {
+            let known = self.statements.entry(name.to_owned()).or_default();
+            known.or_check(text, parameters.len(), check)
+        });
         let statement = checked.map_err(|error| self.doomed(&at, name, error))?;
         Ok(Ready { at, database, statement })
     }
