@@ -112,7 +112,8 @@ pub async fn a_failed_event_takes_its_rows_along(ground: &Ground) {
     let fence = owner(database, TABLE).await;
     let ((), run) = database.begin(&fence).await.unwrap().savepoint().await.unwrap();
     let ((), run) = added(database, run, 1).await.rollback_to_savepoint().await.unwrap();
-    let (_, run) = rows(database, added(database, run, 2).await, "SELECT a FROM t", Vec::new()).await;
+    let (seen, run) = rows(database, added(database, run, 2).await, "SELECT a FROM t", Vec::new()).await;
+    assert_eq!(seen.rows, [[Value::Integer(2)]]);
     let ((), run) = run.rollback_to_savepoint().await.unwrap();
     added(database, run, 3).await.finish(&[], &[(0, EndedAs::Done)], LONG).await.unwrap();
     added(database, database.begin(&fence).await.unwrap(), 4).await.rollback().await;
