@@ -20,7 +20,7 @@ pub(crate) struct EffectsPlan {
     #[arg(long, value_delimiter = ',', default_value = "1,4,16,64", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
     pub(crate) workers: Vec<u32>,
     /// How many records a topic has
-    #[arg(long, default_value_t = 30_000, value_name = "N", value_parser = clap::value_parser!(u32).range(100..=10_000_000))]
+    #[arg(long, default_value_t = 120_000, value_name = "N", value_parser = clap::value_parser!(u32).range(100..=10_000_000))]
     pub(crate) records: u32,
     /// How many records the topic has that only Kafka's part reads
     #[arg(long, default_value_t = 200_000, value_name = "N", value_parser = clap::value_parser!(u32).range(100..=10_000_000))]
