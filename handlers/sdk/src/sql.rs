@@ -47,8 +47,9 @@ impl Database {
     /// Runs one `INSERT INTO table (columns) VALUES (...)` that asks for no answer, with `ON CONFLICT DO NOTHING`
     /// behind it at most. The host sends it with others, as one statement of many rows, which is far cheaper than
     /// [`Self::execute`]: the way to write what is only added to, a ledger or a log. A statement that names the
-    /// table sees its rows; what reads it by another name (a view, a function, a foreign key) may see them only
-    /// when the event has ended.
+    /// table sees its rows, in order. What reads the table by another name (a view, a function, a foreign key, a
+    /// partition), or reads what its triggers write, may see nothing of it before the commit, also in later events:
+    /// use [`Self::execute`] there.
     ///
     /// # Errors
     /// What the host answered; after any error the event cannot end well any more. That the database refuses the

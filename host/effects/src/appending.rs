@@ -3,9 +3,9 @@
 //!
 //! Rows wait until their run ends, until a statement comes whose text names their table, until the event's end
 //! where events have savepoints (so that a row that is refused fails its own event), or until there are too many.
-//! They go out in the order of the calls within one text, and the texts in the order in which each came first.
+//! Those of one table go out in the order of their calls; the tables in the order in which each came first.
 //!
-//! Who owns: the run. What bounds: [`ROWS_MAX`], [`BYTES_MAX`].
+//! Who owns: the run. What bounds: [`CALLS_MAX`], [`TEXTS_MAX`], [`BYTES_MAX`].
 
 use std::time::Duration;
 
@@ -19,7 +19,9 @@ use crate::statement::Statement;
 use crate::value::{ResultLimits, Rows, Value};
 
 /// The most calls that wait.
-const ROWS_MAX: usize = 4_096;
+const CALLS_MAX: usize = 4_096;
+/// The most texts among them: who writes values into the text has a new one for each call.
+const TEXTS_MAX: usize = 64;
 /// What those that wait may weigh together, in bytes; one more call may pass it.
 const BYTES_MAX: usize = 1024 * 1024;
 
@@ -35,13 +37,13 @@ pub(crate) struct Appending {
 #[derive(Default)]
 struct Waiting {
     groups: Vec<Group>,
-    rows: usize,
+    calls: usize,
     bytes: usize,
     /// The longest time that one of the calls was given.
     deadline: Duration,
 }
 
-/// Calls of one text.
+/// Calls of one text, with none of another for the same table between them.
 struct Group {
     insert: Insert,
     calls: Vec<Vec<Value>>,
@@ -49,21 +51,29 @@ struct Group {
 
 impl Waiting {
     fn push(&mut self, insert: Insert, parameters: Vec<Value>, deadline: Duration) {
-        self.rows += 1;
+        self.calls += 1;
         self.bytes = parameters.iter().map(Value::size_bytes).fold(self.bytes, usize::saturating_add);
         self.deadline = self.deadline.max(deadline);
-        match self.groups.iter_mut().find(|group| group.insert.is_same(&insert)) {
+        let last = self.groups.iter_mut().rev().find(|group| group.insert.is_beside(&insert));
+        match last.filter(|group| group.insert.is_same(&insert)) {
             Some(group) => group.calls.push(parameters),
-            None => self.groups.push(Group { insert, calls: vec![parameters] }),
+            None => {
+                self.bytes = self.bytes.saturating_add(insert.size_bytes());
+                self.groups.push(Group { insert, calls: vec![parameters] });
+            }
         }
     }
 
     fn is_full(&self) -> bool {
-        self.rows >= ROWS_MAX || self.bytes >= BYTES_MAX
+        self.calls >= CALLS_MAX || self.groups.len() >= TEXTS_MAX || self.bytes >= BYTES_MAX
     }
 
     fn may_be_seen_by(&self, statement: &Statement) -> bool {
-        self.groups.iter().any(|group| group.insert.may_be_named_in(&statement.text))
+        if self.groups.is_empty() {
+            return false;
+        }
+        let text_lower = statement.text.to_ascii_lowercase();
+        self.groups.iter().any(|group| group.insert.may_be_named_in(&text_lower))
     }
 }
 

@@ -3,19 +3,24 @@
 //! with parameters of their own, so that each database reads it as it would have read one alone.
 //!
 //! What could mean something else together than alone is refused: a query among the values (it would see the
-//! rows before it or not), ON CONFLICT DO UPDATE (it may not meet one row twice), RETURNING.
+//! rows before it or not), a function that answers what the statement before has done, a parameter outside the rows,
+//! ON CONFLICT DO UPDATE (it may not meet one row twice), RETURNING.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use crate::statement::Statement;
 
-/// The most rows of one statement.
-const ROWS_MAX: usize = 128;
+/// The most calls of one statement.
+const CALLS_MAX: usize = 128;
 /// The most parameters of one statement.
 const PARAMETERS_MAX: usize = 1_024;
-/// How long one statement's text may become, in bytes; one row may be longer.
+/// How long the rows of one statement may become, in bytes of text; those of one call may be longer.
 const TEXT_BYTES_MAX: usize = 64 * 1024;
+/// Words that begin a query, or let a table stand where values do (`IN t`).
+const QUERIES: &[&str] = &["select", "with", "table", "in"];
+/// Functions that answer what was done before: later it is what another event did.
+const OF_THE_SESSION: &[&str] = &["currval", "lastval", "last_insert_rowid", "changes", "total_changes"];
 
 /// A token of any database's, as far as the shape of an INSERT needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +45,11 @@ impl Piece<'_> {
 
     fn is(self, keyword: &str) -> bool {
         matches!(self, Self::Word(word) if word.eq_ignore_ascii_case(keyword))
+    }
+
+    fn names_one_of(self, list: &[&str]) -> bool {
+        matches!(self, Self::Word(name) | Self::Name(name)
+            if list.iter().any(|one| one.eq_ignore_ascii_case(name)))
     }
 }
 
@@ -107,16 +117,26 @@ impl Insert {
         self.0.text == other.0.text
     }
 
-    /// Whether a statement's text holds the name of the table, whatever it means there.
-    pub(crate) fn may_be_named_in(&self, text: &str) -> bool {
-        text.to_ascii_lowercase().contains(&self.0.table)
+    /// Whether both write to a table of this name.
+    pub(crate) fn is_beside(&self, other: &Self) -> bool {
+        self.0.table == other.0.table
+    }
+
+    /// What it takes to keep it, in bytes.
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.0.text.len().saturating_mul(2)
+    }
+
+    /// Whether a text in lower case holds the name of the table, whatever it means there.
+    pub(crate) fn may_be_named_in(&self, text_lower: &str) -> bool {
+        text_lower.contains(&self.0.table)
     }
 
     /// How many of so many calls go into one statement: a power of two, since each number is another statement to
     /// the database, which keeps those that it knows.
     pub(crate) fn calls_of(&self, left: usize) -> usize {
         let most = (PARAMETERS_MAX / self.0.parameters.max(1)).min(TEXT_BYTES_MAX / self.0.body_bytes.max(1));
-        let most = most.min(ROWS_MAX).min(left).max(1);
+        let most = most.min(CALLS_MAX).min(left).max(1);
         1 << most.ilog2()
     }
 
@@ -186,7 +206,14 @@ impl<'a> Reading<'a> {
             table = self.name()?;
         }
         self.expect(|piece| piece == Piece::Symbol('('))?;
-        while self.next().ok_or(SHAPE)? != Piece::Symbol(')') {}
+        loop {
+            self.expect(|piece| matches!(piece, Piece::Word(_) | Piece::Name(_)))?;
+            match self.next() {
+                Some(Piece::Symbol(')')) => break,
+                Some(Piece::Symbol(',')) => {}
+                _ => return Err(SHAPE.to_owned()),
+            }
+        }
         self.expect(|piece| piece.is("values"))?;
         Ok(table)
     }
@@ -200,20 +227,26 @@ impl<'a> Reading<'a> {
         };
         loop {
             self.expect(|piece| piece == Piece::Symbol('('))?;
-            let mut depth = 1_usize;
+            let (mut depth, mut before) = (1_usize, Piece::Symbol('('));
             while depth > 0 {
-                match self.next().ok_or(SHAPE)? {
+                let piece = self.next().ok_or(SHAPE)?;
+                match piece {
+                    Piece::Symbol('(') if before.names_one_of(OF_THE_SESSION) => {
+                        let said = "append is sent later, when what was done before is another: use execute";
+                        return Err(said.to_owned());
+                    }
                     Piece::Symbol('(') => depth += 1,
                     Piece::Symbol(')') => depth -= 1,
                     Piece::Parameter(number, bytes) => {
                         cut(from, self.at.saturating_sub(bytes), Some(number));
                         from = self.at;
                     }
-                    piece if piece.is("select") || piece.is("with") || piece.is("table") => {
+                    Piece::Word(_) if piece.names_one_of(QUERIES) => {
                         return Err("append takes values, no query among them: use execute".to_owned());
                     }
                     _ => {}
                 }
+                before = piece;
             }
             if self.peek() != Some(Piece::Symbol(',')) {
                 cut(from, self.at, None);
@@ -235,7 +268,10 @@ impl<'a> Reading<'a> {
         }
         let [on, conflict, .., do_, nothing] = pieces.as_slice() else { return Err(said()) };
         let is_framed = on.is("on") && conflict.is("conflict") && do_.is("do") && nothing.is("nothing");
-        let refused = |piece: &Piece<'_>| ["update", "returning", "select"].iter().any(|word| piece.is(word));
+        let refused = |piece: &Piece<'_>| {
+            ["update", "returning", "select"].iter().any(|word| piece.is(word))
+                || matches!(piece, Piece::Parameter(..))
+        };
         if is_framed && !pieces.iter().any(refused) { Ok(self.at) } else { Err(said()) }
     }
 }

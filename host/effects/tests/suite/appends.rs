@@ -142,6 +142,36 @@ pub async fn more_than_may_wait_is_sent_before(ground: &Ground) {
     assert_eq!(counted.rows, [[4_500, 4_499, 5 * 300_000].map(Value::Integer)]);
 }
 
+/// Two texts for one table, of which the earlier call wins; and more texts than wait at once.
+pub async fn rows_of_a_table_go_in_the_order_of_the_calls(ground: &Ground) {
+    let database = &*ground.here;
+    let fence = owner(database, "CREATE TABLE t (a BIGINT PRIMARY KEY, x TEXT)").await;
+    let mut run = database.begin(&fence).await.unwrap();
+    let with = "INSERT INTO t (a, x) VALUES ($1, 'with') ON CONFLICT DO NOTHING";
+    let without = "INSERT INTO t (a) VALUES ($1) ON CONFLICT DO NOTHING";
+    for (text, a) in [(with, 1), (without, 2), (with, 2), (with, 2), (without, 1), (without, 3), (without, 3)]
+    {
+        run = append(database, run, text, vec![Value::Integer(a)]).await.unwrap();
+    }
+    for a in 100..400 {
+        let text = format!("INSERT INTO t (a, x) VALUES ({a}, 'changes') ON CONFLICT DO NOTHING");
+        run = append(database, run, &text, Vec::new()).await.unwrap();
+    }
+    run.finish(&[], &[(0, EndedAs::Done)], LONG).await.unwrap();
+    let statement = super::checked(database, "SELECT a, x FROM t WHERE a < 10 ORDER BY a", &[]);
+    let low = database.query(statement, Vec::new(), super::LIMITS, LONG).await.unwrap().rows;
+    let text = |text: &str| Value::Text(text.to_owned());
+    assert_eq!(
+        low,
+        [
+            [Value::Integer(1), text("with")],
+            [Value::Integer(2), Value::Null],
+            [Value::Integer(3), Value::Null]
+        ]
+    );
+    assert_eq!(kept(database).await.len(), 303);
+}
+
 /// What could mean another thing together than alone.
 pub async fn what_is_no_plain_insert_is_refused(ground: &Ground) {
     let database = &*ground.here;
@@ -158,6 +188,11 @@ pub async fn what_is_no_plain_insert_is_refused(ground: &Ground) {
         "INSERT INTO t AS u (a) VALUES (1)",
         "UPDATE t SET a = 1",
         "WITH n AS (SELECT 1) INSERT INTO t (a) VALUES (1)",
+        "INSERT INTO t (a) VALUES (1 IN t)",
+        "INSERT INTO t (a) VALUES (currval('t_a_seq'))",
+        "INSERT INTO t (a) VALUES (1, \"lastval\"())",
+        "INSERT INTO t (a) VALUES (last_insert_rowid ())",
+        "INSERT INTO t (a) VALUES (changes())",
         "INSERT INTO t (a) VALUES (1); DELETE FROM t",
         "INSERT INTO \"t\"\"x\" (a) VALUES (1)",
         "SELECT 1",
@@ -169,6 +204,14 @@ pub async fn what_is_no_plain_insert_is_refused(ground: &Ground) {
     for table in ground.words.host_tables {
         let text = format!("INSERT INTO {table} (a) VALUES (1)");
         let checked = database.check_append(&text, &[], &StatementLimits::default());
+        assert!(matches!(checked, Err(StatementError::Refused(_))), "{text}: {checked:?}");
+    }
+    // Each call has parameters of its own only in its rows.
+    for text in [
+        "INSERT INTO t (b[$1], a) VALUES ($2, 1)",
+        "INSERT INTO t (a) VALUES ($1) ON CONFLICT (a) WHERE a > $2 DO NOTHING",
+    ] {
+        let checked = database.check_append(text, &[Value::Null, Value::Null], &StatementLimits::default());
         assert!(matches!(checked, Err(StatementError::Refused(_))), "{text}: {checked:?}");
     }
     let missing = database.check_append(ADD, &[], &StatementLimits::default());
