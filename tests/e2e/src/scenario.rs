@@ -101,7 +101,8 @@ impl Exchange<'_> {
         days.finish()?;
         self.write(tasks.as_mut(), part, all)?;
         tasks.finish()?;
-        let midway = self.posted()?.midpoint(self.movements);
+        let posted = self.posted()?;
+        let midway = posted + (self.movements - posted) / 4;
         let second = self.start_and_work("host-2.log", midway, &mut onlooker)?;
         to_repeat += self.kill(second)?;
         Ok((host::start(&self.deployment, "host-3.log")?, to_repeat))
@@ -114,7 +115,7 @@ impl Exchange<'_> {
     fn start_and_work(&self, log: &str, movements: i64, onlooker: &mut Onlooker) -> Result<Process> {
         let before = self.committed(onlooker)?;
         let host = host::start(&self.deployment, log)?;
-        let latest = movements + (self.movements - movements) / 2;
+        let latest = movements + (self.movements - movements) / 4;
         let worked = || {
             let posted = self.posted()?;
             let has_committed = || Ok(self.committed(onlooker)? > before);

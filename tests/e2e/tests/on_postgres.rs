@@ -22,7 +22,9 @@ use keylane_e2e::postgres::Database;
 use keylane_e2e::story::{self, DAYS, TASKS};
 use keylane_test_support::{Checks, PostgreSql, postgres, waiting};
 
-const WORKERS: usize = 600;
+const WORKERS: usize = 3_000;
+/// Accounting walks through a thousand of them at a time; who has found a full page asks for another.
+const PAGES: usize = WORKERS / 1_000 + 1;
 const DAY: &str = "2027-01-04";
 const PARTITIONS: i32 = 4;
 /// How long a step may take on a busy machine.
@@ -123,14 +125,14 @@ fn completed(worker: usize) -> Record {
     Record { key: Some(format!("t-{worker}")), value: Some(body), headers }
 }
 
-/// All rewards; the host is killed when a third of them is in the books.
+/// All rewards; the host is killed when a tenth of them is in the books.
 fn earn(exchange: &Exchange, client: &PlainClient, onlooker: &mut Onlooker) -> Result<Process> {
     let Exchange { deployment, ledger, .. } = exchange;
     let first = host::start(deployment, "host-1.log")?;
     waiting::until("the ledger is made", LIMIT, || Ok(ledger.has("entries")?.then_some(())))
         .with_context(|| first.last_words())?;
     write(client, TASKS, &(0..WORKERS).map(completed).collect::<Vec<_>>())?;
-    until_a_third(ledger, "SELECT count(*) FROM entries").with_context(|| first.last_words())?;
+    until_a_tenth(ledger, "SELECT count(*) FROM entries").with_context(|| first.last_words())?;
     first.kill()?;
     let before = ledger.number("SELECT count(*) FROM entries")?;
     ensure!(before < i64::try_from(WORKERS)?, "all was done before the host was killed: that shows nothing");
@@ -141,12 +143,12 @@ fn earn(exchange: &Exchange, client: &PlainClient, onlooker: &mut Onlooker) -> R
     Ok(second)
 }
 
-/// The day closes; the server is killed when a third is paid, and started again.
+/// The day closes; the server is killed when a tenth is paid, and started again.
 fn pay(exchange: &Exchange, client: &PlainClient, server: &PostgreSql, mut host: Process) -> Result<Process> {
     let ledger = &exchange.ledger;
     write(client, DAYS, &[story::day_closed(DAY)])?;
     let paid = "SELECT count(*) FROM entries WHERE kind = 'payout'";
-    until_a_third(ledger, paid).with_context(|| host.last_words())?;
+    until_a_tenth(ledger, paid).with_context(|| host.last_words())?;
     let before = ledger.number(paid)?;
     server.kill()?;
     server.up()?;
@@ -160,9 +162,9 @@ fn pay(exchange: &Exchange, client: &PlainClient, server: &PostgreSql, mut host:
     Ok(host)
 }
 
-fn until_a_third(ledger: &Database, query: &'static str) -> Result<()> {
-    let third = i64::try_from(WORKERS / 3)?;
-    waiting::closely(query, LIMIT, || Ok((ledger.number(query)? >= third).then_some(())))
+fn until_a_tenth(ledger: &Database, query: &'static str) -> Result<()> {
+    let tenth = i64::try_from(WORKERS / 10)?;
+    waiting::closely(query, LIMIT, || Ok((ledger.number(query)? >= tenth).then_some(())))
 }
 
 fn judge(exchange: &Exchange, client: &PlainClient) -> Result<()> {
@@ -185,7 +187,8 @@ fn judge(exchange: &Exchange, client: &PlainClient) -> Result<()> {
     }
     let mails = effects::mails(deployment)?;
     ensure!(mails == WORKERS, "{mails} mails for {WORKERS} workers");
-    for (topic, wanted) in [(facts::PAYOUTS, WORKERS), (facts::ENTRIES, 2 * WORKERS), (COMMANDS, WORKERS + 1)]
+    for (topic, wanted) in
+        [(facts::PAYOUTS, WORKERS), (facts::ENTRIES, 2 * WORKERS), (COMMANDS, WORKERS + PAGES)]
     {
         let stored = client.read(topic)?;
         let ids: BTreeSet<_> =

@@ -61,6 +61,8 @@ const BOUNDS: &[(&str, Seen)] = &[
     ("SAVEPOINTS_MAX", By("keylane_runs_undone_total")),
     ("SAVEPOINT_MAX", A_TIME),
     ("TABLES_MAX", FAILED),
+    ("TEXTS_MAX", Not("past it the statements that are known are forgotten and checked anew")),
+    ("TEXT_BYTES_MAX", Not("a longer statement is checked each time")),
     ("TRACE_STATE_LIMIT_BYTES", Not("what is longer is not passed on, as the standard allows")),
     ("TURN_LIMIT", A_TIME),
     ("UNACKNOWLEDGED_MAX", By("keylane_run_deliveries_unacknowledged")),
