@@ -82,7 +82,11 @@ type Sent = Result<Box<dyn RunTransaction>, StatementFailed>;
 impl Appending {
     /// Of a driver's own.
     pub(crate) fn around(inner: Box<dyn RunTransaction>) -> Box<dyn RunTransaction> {
-        Box::new(Self { inner, waiting: Waiting::default(), failed: false })
+        Box::new(Self::with(inner, Waiting::default()))
+    }
+
+    fn with(inner: Box<dyn RunTransaction>, waiting: Waiting) -> Self {
+        Self { inner, waiting, failed: false }
     }
 
     /// Sends what waits. Where that fails, what is left is undone with it.
@@ -105,7 +109,7 @@ impl Appending {
             return Ok(self);
         }
         let inner = self.sent().await.map_err(again)?;
-        Ok(Self { inner, waiting: Waiting::default(), failed: false })
+        Ok(Self::with(inner, Waiting::default()))
     }
 
     /// Goes on with what waits after a step of the driver's.
@@ -114,7 +118,7 @@ impl Appending {
         answer: Result<(T, Box<dyn RunTransaction>), StatementFailed>,
     ) -> Result<(T, Box<dyn RunTransaction>), StatementFailed> {
         let (answer, inner) = answer.map_err(again)?;
-        Ok((answer, Box::new(Self { inner, waiting, failed: false })))
+        Ok((answer, Box::new(Self::with(inner, waiting))))
     }
 }
 

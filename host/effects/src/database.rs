@@ -234,8 +234,11 @@ pub trait RunTransaction: Send {
 
     /// Runs a guest's INSERT that asks for no answer, now or later: at the latest before the next savepoint, before
     /// the commit, and before a statement whose text names its table. Where it is refused later, that is told by the
-    /// step that sent it.
-    fn append(self: Box<Self>, insert: Insert, parameters: Vec<Value>, deadline: Duration) -> Step<()>;
+    /// step that sent it. A driver runs it now; what holds it back stands around the drivers.
+    fn append(self: Box<Self>, insert: Insert, parameters: Vec<Value>, deadline: Duration) -> Step<()> {
+        let executed = self.execute(insert.statement(1), parameters, deadline);
+        Box::pin(async move { executed.await.map(|(_, run)| ((), run)) })
+    }
 
     /// Reads or changes values by key, in the host's own table of them.
     fn keyvalue(self: Box<Self>, request: KeyRequest, deadline: Duration) -> Step<Vec<KeyRow>>;

@@ -56,14 +56,6 @@ impl Piece<'_> {
 /// A token and where it ends in the text, in bytes.
 pub(crate) type Placed<'a> = (Piece<'a>, usize);
 
-/// The end of a text may be marked; behind it nothing can stand.
-pub(crate) fn without_semicolons(mut pieces: Vec<Placed<'_>>) -> Vec<Placed<'_>> {
-    while pieces.last().is_some_and(|(piece, _)| *piece == Piece::Symbol(';')) {
-        pieces.pop();
-    }
-    pieces
-}
-
 /// A guest's INSERT that [`crate::Database::check_append`] let through. Only a driver can make one.
 #[derive(Debug, Clone)]
 pub struct Insert(Arc<Shape>);
@@ -92,9 +84,12 @@ enum Part {
 }
 
 impl Insert {
-    /// Of a text that the database's rules let through, and its tokens without a semicolon at their end.
-    pub(crate) fn of(text: &str, tokens: &[Placed<'_>], parameters: usize) -> Result<Self, String> {
-        let mut reading = Reading { rest: tokens, at: 0 };
+    /// Of a text that the database's rules let through, and its tokens.
+    pub(crate) fn of(text: &str, mut tokens: Vec<Placed<'_>>, parameters: usize) -> Result<Self, String> {
+        while tokens.last().is_some_and(|(piece, _)| *piece == Piece::Symbol(';')) {
+            tokens.pop();
+        }
+        let mut reading = Reading { rest: &tokens, at: 0 };
         let table = reading.table()?;
         let head_ends = reading.at;
         let body = reading.rows(text)?;

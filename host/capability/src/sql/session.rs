@@ -71,13 +71,6 @@ struct Place<'a> {
     database: &'a GrantedDatabase,
 }
 
-/// A statement that may run now.
-struct Ready<'a> {
-    at: Arc<AtWork>,
-    database: &'a GrantedDatabase,
-    statement: Statement,
-}
-
 impl SqlSession {
     pub(crate) fn new(granted: Arc<Granted>) -> Self {
         Self { granted, at: None, statements: BTreeMap::new(), inserts: Known::default() }
@@ -103,7 +96,7 @@ impl SqlSession {
         parameters: Vec<Value>,
     ) -> Result<Rows, Failed> {
         let granted = self.granted.clone();
-        let Ready { at, database, statement } = self.ready(&granted, name, text, &parameters)?;
+        let (Place { at, database }, statement) = self.ready(&granted, name, text, &parameters)?;
         let limits = ResultLimits { rows: database.rows_max, bytes: granted.result_bytes };
         let deadline = granted.host_call;
         if let OpenDatabase::Read(elsewhere) = &database.database {
@@ -126,7 +119,7 @@ impl SqlSession {
         parameters: Vec<Value>,
     ) -> Result<u64, Failed> {
         let granted = self.granted.clone();
-        let Ready { at, database, statement } = self.ready(&granted, name, text, &parameters)?;
+        let (Place { at, database }, statement) = self.ready(&granted, name, text, &parameters)?;
         if let OpenDatabase::Read(_) = &database.database {
             return Err(self.only_read(&at, name));
         }
@@ -200,9 +193,9 @@ impl SqlSession {
         name: &str,
         text: &str,
         parameters: &[Value],
-    ) -> Result<Ready<'a>, Failed> {
-        let Place { at, database } = self.place(granted, name)?;
-        let check = || match &database.database {
+    ) -> Result<(Place<'a>, Statement), Failed> {
+        let place = self.place(granted, name)?;
+        let check = || match &place.database.database {
             OpenDatabase::Write(written) => written.check(text, parameters, &granted.statement),
             OpenDatabase::Read(elsewhere) => elsewhere.check(text, parameters, &granted.statement),
         };
@@ -210,8 +203,8 @@ impl SqlSession {
             let known = self.statements.entry(name.to_owned()).or_default();
             known.or_check(text, parameters.len(), check)
         });
-        let statement = checked.map_err(|error| self.doomed(&at, name, error))?;
-        Ok(Ready { at, database, statement })
+        let statement = checked.map_err(|error| self.doomed(&place.at, name, error))?;
+        Ok((place, statement))
     }
 
     fn failed(&self, at: &AtWork, database: &str, failed: Failed) -> Failed {

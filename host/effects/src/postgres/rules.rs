@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::error::StatementError;
-use crate::insert::{Insert, Piece, Placed, without_semicolons};
+use crate::insert::{Insert, Piece, Placed};
 use crate::postgres::functions::ALLOWED;
 use crate::postgres::tokens::{Token, Tokens};
 use crate::statement::{Statement, StatementLimits};
@@ -60,7 +60,7 @@ impl Rules {
     ) -> Result<Insert, StatementError> {
         limits.check(text, parameters)?;
         self.check_text(text, parameters.len()).map_err(StatementError::Refused)?;
-        Insert::of(text, &pieces(text), parameters.len()).map_err(StatementError::Refused)
+        Insert::of(text, pieces(text), parameters.len()).map_err(StatementError::Refused)
     }
 
     fn check_text(&self, text: &str, given: usize) -> Result<bool, String> {
@@ -118,7 +118,7 @@ fn pieces(text: &str) -> Vec<Placed<'_>> {
         };
         pieces.push((piece, text.len().saturating_sub(tokens.left_bytes())));
     }
-    without_semicolons(pieces)
+    pieces
 }
 
 /// A name as PostgreSQL looks it up.

@@ -9,7 +9,6 @@ use keylane_engine::{Boxed, Fence};
 use crate::config::Isolation;
 use crate::database::{EndedAs, OutboxRow, RunTransaction, Step};
 use crate::error::{BeginError, FinishError, StatementError, StatementFailed, StepError};
-use crate::insert::Insert;
 use crate::keyvalue::{KeyRequest, KeyRow};
 use crate::postgres::closing::{Stage, Words};
 use crate::postgres::ownership::SAME_LIFE;
@@ -335,11 +334,6 @@ impl RunTransaction for Run {
             let answer = self.changes(statement, parameters, deadline).await;
             self.settle(answer, deadline).await
         })
-    }
-
-    fn append(self: Box<Self>, insert: Insert, parameters: Vec<Value>, deadline: Duration) -> Step<()> {
-        let executed = self.execute(insert.statement(1), parameters, deadline);
-        Box::pin(async move { executed.await.map(|(_, run)| ((), run)) })
     }
 
     fn keyvalue(self: Box<Self>, request: KeyRequest, deadline: Duration) -> Step<Vec<KeyRow>> {

@@ -7,7 +7,7 @@
 //! these; such a text belongs into a parameter.
 
 use crate::error::StatementError;
-use crate::insert::{Insert, Piece, Placed, without_semicolons};
+use crate::insert::{Insert, Piece, Placed};
 use crate::sqlite::tokens::{Token, Tokens};
 use crate::statement::{Statement, StatementLimits};
 use crate::value::Value;
@@ -40,7 +40,7 @@ pub(crate) fn check_append(
 ) -> Result<Insert, StatementError> {
     limits.check(text, parameters)?;
     check_text(text, parameters.len()).map_err(StatementError::Refused)?;
-    Insert::of(text, &pieces(text), parameters.len()).map_err(StatementError::Refused)
+    Insert::of(text, pieces(text), parameters.len()).map_err(StatementError::Refused)
 }
 
 /// The tokens of a text that was let through, as far as the shape of an INSERT needs them.
@@ -57,7 +57,7 @@ fn pieces(text: &str) -> Vec<Placed<'_>> {
         };
         pieces.push((piece, text.len().saturating_sub(tokens.left_bytes())));
     }
-    without_semicolons(pieces)
+    pieces
 }
 
 /// Checks the text; answers whether the statement changes rows, or why it is refused.

@@ -7,7 +7,6 @@ use keylane_engine::{Boxed, Fence};
 
 use crate::database::{EndedAs, OutboxRow, RunTransaction, Step};
 use crate::error::{BeginError, FinishError, StatementError, StatementFailed, StepError};
-use crate::insert::Insert;
 use crate::keyvalue::{KeyRequest, KeyRow};
 use crate::relay::Written;
 use crate::sqlite::connection::{Connection, host};
@@ -218,11 +217,6 @@ impl RunTransaction for SqliteRun {
         deadline: Duration,
     ) -> Step<u64> {
         Box::pin(step(self, move |run| Box::pin(run.changes(statement, parameters, deadline))))
-    }
-
-    fn append(self: Box<Self>, insert: Insert, parameters: Vec<Value>, deadline: Duration) -> Step<()> {
-        let executed = self.execute(insert.statement(1), parameters, deadline);
-        Box::pin(async move { executed.await.map(|(_, run)| ((), run)) })
     }
 
     fn keyvalue(self: Box<Self>, request: KeyRequest, _deadline: Duration) -> Step<Vec<KeyRow>> {

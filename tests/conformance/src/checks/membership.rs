@@ -74,20 +74,15 @@ pub(super) const CHECKS: &[Check] = &[
 
 /// Joins as a new member and waits until the group is complete.
 fn enter(raw: &mut Raw, group: &str) -> anyhow::Result<JoinGroupResponse> {
-    await_coordinator(raw, group)?;
+    raw.await_coordinator(group)?;
     let id = raw.new_member(group)?;
     raw.join(group, &id)
-}
-
-/// The coordinator of a fresh Kafka needs a moment to load.
-fn await_coordinator(raw: &mut Raw, group: &str) -> anyhow::Result<()> {
-    until("a coordinator", || Ok(![14, 15, 16].contains(&raw.heartbeat(group, "nobody", None, 0)?)))
 }
 
 fn refused(target: &Target) -> anyhow::Result<Observed> {
     let mut raw = Raw::connect(target)?;
     let group = "refused";
-    await_coordinator(&mut raw, group)?;
+    raw.await_coordinator(group)?;
     let told = raw.join(group, "")?;
     let mut seen = vec![format!("new member: {}, an id: {}", told.error_code, !told.member_id.is_empty())];
     let asked = join_request(group, "");
@@ -192,7 +187,7 @@ fn evicted(target: &Target) -> anyhow::Result<Observed> {
 fn static_member(target: &Target) -> anyhow::Result<Observed> {
     let group = "static";
     let mut raw = Raw::connect(target)?;
-    await_coordinator(&mut raw, group)?;
+    raw.await_coordinator(group)?;
     let asked = join_request(group, "").with_group_instance_id(Some(text("host-1")));
     let first = raw.join_with(asked.clone())?;
     let old = first.member_id.to_string();

@@ -4,6 +4,7 @@ use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::*;
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion};
 
+use super::transactions::GROUPS;
 use super::{Raw, one, text};
 use crate::clients::until;
 
@@ -101,19 +102,23 @@ impl Raw {
         Ok(one(one(self.client.call(8, &request)?.topics)?.partitions)?.error_code)
     }
 
-    /// Commits an offset of a partition 0 as a tool does, in no generation, and sees to it that it lies there:
-    /// the coordinator of a fresh Kafka needs a moment to load (14, 15 and 16 until then).
+    /// The coordinator of a fresh Kafka needs a moment to load (14, 15 and 16 until then).
+    pub(crate) fn await_coordinator(&mut self, group: &str) -> anyhow::Result<()> {
+        self.find_coordinator(group, GROUPS)?;
+        until("a loaded coordinator", || {
+            Ok(![14, 15, 16].contains(&self.heartbeat(group, "nobody", None, 0)?))
+        })
+    }
+
+    /// Commits an offset of a partition 0 as a tool does, in no generation, and sees to it that it lies there.
     pub(crate) fn commit_from_outside(
         &mut self,
         group: &str,
         topic: &str,
         offset: i64,
     ) -> anyhow::Result<()> {
-        let mut code = 0;
-        until("a coordinator", || {
-            code = self.commit(group, ("", -1), (topic, 0), offset)?;
-            Ok(![14, 15, 16].contains(&code))
-        })?;
+        self.await_coordinator(group)?;
+        let code = self.commit(group, ("", -1), (topic, 0), offset)?;
         anyhow::ensure!(code == 0, "OffsetCommit of {group} for {topic}: {code}");
         Ok(())
     }

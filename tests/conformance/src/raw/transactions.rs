@@ -11,7 +11,7 @@ use crate::clients::until;
 const INIT: i16 = 4;
 const FIND: i16 = 3;
 /// What a coordinator is asked for.
-const GROUPS: i8 = 0;
+pub(super) const GROUPS: i8 = 0;
 const TRANSACTIONS: i8 = 1;
 /// A version that tells a fenced producer from an invalid epoch, for the four others.
 const LATE: i16 = 3;
@@ -62,16 +62,20 @@ impl Raw {
         Ok((answer.error_code, answer.producer_id.0, answer.producer_epoch))
     }
 
+    /// Asks until there is one: Kafka makes its own topics when somebody first asks for a coordinator of their kind.
+    pub(super) fn find_coordinator(&mut self, name: &str, kind: i8) -> anyhow::Result<()> {
+        let request = FindCoordinatorRequest::default().with_key(text(name)).with_key_type(kind);
+        until("a coordinator", || Ok(self.client.call(FIND, &request)?.error_code == 0))
+    }
+
     /// Becomes the producer of this transactional id, as soon as the broker lets it.
     pub(crate) fn begin(&mut self, name: &str) -> anyhow::Result<Txn> {
         self.begin_with(name, TIMEOUT_MS)
     }
 
     pub(crate) fn begin_with(&mut self, name: &str, timeout_ms: i32) -> anyhow::Result<Txn> {
-        // Kafka makes its own topics when somebody first asks for a coordinator of their kind.
         for kind in [GROUPS, TRANSACTIONS] {
-            let request = FindCoordinatorRequest::default().with_key(text(name)).with_key_type(kind);
-            until("a coordinator", || Ok(self.client.call(FIND, &request)?.error_code == 0))?;
+            self.find_coordinator(name, kind)?;
         }
         let mut given = (0, 0, 0);
         until("a producer", || {
