@@ -8,7 +8,9 @@
 //! asked, and the partition is read.
 //!
 //! Who waits: the partition, which is not read before, and the thread for the client alone, for at most
-//! [`SEEK_LIMIT`]. Seeking outdates what was fetched before, so that nothing is read twice.
+//! [`SEEK_LIMIT`]. Seeking outdates what was fetched before, so that nothing is read twice. A client that takes
+//! no seek may have stopped at an error of the partition, which stands in its queue: that is heard, or the
+//! partition would wait for ever.
 
 use std::time::{Duration, Instant};
 
@@ -31,7 +33,7 @@ impl Poller {
             return;
         }
         let mut list = TopicPartitionList::new();
-        for feed in self.feeds.iter().filter(|feed| feed.fault.is_none()) {
+        for feed in self.feeds.iter().filter(|feed| feed.fault.is_none() && feed.trouble.is_none()) {
             let Some(LogPosition { offset, leader_epoch }) = feed.unchecked else { continue };
             let (topic, partition) = (&feed.partition.topic, feed.partition.partition);
             if list.add_partition_offset(topic, partition, Offset::Offset(offset)).is_ok() {
@@ -47,9 +49,13 @@ impl Poller {
             let is_it = |number, topic: &str| number == element.partition() && topic == element.topic();
             let mut feeds = self.feeds.iter_mut();
             let feed = feeds.find(|feed| is_it(feed.partition.partition, &feed.partition.topic));
-            if let Some(feed) = feed.filter(|_| element.error().is_ok()) {
-                feed.unchecked = None;
-                taken += 1;
+            match (feed, element.error()) {
+                (Some(feed), Ok(())) => {
+                    feed.unchecked = None;
+                    taken += 1;
+                }
+                (Some(feed), Err(_)) => feed.hear_errors(),
+                (None, _) => {}
             }
         }
         let group = self.parts.config.group.as_str();

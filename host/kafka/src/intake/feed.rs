@@ -205,6 +205,18 @@ impl Feed {
         (self.unchecked, self.floor) = (Some(position), floor);
     }
 
+    /// Looks for errors before anything is read. A record that stands before them is passed over: it will be
+    /// fetched again from the place that is to be checked, or from [`Self::next`].
+    pub(super) fn hear_errors(&mut self) {
+        for _ in 0..BATCH_RECORDS {
+            match self.queue.as_ref().and_then(PartitionQueue::poll) {
+                None => return,
+                Some(Fetched::Record { .. } | Fetched::End { .. }) => {}
+                Some(Fetched::Error { code, reason }) => self.fail(code, reason),
+            }
+        }
+    }
+
     fn fail(&mut self, code: Code, reason: String) {
         match failure(code) {
             Failure::Position => {
@@ -229,8 +241,12 @@ impl Feed {
     }
 
     /// Reads on from `next` with a new queue. The owner goes on: it learns that nothing below will come, and
-    /// what was lost there is told with the next delivery.
+    /// what was lost there is told with the next delivery. Of a log that begins behind what was read nothing is
+    /// left to check.
     pub(super) fn read_on(&mut self, queue: PartitionQueue<Group>, next: i64, loss: Option<Loss>) {
+        if loss.is_some() {
+            self.unchecked = None;
+        }
         self.queue = Some(queue);
         self.next = next;
         self.loss = loss;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use keylane_devbroker::{Broker, BrokerOptions};
 use keylane_engine::{
     Attempt, DeadLetter, DeadLetters, Filter, HandlerEngine, HandlerOptions, HostBudget, InboxLimits,
-    LaneRule, Outcome, Owners, Policy, PublishError, RunControl, RunReport, Runner, Untyped,
+    LaneRule, LogPosition, Outcome, Owners, Policy, PublishError, RunControl, RunReport, Runner, Untyped,
 };
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
@@ -27,6 +27,8 @@ use crate::{Admin, ConsumerConfig, Health, KafkaConfig, NewTopic};
 
 /// The longest that anything is waited for.
 const PATIENCE: Duration = Duration::from_secs(40);
+/// More than a broker beside us needs for a fetch and its answer.
+const TIME_TO_REFUSE: Duration = Duration::from_secs(2);
 
 /// What the thread works on.
 pub(super) struct Stage {
@@ -88,9 +90,9 @@ async fn cut(kafka: &KafkaConfig, group: &str, topic: &str) {
 }
 
 impl Stage {
-    pub(super) async fn new(lost: Lost) -> Self {
+    pub(super) async fn new(topic: &str, lost: Lost) -> Self {
         let broker = Broker::start(BrokerOptions::default()).await.unwrap();
-        let (kafka, topic) = (KafkaConfig::new(broker.bootstrap()), "cut".to_owned());
+        let (kafka, topic) = (KafkaConfig::new(broker.bootstrap()), topic.to_owned());
         let mut config = ConsumerConfig::new("group", vec![topic.clone()]);
         config.lost = lost;
         cut(&kafka, &config.group, &topic).await;
@@ -121,6 +123,19 @@ impl Stage {
         poller.check_positions();
         poller.serve_feeds();
         poller.parts.commits.turn(poller.feeds.iter(), Instant::now());
+    }
+
+    /// Takes the partition, and comes to the check of its position only when the broker's refusal is there, as a
+    /// thread does that others keep from running.
+    pub(super) async fn until_refused(&mut self) {
+        self.until("the partition", |stage| {
+            stage.turn();
+            !stage.poller.feeds.is_empty()
+        })
+        .await;
+        let feed = self.poller.feeds.first_mut().unwrap();
+        feed.check_at(LogPosition { offset: feed.next, leader_epoch: 0 }, feed.next);
+        tokio::time::sleep(TIME_TO_REFUSE).await;
     }
 
     /// Looks at the partition in trouble.

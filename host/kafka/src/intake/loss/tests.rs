@@ -12,7 +12,7 @@ use crate::meters;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_loss_is_counted_once_when_a_rebalance_comes_before_it_is_passed() {
     meters::install();
-    let mut stage = Stage::new(Lost::GoOn).await;
+    let mut stage = Stage::new("cut", Lost::GoOn).await;
     let label = format!("topic={}", stage.topic);
     let lost = || meters::count("keylane_records_lost_total", &[&label]);
     stage.until_known().await;
@@ -24,7 +24,6 @@ async fn a_loss_is_counted_once_when_a_rebalance_comes_before_it_is_passed() {
     stage.poller.waiting.insert(partition);
     stage.until_known().await;
     stage.see_to_trouble();
-    let progress = |stage: &Stage| stage.poller.feeds.first().unwrap().inbox.progress().offset;
     stage
         .until("what is left", |stage| {
             stage.turn();
@@ -32,6 +31,27 @@ async fn a_loss_is_counted_once_when_a_rebalance_comes_before_it_is_passed() {
         })
         .await;
     assert_eq!(lost(), 4);
+}
+
+/// The client takes no seek of a partition whose position the broker has refused: the word of that has to be
+/// heard although the position is still to be checked.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_position_that_is_refused_before_it_was_checked_is_seen_to() {
+    let mut stage = Stage::new("refused", Lost::GoOn).await;
+    stage.until_refused().await;
+    stage.until_known().await;
+    stage.see_to_trouble();
+    stage
+        .until("what is left", |stage| {
+            stage.turn();
+            stage.see_to_trouble();
+            progress(stage) == 10
+        })
+        .await;
+}
+
+fn progress(stage: &Stage) -> i64 {
+    stage.poller.feeds.first().unwrap().inbox.progress().offset
 }
 
 #[test]
