@@ -218,8 +218,9 @@ async fn progress(session: &mut Session, stream: i64) -> Result<(Option<Stands>,
     Ok((floor, ended.fetch_all(session.connection()?).await?))
 }
 
-/// Which of these offsets are claimed or below the floor. A commit whose answer was lost may be under way still,
-/// with claims that nobody sees yet: claiming the same offsets waits for just that one, for at most `lock_wait`,
+/// Which of these offsets are claimed or below the floor. A commit whose answer was lost may be under way still.
+/// Where this host has given its session up, that is waited for first: it may not have come to its claims. It may
+/// have claims that nobody sees yet: claiming the same offsets waits for just that one, for at most `lock_wait`,
 /// and for no other run of the partition. What could be claimed has not ended, and is taken back. The floor is
 /// read later: what was claimed before may have been pruned meanwhile.
 pub(crate) async fn ended(
@@ -228,6 +229,7 @@ pub(crate) async fn ended(
     mut offsets: Vec<i64>,
 ) -> Result<Vec<i64>, DatabaseError> {
     offsets.sort_unstable();
+    server.runs.watch.none_is_ending().await;
     let read = async {
         let mut session = begin(server).await?;
         session.say(format!("SET LOCAL lock_timeout = {}", server.lock_wait.as_millis())).await?;

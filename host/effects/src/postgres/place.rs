@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::postgres::faults;
 
@@ -123,12 +123,15 @@ fn pool(options: &PgConnectOptions, max: u32) -> PgPool {
 pub(crate) struct Watch {
     pool: PgPool,
     url: String,
+    /// How many sessions are being ended.
+    ending: watch::Sender<usize>,
 }
 
 impl Watch {
     /// Nothing is connected yet. The address is without its password.
     pub(crate) fn new(options: &PgConnectOptions, url: String) -> Arc<Self> {
-        Arc::new(Self { pool: pool(options, WATCH_CONNECTIONS), url })
+        let ending = watch::Sender::new(0);
+        Arc::new(Self { pool: pool(options, WATCH_CONNECTIONS), url, ending })
     }
 
     /// Whether a session waits for a lock that another one holds. An answer that does not come is a no.
@@ -153,11 +156,25 @@ impl Watch {
         self.signal(text, backend).await;
     }
 
-    /// Ends a session that this host has given up.
-    pub(crate) async fn end(&self, backend: Backend) {
-        let text = "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_get_activity($1) \
-                    WHERE EXTRACT(epoch FROM backend_start) * 1000000 <= $2";
-        self.signal(text, backend).await;
+    /// Ends a session that this host has given up, in the background, and waits there for its end, for at most 2 s.
+    pub(crate) fn end(self: &Arc<Self>, backend: Backend) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let watch = self.clone();
+        self.ending.send_modify(|ending| *ending += 1);
+        runtime.spawn(async move {
+            let text = "SELECT pg_catalog.pg_terminate_backend(pid, 2000) \
+                        FROM pg_catalog.pg_stat_get_activity($1) \
+                        WHERE EXTRACT(epoch FROM backend_start) * 1000000 <= $2";
+            watch.signal(text, backend).await;
+            watch.ending.send_modify(|ending| *ending -= 1);
+        });
+    }
+
+    /// Waits until the sessions are gone that this host has given up: until then one may still commit.
+    pub(crate) async fn none_is_ending(&self) {
+        let mut ending = self.ending.subscribe();
+        let none = ending.wait_for(|ending| *ending == 0);
+        let _too_long = tokio::time::timeout(WATCH_WAIT, none).await;
     }
 
     /// Ends the sessions that hold what this one waits for. Answers how many.

@@ -26,9 +26,11 @@ async fn who_came_later_under_the_same_number_is_left_alone() {
     let former = Backend { pid, at_us: began_us - 1 };
     let (slept, ()) = tokio::join!(lives(&mut later), watch.cancel(former));
     assert!(slept, "somebody else's statement was cancelled");
-    watch.end(former).await;
+    watch.end(former);
+    watch.none_is_ending().await;
     assert!(lives(&mut later).await, "somebody else's session was ended");
-    watch.end(Backend { pid, at_us: now_us }).await;
+    watch.end(Backend { pid, at_us: now_us });
+    watch.none_is_ending().await;
     assert!(!lives(&mut later).await, "it is not ended by its own number");
     let _ = later.close().await;
 }

@@ -220,46 +220,19 @@ impl Run {
         StatementFailed { error: StatementError::Aborted.into(), transaction: Some(self) }
     }
 
-    /// Outbox rows and claims, in one statement each, and the commit. Whatever a function of the handler's did to
-    /// the session's settings is undone first. The transaction must be the one that began, and the role the guest's
+    /// Outbox rows, claims and the commit, in one message. Whatever a function of the handler's did to the
+    /// session's settings is undone first. The transaction must be the one that began, and the role the guest's
     /// still: a session that took the host's has run the guest's statements with the host's rights.
-    async fn write_and_commit(
-        &mut self,
-        outbox: closing::OutboxColumns,
-        endings: &[(i64, EndedAs)],
-        deadline: Duration,
-    ) -> Result<(), FinishError> {
+    async fn write_and_commit(&mut self, words: Words, deadline: Duration) -> Result<(), FinishError> {
         if self.failed {
             return Err(FinishError::Void("a failed statement was not rolled back".to_owned()));
         }
-        let until = tokio::time::Instant::now() + deadline;
-        let mut words = Words::before(self.backend);
-        if !outbox.is_empty() {
-            let written = tokio::time::timeout_at(until, self.write(words, outbox)).await;
-            let late = || format!("the closing statements took longer than {deadline:?}");
-            written.unwrap_or_else(|_| Err(faults::unavailable(late(), &self.server.url).into()))?;
-            words = Words::default();
-        }
-        let words = words.claims(self.fence.stream, endings).commit();
         let committed = self.session.commit_with(words.text(), words.before_commit());
-        let committed = tokio::time::timeout_at(until, committed).await;
-        match committed {
+        match tokio::time::timeout(deadline, committed).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err((carried_out, error))) => Err(self.not_committed(words.stage(carried_out), &error)),
             Err(_) => Err(FinishError::Unknown(format!("no answer within {deadline:?}"))),
         }
-    }
-
-    /// Outbox rows, behind these words.
-    async fn write(&mut self, words: Words, outbox: closing::OutboxColumns) -> Result<(), FinishError> {
-        let said = self.session.say_each(words.text()).await;
-        said.map_err(|(carried_out, error)| self.not_done(words.stage(carried_out), &error))?;
-        let connection = self.session.connection().map_err(|error| self.server.fault(&error))?;
-        let written = outbox.insert(connection, self.fence.stream).await;
-        written.map_err(|error| {
-            self.session.stale |= faults::is_stale(&error);
-            self.not_written(&error)
-        })
     }
 
     /// What it means that the message with COMMIT has failed. The server's clear no is one, whatever its reason, and
@@ -365,10 +338,10 @@ impl RunTransaction for Run {
         endings: &[(i64, EndedAs)],
         deadline: Duration,
     ) -> Boxed<'static, Result<(), FinishError>> {
-        let (written, endings) = (Written::of(outbox), endings.to_vec());
-        let outbox = closing::OutboxColumns::of(outbox);
+        let (written, stream) = (Written::of(outbox), self.fence.stream);
+        let words = Words::before(self.backend).outbox(stream, outbox).claims(stream, endings).commit();
         Box::pin(async move {
-            let finished = self.write_and_commit(outbox, &endings, deadline).await;
+            let finished = self.write_and_commit(words, deadline).await;
             match &finished {
                 Ok(()) | Err(FinishError::Unknown(_)) => {
                     if let Some(database) = self.server.database.get() {

@@ -141,10 +141,8 @@ impl Drop for Session {
         }
         // Detached, it is no longer the pool's: dropping it closes the socket.
         drop(connection.detach());
-        let Some(backend) = self.backend.filter(|_| !self.clean) else { return };
-        let place = self.place.clone();
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move { place.watch.end(backend).await });
+        if let Some(backend) = self.backend.filter(|_| !self.clean) {
+            self.place.watch.end(backend);
         }
     }
 }

@@ -26,7 +26,7 @@ const GUEST: &str = "/* guest */ ";
 /// The longest text, blob or row while guests' statements run, in bytes. One step of SQLite's machine is not
 /// stopped at a deadline, and one step may compare two such texts at every place (`instr`, `replace`): days
 /// for those of 100 MB.
-const GUEST_LENGTH_MAX: i32 = 5 * 1024 * 1024;
+pub(crate) const GUEST_LENGTH_MAX: i32 = 5 * 1024 * 1024;
 /// The same for the host, whose outbox rows are as long as Kafka's records: SQLite's own bound.
 const HOST_LENGTH_MAX: i32 = 1_000_000_000;
 
@@ -43,6 +43,8 @@ pub(crate) struct Connection {
     pub file: FileId,
     /// That file's write-ahead log, once it is known.
     pub log: Option<FileId>,
+    /// The length of guests' texts bounds it, not the host's.
+    short: bool,
     /// A statement outlived even its grace: the connection's thread is still inside it, and whoever asked
     /// anything more would wait for it.
     stuck: Option<Duration>,
@@ -65,7 +67,7 @@ impl Connection {
             }
             (watch, file)
         };
-        Ok(Self { inner, watch, log: FileId::at(&log_of(&path)), path, file, stuck: None })
+        Ok(Self { inner, watch, log: FileId::at(&log_of(&path)), path, file, short: false, stuck: None })
     }
 
     /// Whether another file, or none, lies where this one was opened.
@@ -73,41 +75,45 @@ impl Connection {
         FileId::at(&self.path) != Some(self.file)
     }
 
-    /// Begins a transaction that writes.
-    pub(crate) async fn begin_immediate(&mut self) -> Result<(), Fault> {
+    /// Begins a transaction that writes with these words, and answers their rows.
+    pub(crate) async fn begin(&mut self, words: Query<'_>) -> Result<Vec<SqliteRow>, Fault> {
         self.watch.begin_transaction();
-        self.run(host("BEGIN IMMEDIATE")).await?;
+        let rows = self.fetch(words).await?;
         if self.log.is_none() {
             self.log = FileId::at(&log_of(&self.path));
         }
-        Ok(())
+        Ok(rows)
     }
 
-    /// Whether the transaction was rolled back since it began: for after each statement, where asking
-    /// SQLite itself ([`Self::in_transaction`]) would cost a turn of the connection's thread, a third of
-    /// what a run costs.
+    /// Whether the transaction was rolled back since it began. To ask SQLite itself after each statement
+    /// ([`Self::in_transaction`]) would cost a turn of the connection's thread, a third of what a run costs.
     pub(crate) fn rolled_back(&self) -> bool {
         self.watch.rolled_back()
     }
 
-    /// From now on guests' statements run, until [`Self::in_transaction`] is asked.
+    /// From now on guests' statements run.
     pub(crate) async fn for_guests(&mut self) -> Result<(), Fault> {
+        self.limit(true).await
+    }
+
+    /// From now on rows of any length are the host's to write and to read.
+    pub(crate) async fn for_host(&mut self) -> Result<(), Fault> {
+        self.limit(false).await
+    }
+
+    async fn limit(&mut self, short: bool) -> Result<(), Fault> {
         self.answers()?;
+        if self.short == short {
+            return Ok(());
+        }
         let mut handle = self.inner.lock_handle().await.map_err(|error| explain(&error))?;
-        native::limit_length(&mut handle, GUEST_LENGTH_MAX);
+        native::limit_length(&mut handle, if short { GUEST_LENGTH_MAX } else { HOST_LENGTH_MAX });
+        self.short = short;
         Ok(())
     }
 
-    /// Whether a transaction is open, as SQLite itself says. The guests' statements are over.
+    /// Whether a transaction is open, as SQLite itself says.
     pub(crate) async fn in_transaction(&mut self) -> Result<bool, Fault> {
-        self.answers()?;
-        let mut handle = self.inner.lock_handle().await.map_err(|error| explain(&error))?;
-        native::limit_length(&mut handle, HOST_LENGTH_MAX);
-        Ok(!native::autocommits(&mut handle))
-    }
-
-    /// Whether a transaction is open, while guests' statements go on.
-    pub(crate) async fn goes_on(&mut self) -> Result<bool, Fault> {
         self.answers()?;
         let mut handle = self.inner.lock_handle().await.map_err(|error| explain(&error))?;
         Ok(!native::autocommits(&mut handle))

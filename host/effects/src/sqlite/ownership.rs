@@ -8,7 +8,7 @@ use keylane_engine::{Epoch, Fence, LogPosition};
 
 use crate::database::{PRUNE_CLAIMS_MAX, Pruned, StreamKey, Taken};
 use crate::error::{BeginError, DatabaseError};
-use crate::sqlite::connection::host;
+use crate::sqlite::connection::{Connection, host};
 use crate::sqlite::file::File;
 use crate::sqlite::fleets;
 use crate::sqlite::tables::{get, only};
@@ -79,11 +79,7 @@ pub(crate) async fn raise_floor(
     wanted: i64,
     position: Option<LogPosition>,
 ) -> Result<Pruned, BeginError> {
-    let mut writing = Writing::begin(file, file.writer_wait, file.lock_wait).await?;
-    if !owns(&mut writing, fence).await? {
-        writing.rollback().await;
-        return Err(BeginError::NotOwner);
-    }
+    let mut writing = begin(file, fence).await?;
     let Some((floor, _)) = floor(&mut writing, file, fence.stream).await? else {
         let reason = format!("stream {} has no floor to raise; settle its start first", fence.stream);
         return Err(DatabaseError::Tables { url: file.url.to_string(), reason }.into());
@@ -122,16 +118,24 @@ pub(crate) async fn ended(file: &File, fence: Fence, offsets: &[i64]) -> Result<
     ended
 }
 
-/// Whether the epoch is still the fence's, count and random number both, and the file is still the one that
-/// the take found. An older copy has the same epoch as long as nobody took the partition since, and lacks
+/// Begins, if the epoch is still the fence's, count and random number both, and the file is still the one that
+/// the take found. SQLite has one writer, so holding it is holding the fence. An older copy has the same epoch as long as nobody took the partition since, and lacks
 /// what its owner remembers as ended. Put in the file's place, it is another file; written over it by SQLite's
 /// own `.restore`, it has a schema version that the file never had (as after a migration, which costs a take).
-pub(crate) async fn owns(writing: &mut Writing, fence: Fence) -> Result<bool, DatabaseError> {
-    let text = "SELECT 1 FROM keylane_fence WHERE stream = $1 AND epoch_count = $2 AND epoch_nonce = $3 \
-                AND life = (SELECT concat_ws(' ', $4, schema_version) FROM pragma_schema_version)";
-    let query = host(text).bind(fence.stream).bind(fence.epoch.count).bind(fence.epoch.nonce);
-    let query = query.bind(writing.connection()?.file.to_string());
-    Ok(!writing.fetch(query).await?.is_empty())
+pub(crate) async fn begin(file: &File, fence: Fence) -> Result<Writing, BeginError> {
+    let words = |connection: &Connection| {
+        let text = "BEGIN IMMEDIATE; \
+                    SELECT 1 FROM keylane_fence WHERE stream = $1 AND epoch_count = $2 AND epoch_nonce = $3 \
+                    AND life = (SELECT concat_ws(' ', $4, schema_version) FROM pragma_schema_version)";
+        let query = host(text).bind(fence.stream).bind(fence.epoch.count).bind(fence.epoch.nonce);
+        query.bind(connection.file.to_string())
+    };
+    let (writing, owned) = Writing::begin_with(file, file.writer_wait, file.lock_wait, words).await?;
+    if owned.is_empty() {
+        writing.rollback().await;
+        return Err(BeginError::NotOwner);
+    }
+    Ok(writing)
 }
 
 /// The number of a stream, made if it is new, and its replay number, of which the highest counts. The topic's name

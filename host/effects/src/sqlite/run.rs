@@ -34,17 +34,19 @@ pub(crate) struct SqliteRun {
 type Stepped<T> = Result<T, StepError>;
 
 impl SqliteRun {
-    /// Begins, if the epoch is still one's own. SQLite has one writer, so holding it is holding the fence.
+    /// Begins, if the epoch is still one's own.
     pub(crate) async fn begin(file: &File, fence: Fence) -> Result<Box<dyn RunTransaction>, BeginError> {
-        let mut writing = Writing::begin(file, file.writer_wait, file.lock_wait).await?;
-        if !ownership::owns(&mut writing, fence).await? {
-            writing.rollback().await;
-            return Err(BeginError::NotOwner);
-        }
+        let mut writing = ownership::begin(file, fence).await?;
         let url = file.url.clone();
         writing.connection()?.for_guests().await.map_err(|fault| fault.host(&url))?;
         let database = file.database.get().cloned();
         Ok(Box::new(Self { writing, url, database, fence, savepoint: false, failed: false }))
+    }
+
+    /// Whether nothing of it can have been committed, although a word failed.
+    async fn is_undone(&mut self) -> bool {
+        let Ok(connection) = self.writing.connection() else { return false };
+        connection.rolled_back() || matches!(connection.in_transaction().await, Ok(true))
     }
 
     fn connection(&mut self) -> Stepped<&mut Connection> {
@@ -137,7 +139,7 @@ impl SqliteRun {
     async fn fail(mut self: Box<Self>, error: StepError) -> StatementFailed {
         let own_fault = matches!(error, StepError::Statement(_));
         let kept = match self.writing.connection() {
-            Ok(connection) if own_fault && self.savepoint => connection.goes_on().await,
+            Ok(connection) if own_fault && self.savepoint => connection.in_transaction().await,
             _ => Ok(false),
         };
         if matches!(kept, Ok(true)) {
@@ -148,6 +150,7 @@ impl SqliteRun {
         StatementFailed { error, transaction: None }
     }
 
+    /// A deferred foreign key that the last event has left open is found by the commit.
     async fn write(
         &mut self,
         outbox: Vec<OutboxRow>,
@@ -157,23 +160,16 @@ impl SqliteRun {
         if self.failed {
             return Err(FinishError::Void("a failed statement was not rolled back".to_owned()));
         }
-        let url = self.url.clone();
-        let fence = self.fence;
-        let connection = self.writing.connection()?;
-        if !connection.in_transaction().await.map_err(|fault| fault.host(&url))? {
+        if self.writing.connection()?.rolled_back() {
             return Err(FinishError::Void("a statement ended it".to_owned()));
         }
-        if connection.foreign_keys_pending().await.map_err(|fault| fault.host(&url))? {
-            return Err(FinishError::Refused("a deferred foreign key is not made good".to_owned()));
-        }
-        closing::outbox(connection, fence, outbox).await.map_err(|fault| fault.host(&url))?;
-        match closing::claims(connection, fence, endings).await {
-            Ok(()) => {}
-            Err(Fault::Unique(_)) => return Err(FinishError::ClaimExists),
-            Err(fault) => return Err(fault.host(&url).into()),
-        }
-        let committed = self.writing.commit_within(deadline).await;
-        committed.map_err(|fault| match fault {
+        let url = self.url.clone();
+        let left = closing::ahead(self.writing.connection()?, self.fence, outbox).await;
+        let mut words = closing::words(self.fence, left.map_err(|fault| fault.host(&url))?, endings);
+        let Err(fault) = self.writing.commit_with(words.query(), deadline).await else { return Ok(()) };
+        Err(match fault {
+            Fault::Unique(_) => FinishError::ClaimExists,
+            Fault::Unable(_) if self.is_undone().await => fault.host(&url).into(),
             Fault::Stuck(deadline) => FinishError::Unknown(format!("no answer within {deadline:?}")),
             // Stopped on the way, or a disk that fails in the middle: it may be committed all the same.
             Fault::Unable(said) | Fault::Gone(said) | Fault::Statement(StatementError::Late(said)) => {

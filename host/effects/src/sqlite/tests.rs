@@ -8,6 +8,7 @@ use crate::config::Synchronous;
 use crate::error::{FinishError, StatementError, StepError};
 use crate::sqlite::authorizer::Mode;
 use crate::sqlite::connection::host;
+use crate::sqlite::writing::Writing;
 use crate::value::ResultLimits;
 
 const LONG: Duration = Duration::from_secs(60);
@@ -184,6 +185,24 @@ async fn leave_pages(database: &Sqlite, left: i64) {
     let pages: i64 = tables::get(&rows[0], 0, "").unwrap();
     let text = format!("PRAGMA max_page_count = {}", pages + left);
     connection.script(Mode::Host, &text, LONG).await.unwrap();
+}
+
+/// The relay reads rows of any length by the connection that has just run a guest's statements.
+#[tokio::test]
+async fn a_guests_bound_ends_with_its_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let _ = owner(folder.path()).await;
+    let config = DatabaseConfig::sqlite(&folder.path().join("guard.db"));
+    let database = Sqlite::open(&config).await.unwrap();
+    let fence = database.take(&key(), LONG).await.unwrap().fence;
+    let run = database.begin(&fence).await.unwrap();
+    let long = unchecked("SELECT length(zeroblob(6000000) || '')");
+    let refused = run.query(long, Vec::new(), LIMITS, LONG).await.err().unwrap().error;
+    assert!(matches!(refused, StepError::Statement(StatementError::Limit(_))), "{refused:?}");
+    let mut writing = Writing::begin(&database.file, LONG, LONG).await.unwrap();
+    let rows = writing.fetch(host("SELECT length(zeroblob(6000000) || '')")).await.unwrap();
+    assert_eq!(rows.len(), 1);
+    writing.rollback().await;
 }
 
 /// Nobody is charged, nothing is half done, and it goes on when there is room again.

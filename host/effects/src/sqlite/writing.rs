@@ -25,24 +25,39 @@ pub(crate) struct Writing {
 }
 
 impl Writing {
-    /// Waits for the writer, for at most `wait` behind others of this host and `lock_wait` behind other
-    /// processes, with whom it takes turns, and begins. BEGIN IMMEDIATE, because a transaction that begins by
-    /// reading cannot be raised to writing when another process has written meanwhile.
+    /// Begins a transaction of the host's own. Waits for the writer, for at most `wait` behind others of this host
+    /// and `lock_wait` behind other processes, with whom it takes turns. BEGIN IMMEDIATE, because a transaction
+    /// that begins by reading cannot be raised to writing when another process has written meanwhile.
     pub(crate) async fn begin(
         file: &File,
         wait: Duration,
         lock_wait: Duration,
     ) -> Result<Self, DatabaseError> {
+        let (mut writing, _) = Self::begin_with(file, wait, lock_wait, |_| host("BEGIN IMMEDIATE")).await?;
+        let ready = writing.connection()?.for_host().await;
+        ready.map_err(|fault| fault.host(&file.url))?;
+        Ok(writing)
+    }
+
+    /// Begins with words that look at something in the same message, for a turn of the connection's thread less.
+    /// Answers their rows.
+    pub(crate) async fn begin_with(
+        file: &File,
+        wait: Duration,
+        lock_wait: Duration,
+        words: impl Fn(&Connection) -> Query<'static>,
+    ) -> Result<(Self, Vec<SqliteRow>), DatabaseError> {
         let slot = file.writer(wait).await?;
         let mut writing = Self { slot, url: file.url.clone(), clean: false };
         let asked = Instant::now();
         let _turn = file.turns.take().await;
         loop {
-            match writing.connection()?.begin_immediate().await {
-                Ok(()) => return Ok(writing),
+            let connection = writing.connection()?;
+            match connection.begin(words(connection)).await {
+                Ok(rows) => return Ok((writing, rows)),
                 Err(Fault::Busy(_)) if asked.elapsed() < lock_wait => {}
                 Err(Fault::Busy(said)) => {
-                    writing.clean = true;
+                    writing.clean = matches!(writing.connection()?.in_transaction().await, Ok(false));
                     return Err(file.unavailable(said));
                 }
                 Err(fault) => return Err(fault.host(&file.url)),
@@ -71,15 +86,15 @@ impl Writing {
 
     /// Commits a transaction of the host's own.
     pub(crate) async fn commit(mut self) -> Result<(), DatabaseError> {
-        let committed = self.commit_within(HOST_COMMIT).await;
+        let committed = self.commit_with(host("COMMIT"), HOST_COMMIT).await;
         committed.map_err(|fault| fault.host(&self.url))
     }
 
-    /// Commits under a deadline. On a fault the transaction may still be open.
-    pub(crate) async fn commit_within(&mut self, deadline: Duration) -> Result<(), Fault> {
+    /// Says words of which the last is COMMIT, under a deadline. On a fault the transaction may still be open.
+    pub(crate) async fn commit_with(&mut self, words: Query<'_>, deadline: Duration) -> Result<(), Fault> {
         let connection = self.slot.as_mut();
         let connection = connection.ok_or_else(|| Fault::Gone("the connection is closed".to_owned()))?;
-        connection.run_within(host("COMMIT"), deadline).await?;
+        connection.run_within(words, deadline).await?;
         self.clean = true;
         Ok(())
     }
