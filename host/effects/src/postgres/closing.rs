@@ -3,28 +3,33 @@
 //! for the first. Outbox rows stand in nobody's way, and keep the order in which they came: of two, the cause has
 //! the smaller id.
 //!
-//! A message costs as much as a statement, so all of it goes in one. A message stops at the first word that fails,
-//! so each word makes sure that the next ones are right, and how many were carried out tells what the failure
-//! means. None of it is a prepared statement: a function of the handler's could put another one under its name,
-//! which would run with the host's rights.
+//! A message costs as much as a statement, so what holds no text of a guest's goes in one: what is asked, the
+//! claims (numbers) and COMMIT. Outbox rows are parameters of a statement between them. A message stops at the
+//! first word that fails, so each word makes sure that the next ones are right, and how many were carried out
+//! tells what the failure means.
+//!
+//! The statement of the outbox rows is a prepared one of the session, and runs with the host's rights. A function of
+//! the handler's could forget it and prepare one of its own under its name, so nothing that was prepared by SQL may
+//! be there: the host and the guests prepare by the protocol.
 
 use std::borrow::Cow;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
+use sqlx::PgConnection;
 
 use crate::database::{EndedAs, OutboxRow};
 use crate::postgres::place::{Backend, NOW};
 
 /// What is said of a handler whose function or view took another role, or kept the host from writing.
-pub(crate) const SETTINGS_CHANGED: &str =
-    "a function or view of the handler's changed the session's role, or had the transaction read only";
+pub(crate) const SETTINGS_CHANGED: &str = "a function or view of the handler's changed the session's role, had the \
+    transaction read only, or prepared a statement of its own";
 
 /// Divides by zero where the role is not the guest's any more, or the transaction only reads. Those two settings a
-/// function of the handler's could have changed, and the host cannot set them back; the others are set.
+/// function of the handler's could have changed, and the host cannot set them back; the others are set. And where it
+/// has prepared a statement.
 const SAME_SETTINGS: &str = "SELECT 1 OPERATOR(pg_catalog./) \
     (pg_catalog.current_setting('role') OPERATOR(pg_catalog.=) 'keylane_guest' \
-     AND pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.=) 'off')::pg_catalog.int4";
+     AND pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.=) 'off' \
+     AND NOT EXISTS (SELECT FROM pg_catalog.pg_prepared_statement() WHERE from_sql))::pg_catalog.int4";
 
 /// What a word is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,8 +42,6 @@ pub(crate) enum Stage {
     SameSettings,
     /// The host takes its own role, to write.
     Host,
-    /// The outbox rows.
-    Outbox,
     /// The claims. One that exists, or lies below the floor, fails.
     Claims,
     /// The commit.
@@ -46,6 +49,7 @@ pub(crate) enum Stage {
 }
 
 /// Words that are said in one message.
+#[derive(Default)]
 pub(crate) struct Words(Vec<(Stage, Cow<'static, str>)>);
 
 impl Words {
@@ -65,27 +69,21 @@ impl Words {
         ])
     }
 
-    /// Outbox rows, in their order.
-    pub(crate) fn outbox(mut self, stream: i64, rows: &[OutboxRow]) -> Self {
-        if !rows.is_empty() {
-            self.0.push((Stage::Outbox, insert(stream, rows).into()));
-        }
-        self
-    }
-
     /// Claims: one that lies below the floor has no ending, which the table refuses.
     pub(crate) fn claims(mut self, stream: i64, endings: &[(i64, EndedAs)]) -> Self {
         let mut sorted = endings.to_vec();
         sorted.sort_by_key(|(offset, _)| *offset);
         let Some((lowest, _)) = sorted.first() else { return self };
-        let numbers =
-            |number: fn(&(i64, EndedAs)) -> i64| list(sorted.iter().map(|ending| number(ending).to_string()));
-        let (offsets, endings) = (numbers(|(offset, _)| *offset), numbers(|(_, ended_as)| *ended_as as i64));
+        let list = |number: fn(&(i64, EndedAs)) -> i64| {
+            let numbers: Vec<_> = sorted.iter().map(|ending| number(ending).to_string()).collect();
+            numbers.join(",")
+        };
+        let (offsets, endings) = (list(|(offset, _)| *offset), list(|(_, ended_as)| *ended_as as i64));
         let text = format!(
             "INSERT INTO keylane.claim (stream, event_offset, ended_as) SELECT {stream}, asked.event_offset, \
              CASE WHEN EXISTS (SELECT FROM keylane.floor WHERE floor.stream = {stream} AND floor.floor > {lowest}) \
              THEN NULL ELSE asked.ended_as END \
-             FROM unnest('{offsets}'::bigint[], '{endings}'::smallint[]) AS asked (event_offset, ended_as)"
+             FROM unnest('{{{offsets}}}'::bigint[], '{{{endings}}}'::smallint[]) AS asked (event_offset, ended_as)"
         );
         self.0.push((Stage::Claims, text.into()));
         self
@@ -118,32 +116,48 @@ impl Words {
     }
 }
 
-/// Outbox rows as one INSERT, written by column. Texts and bytes stand in base64, which means the same whatever a
-/// function of the handler's has set about quotes and backslashes.
-fn insert(stream: i64, rows: &[OutboxRow]) -> String {
-    let numbers = |number: &dyn Fn(&OutboxRow) -> i64| list(rows.iter().map(|row| number(row).to_string()));
-    let bytes = |bytes: &dyn Fn(&OutboxRow) -> Option<&[u8]>| {
-        let one = |bytes: &[u8]| format!("\"{}\"", BASE64_STANDARD.encode(bytes));
-        list(rows.iter().map(|row| bytes(row).map_or_else(|| "NULL".to_owned(), one)))
-    };
-    format!(
-        "INSERT INTO keylane.outbox (stream, event_offset, ordinal, kind, topic, key, value, headers) \
-         SELECT {stream}, event_offset, ordinal, kind, convert_from(decode(topic, 'base64'), 'UTF8'), \
-         decode(key, 'base64'), decode(value, 'base64'), decode(headers, 'base64') \
-         FROM unnest('{offset}'::bigint[], '{ordinal}'::int[], '{kind}'::smallint[], '{topic}'::text[], \
-         '{key}'::text[], '{value}'::text[], '{headers}'::text[]) \
-         AS made (event_offset, ordinal, kind, topic, key, value, headers)",
-        offset = numbers(&|row| row.event_offset),
-        ordinal = numbers(&|row| row.ordinal.into()),
-        kind = numbers(&|row| row.kind as i64),
-        topic = bytes(&|row| Some(row.topic.as_bytes())),
-        key = bytes(&|row| row.key.as_deref()),
-        value = bytes(&|row| row.value.as_deref()),
-        headers = bytes(&|row| Some(&row.headers)),
-    )
+/// Outbox rows, by column.
+#[derive(Default)]
+pub(crate) struct OutboxColumns {
+    event_offset: Vec<i64>,
+    ordinal: Vec<i32>,
+    kind: Vec<i16>,
+    topic: Vec<String>,
+    key: Vec<Option<Vec<u8>>>,
+    value: Vec<Option<Vec<u8>>>,
+    headers: Vec<Vec<u8>>,
 }
 
-/// An array, as PostgreSQL reads it.
-fn list(elements: impl Iterator<Item = String>) -> String {
-    format!("{{{}}}", elements.collect::<Vec<_>>().join(","))
+impl OutboxColumns {
+    /// In the same order.
+    pub(crate) fn of(rows: &[OutboxRow]) -> Self {
+        let mut columns = Self::default();
+        for row in rows {
+            columns.event_offset.push(row.event_offset);
+            columns.ordinal.push(row.ordinal);
+            columns.kind.push(row.kind as i16);
+            columns.topic.push(row.topic.clone());
+            columns.key.push(row.key.clone());
+            columns.value.push(row.value.clone());
+            columns.headers.push(row.headers.clone());
+        }
+        columns
+    }
+
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.event_offset.is_empty()
+    }
+
+    /// Writes them.
+    pub(crate) async fn insert(self, connection: &mut PgConnection, stream: i64) -> Result<(), sqlx::Error> {
+        let text = "INSERT INTO keylane.outbox \
+            (stream, event_offset, ordinal, kind, topic, key, value, headers) \
+            SELECT $1, * FROM unnest($2::bigint[], $3::int[], $4::smallint[], $5::text[], $6::bytea[], \
+            $7::bytea[], $8::bytea[])";
+        let query = sqlx::query(text).bind(stream).bind(self.event_offset).bind(self.ordinal);
+        let query = query.bind(self.kind).bind(self.topic).bind(self.key).bind(self.value).bind(self.headers);
+        query.execute(connection).await?;
+        Ok(())
+    }
 }

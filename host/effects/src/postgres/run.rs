@@ -220,24 +220,51 @@ impl Run {
         StatementFailed { error: StatementError::Aborted.into(), transaction: Some(self) }
     }
 
-    /// Outbox rows, claims and the commit, in one message. Whatever a function of the handler's did to the
-    /// session's settings is undone first. The transaction must be the one that began, and the role the guest's
+    /// Outbox rows and claims, in one statement each, and the commit. Whatever a function of the handler's did to
+    /// the session's settings is undone first. The transaction must be the one that began, and the role the guest's
     /// still: a session that took the host's has run the guest's statements with the host's rights.
-    async fn write_and_commit(&mut self, words: Words, deadline: Duration) -> Result<(), FinishError> {
+    async fn write_and_commit(
+        &mut self,
+        outbox: closing::OutboxColumns,
+        endings: &[(i64, EndedAs)],
+        deadline: Duration,
+    ) -> Result<(), FinishError> {
         if self.failed {
             return Err(FinishError::Void("a failed statement was not rolled back".to_owned()));
         }
+        let until = tokio::time::Instant::now() + deadline;
+        let mut words = Words::before(self.backend);
+        if !outbox.is_empty() {
+            let written = tokio::time::timeout_at(until, self.write(words, outbox)).await;
+            let late = || format!("the closing statements took longer than {deadline:?}");
+            written.unwrap_or_else(|_| Err(faults::unavailable(late(), &self.server.url).into()))?;
+            words = Words::default();
+        }
+        let words = words.claims(self.fence.stream, endings).commit();
         let committed = self.session.commit_with(words.text(), words.before_commit());
-        match tokio::time::timeout(deadline, committed).await {
+        let committed = tokio::time::timeout_at(until, committed).await;
+        match committed {
             Ok(Ok(())) => Ok(()),
             Ok(Err((carried_out, error))) => Err(self.not_committed(words.stage(carried_out), &error)),
             Err(_) => Err(FinishError::Unknown(format!("no answer within {deadline:?}"))),
         }
     }
 
+    /// Outbox rows, behind these words.
+    async fn write(&mut self, words: Words, outbox: closing::OutboxColumns) -> Result<(), FinishError> {
+        let said = self.session.say_each(words.text()).await;
+        said.map_err(|(carried_out, error)| self.not_done(words.stage(carried_out), &error))?;
+        let connection = self.session.connection().map_err(|error| self.server.fault(&error))?;
+        let written = outbox.insert(connection, self.fence.stream).await;
+        written.map_err(|error| {
+            self.session.stale |= faults::is_stale(&error);
+            self.not_written(&error)
+        })
+    }
+
     /// What it means that the message with COMMIT has failed. The server's clear no is one, whatever its reason, and
     /// so is all that it says before it came to the commit; anything else leaves the outcome unknown.
-    fn not_committed(&self, stage: Stage, error: &sqlx::Error) -> FinishError {
+    fn not_committed(&mut self, stage: Stage, error: &sqlx::Error) -> FinishError {
         match faults::code(error) {
             Some(_) if stage != Stage::Commit => self.not_done(stage, error),
             Some(_) if faults::is_answer(error) => self.not_done(stage, error),
@@ -246,7 +273,7 @@ impl Run {
     }
 
     /// What it means that a word of the closing ones has failed.
-    fn not_done(&self, stage: Stage, error: &sqlx::Error) -> FinishError {
+    fn not_done(&mut self, stage: Stage, error: &sqlx::Error) -> FinishError {
         match stage {
             // What the handler's own constraints and deferred triggers say at the end.
             Stage::PutOff if faults::is_own(error) => FinishError::Refused(error.to_string()),
@@ -254,6 +281,8 @@ impl Run {
                 FinishError::Void("it is not the transaction that began".to_owned())
             }
             Stage::SameSettings if faults::is_division(error) => {
+                // What a function has prepared there outlives the run.
+                self.session.stale = true;
                 FinishError::Refused(closing::SETTINGS_CHANGED.to_owned())
             }
             Stage::Claims if matches!(faults::code(error), Some(faults::UNIQUE | faults::NOT_NULL)) => {
@@ -338,10 +367,10 @@ impl RunTransaction for Run {
         endings: &[(i64, EndedAs)],
         deadline: Duration,
     ) -> Boxed<'static, Result<(), FinishError>> {
-        let (written, stream) = (Written::of(outbox), self.fence.stream);
-        let words = Words::before(self.backend).outbox(stream, outbox).claims(stream, endings).commit();
+        let (written, endings) = (Written::of(outbox), endings.to_vec());
+        let outbox = closing::OutboxColumns::of(outbox);
         Box::pin(async move {
-            let finished = self.write_and_commit(words, deadline).await;
+            let finished = self.write_and_commit(outbox, &endings, deadline).await;
             match &finished {
                 Ok(()) | Err(FinishError::Unknown(_)) => {
                     if let Some(database) = self.server.database.get() {

@@ -308,25 +308,29 @@ pub async fn a_function_cannot_change_how_texts_are_read(ground: &Ground<'_>) {
 }
 
 /// A function may forget what the session has prepared and put a statement of its own under a name that was there.
-/// Were it the host's, it would run with the host's rights.
+/// Were it the host's, it would run with the host's rights, and nothing would be sent.
 pub async fn a_function_cannot_put_its_own_in_place_of_the_hosts_statements(ground: &Ground<'_>) {
     let tables = "CREATE FUNCTION replace() RETURNS void LANGUAGE plpgsql AS $$ DECLARE one record; BEGIN \
             FOR one IN SELECT name FROM pg_prepared_statements WHERE statement LIKE '%keylane.%' LOOP \
                 EXECUTE format('DEALLOCATE %I', one.name); \
                 EXECUTE format('PREPARE %I (bigint, bigint[], int[], smallint[], text[], bytea[], bytea[], \
-                    bytea[]) AS DELETE FROM keylane.claim', one.name); \
+                    bytea[]) AS SELECT 1', one.name); \
             END LOOP; END $$";
     let config = DatabaseConfig { write_connections: 1, ..ground.config() };
     let database = open(&config).await.unwrap();
     migrate(database.as_ref(), tables).await;
     let fence = take(database.as_ref()).await;
-    for offset in 1..=3 {
+    for (offset, replaces) in [(1, false), (2, true), (3, false)] {
         let run = begin(database.as_ref(), &fence).await;
         let (_, run) = query(database.as_ref(), run, "select replace()", &[]).await.unwrap();
         let (kind, topic) = (OutboxKind::Record, "out".to_owned());
         let (key, value, headers) = (None, None, Vec::new());
         let row = OutboxRow { event_offset: offset, ordinal: 0, kind, topic, key, value, headers };
-        run.finish(&[row], &[(offset, EndedAs::Done)], LONG).await.unwrap();
+        let finished = run.finish(&[row], &[(offset, EndedAs::Done)], LONG).await;
+        match finished {
+            Err(FinishError::Refused(said)) if replaces => assert!(said.contains("prepared"), "{said}"),
+            finished => assert!(finished.is_ok() && !replaces, "{offset}: {finished:?}"),
+        }
     }
-    assert_eq!(database.ended(&fence, &[1, 2, 3]).await.unwrap(), [1, 2, 3]);
+    assert_eq!(database.ended(&fence, &[1, 2, 3]).await.unwrap(), [1, 3]);
 }

@@ -18,8 +18,9 @@ pub(crate) const MAIL_EVERY: u64 = 10;
 /// How long before a fault a mail may have been taken whose note was prevented by it: the handful that it came
 /// with has to be answered, and a statement to give up.
 const NOTE_LAG_MS: u64 = 5_000;
-/// How long after SIGCONT the answer to a mail may come that was begun before SIGSTOP.
-const RESUMED_MS: u64 = 800;
+/// How long after SIGKILL, or after SIGCONT, a mail may be taken that was begun before: the words of a process that
+/// is gone are still on their way, and one that stood still goes on.
+const BEGUN_BEFORE_MS: u64 = 800;
 
 pub(crate) fn check(case: &Case<'_>, _: &Excuses, verdict: &mut Verdict) {
     let Some(once) = &case.evidence.once else { return };
@@ -77,11 +78,34 @@ fn one(case: &Case<'_>, (place, event): (Place, &Event<'_>), mails: &[&TakenMail
     }
 }
 
-/// Whether a fault came between the two. A host that stood still amid a mail goes on with it when its lease is over,
-/// and may not note it any more.
+/// Whether a fault came between the two. A host that was killed amid a mail does not note it; one that stood still
+/// goes on with it when its lease is over, and may not note it any more.
 fn explains(fault: &Entry, first: &TakenMail, again: &TakenMail) -> bool {
     let silent = matches!(fault.deed, Deed::KilledHost(_) | Deed::StoppedHost(_) | Deed::KilledDatabase);
     let noted_by = first.at_ms.saturating_add(NOTE_LAG_MS).min(again.at_ms);
-    let resumed_ms = if matches!(fault.deed, Deed::StoppedHost(_)) { RESUMED_MS } else { 0 };
-    silent && fault.from_ms <= noted_by && first.at_ms <= fault.until_ms.saturating_add(resumed_ms)
+    let of_a_host = matches!(fault.deed, Deed::KilledHost(_) | Deed::StoppedHost(_));
+    let begun_before_ms = if of_a_host { BEGUN_BEFORE_MS } else { 0 };
+    silent && fault.from_ms <= noted_by && first.at_ms <= fault.until_ms.saturating_add(begun_before_ms)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(at_ms: u64) -> TakenMail {
+        let (message_id, message) = (String::new(), String::new());
+        TakenMail { at_ms, message_id, to: Vec::new(), message }
+    }
+
+    #[test]
+    fn a_killed_host_explains_mails_that_were_begun_before() {
+        let killed = Entry { deed: Deed::KilledHost(21), from_ms: 10_000, until_ms: 10_000 };
+        // As it was met: the server read it one millisecond later.
+        for first_ms in [6_000, 9_999, 10_001] {
+            assert!(explains(&killed, &taken(first_ms), &taken(21_225)), "{first_ms}");
+        }
+        for (first_ms, again_ms) in [(11_000, 21_000), (2_000, 21_000), (8_000, 9_000)] {
+            assert!(!explains(&killed, &taken(first_ms), &taken(again_ms)), "{first_ms} {again_ms}");
+        }
+    }
 }
