@@ -209,8 +209,9 @@ pub(crate) fn publish_can_retry(code: Option<Code>) -> bool {
 }
 
 /// Where a record is surely written: its acknowledgement says so. One that does not is a guess of the client's, which
-/// takes a record for written because a later one of its partition was, or because the broker calls it a repeat. Where the partition has just got another leader, which knows nothing of the producer yet and so takes
-/// any of its records first, an earlier one may be lost (librdkafka 2.12.1, `rd_kafka_dr_implicit_ack`).
+/// takes a record for written because a later one of its partition was, or because the broker calls it a repeat.
+/// Where the partition has just got another leader, which knows nothing of the producer yet and so takes any of its
+/// records first, an earlier one may be lost (librdkafka 2.12.1, `rd_kafka_dr_implicit_ack`).
 pub(crate) fn written_at(result: &DeliveryResult<'_>) -> Result<i64, ClientError> {
     let offset = result.as_ref().map_err(|(error, _)| error.clone())?.offset();
     if offset >= 0 { Ok(offset) } else { Err(ClientError::MessageProduction(Code::Inconsistent)) }

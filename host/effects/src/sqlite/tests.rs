@@ -30,6 +30,14 @@ async fn owner(folder: &Path) -> (Arc<dyn Database>, Fence) {
     (database, fence)
 }
 
+/// The same as what it is.
+async fn opened(folder: &Path) -> (Sqlite, Fence) {
+    let _ = owner(folder).await;
+    let database = Sqlite::open(&DatabaseConfig::sqlite(&folder.join("guard.db"))).await.unwrap();
+    let fence = database.take(&key(), LONG).await.unwrap().fence;
+    (database, fence)
+}
+
 fn key() -> StreamKey {
     let topic_id = keylane_engine::TopicId::new([1; 16]);
     let (fleet, handler, topic) = ("f".to_owned(), "h".to_owned(), "t".to_owned());
@@ -191,10 +199,7 @@ async fn leave_pages(database: &Sqlite, left: i64) {
 #[tokio::test]
 async fn a_guests_bound_ends_with_its_run() {
     let folder = tempfile::tempdir().unwrap();
-    let _ = owner(folder.path()).await;
-    let config = DatabaseConfig::sqlite(&folder.path().join("guard.db"));
-    let database = Sqlite::open(&config).await.unwrap();
-    let fence = database.take(&key(), LONG).await.unwrap().fence;
+    let (database, fence) = opened(folder.path()).await;
     let run = database.begin(&fence).await.unwrap();
     let long = unchecked("SELECT length(zeroblob(6000000) || '')");
     let refused = run.query(long, Vec::new(), LIMITS, LONG).await.err().unwrap().error;
@@ -209,10 +214,7 @@ async fn a_guests_bound_ends_with_its_run() {
 #[tokio::test]
 async fn a_full_disk_is_nobodys_fault() {
     let folder = tempfile::tempdir().unwrap();
-    let _ = owner(folder.path()).await;
-    let config = DatabaseConfig::sqlite(&folder.path().join("guard.db"));
-    let database = Sqlite::open(&config).await.unwrap();
-    let fence = database.take(&key(), LONG).await.unwrap().fence;
+    let (database, fence) = opened(folder.path()).await;
     let long = || vec![Value::Bytes(vec![7; 100_000])];
     leave_pages(&database, 40).await;
     for savepoint in [false, true] {
