@@ -270,11 +270,13 @@ fn a_mail_that_comes_again_needs_a_fault_between() {
         verdict.findings.is_empty()
     };
     assert!(with(Deed::KilledHost(HOST), 1_500, 1_500));
+    // Its words were on their way when it was killed.
+    assert!(with(Deed::KilledHost(HOST), 900, 900) && with(Deed::KilledHost(HOST), 300, 300));
     assert!(with(Deed::StoppedHost(OTHER), 500, 20_000) && with(Deed::KilledDatabase, 1_500, 3_000));
     // It stood still amid the mail, and went on with it; or too long before.
     assert!(with(Deed::StoppedHost(OTHER), 0, 300) && !with(Deed::StoppedHost(OTHER), 0, 100));
-    // Over before the first one, long after it, after the second one, or nothing that explains it.
-    assert!(!with(Deed::KilledHost(HOST), 500, 500) && !with(Deed::KilledHost(HOST), 7_500, 7_500));
+    // Over well before the first one, long after it, after the second one, or nothing that explains it.
+    assert!(!with(Deed::KilledHost(HOST), 100, 100) && !with(Deed::KilledHost(HOST), 7_500, 7_500));
     assert!(!with(Deed::StoppedHost(HOST), 10_500, 11_000) && !with(Deed::KilledBroker(1), 1_500, 1_500));
     assert!(!with(Deed::EndedHost(HOST), 1_500, 1_500) && !with(Deed::DeletedOffsets, 1_500, 1_500));
     bites("came again changed", |evidence| {
