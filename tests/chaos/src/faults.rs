@@ -124,7 +124,7 @@ mod tests {
             assert!(!with(deed, 5, 30).may_leave_work(2, &[]), "another host's end");
         }
         assert!(!may(Deed::StoppedHost(3), 5, 30), "it held nothing");
-        let lost = |host, at_ms| Loss { host, partition: 7, at_ms };
+        let lost = |host, at_ms| Loss { host, partition: None, at_ms };
         let may = |deed, loss| with(deed, 5, 30).may_leave_work(1, &[loss]);
         assert!(may(Deed::StoppedHost(3), lost(1, 15)));
         assert!(!may(Deed::StoppedHost(3), lost(2, 15)), "another's loss");

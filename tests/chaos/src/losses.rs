@@ -18,8 +18,8 @@ const SAYS: [&str; 2] = ["lost", "no commit was acknowledged"];
 pub struct Loss {
     /// The number of its process.
     pub host: u32,
-    /// The partition of the input.
-    pub partition: i32,
+    /// The partition of the input; none where it is one of the retry topic, of which nothing is compared.
+    pub partition: Option<i32>,
     /// When, in milliseconds since the epoch.
     pub at_ms: u64,
 }
@@ -47,7 +47,7 @@ fn of_line(host: u32, line: &str) -> Option<Vec<Loss>> {
     let at_ms = milliseconds(line.get("timestamp")?.as_str()?)?;
     let named = line.pointer("/fields/partitions").or_else(|| line.pointer("/fields/source"))?;
     let partitions = named.as_str()?.split(' ');
-    Some(partitions.filter_map(partition).map(|partition| Loss { host, partition, at_ms }).collect())
+    Some(partitions.map(|named| Loss { host, partition: partition(named), at_ms }).collect())
 }
 
 /// `chaos-input[7]`; other topics are none.
@@ -83,12 +83,13 @@ mod tests {
     fn only_losses_are_read() {
         let line = |message: &str| {
             format!(
-                r#"{{"timestamp":"1970-01-01T00:00:01.000000Z","fields":{{"message":"{message}","partitions":"chaos-input[7] other[1] chaos-input[12]"}}}}"#
+                r#"{{"timestamp":"1970-01-01T00:00:01.000000Z","fields":{{"message":"{message}","partitions":"chaos-input[7] chaos-input.witness.retry[1] chaos-input[12]"}}}}"#
             )
         };
         let lost = Some(vec![
-            Loss { host: 3, partition: 7, at_ms: 1_000 },
-            Loss { host: 3, partition: 12, at_ms: 1_000 },
+            Loss { host: 3, partition: Some(7), at_ms: 1_000 },
+            Loss { host: 3, partition: None, at_ms: 1_000 },
+            Loss { host: 3, partition: Some(12), at_ms: 1_000 },
         ]);
         assert_eq!(of_line(3, &line("lost")), lost);
         assert_eq!(of_line(3, &line("no commit was acknowledged within the session time-out: all is")), lost);

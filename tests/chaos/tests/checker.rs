@@ -153,7 +153,7 @@ fn an_unexplained_repeat_is_found() {
 fn a_lost_partition_excuses_a_repeat_in_the_wake_of_a_fault() {
     let repeat = |evidence: &mut Evidence, partition: i32, host: u32| {
         evidence.seen.push(telling(8, OTHER, 60, ended_ms(12)));
-        evidence.losses.push(Loss { host, partition, at_ms: ended_ms(9) });
+        evidence.losses.push(Loss { host, partition: Some(partition), at_ms: ended_ms(9) });
     };
     bites("Loss { host: 1", |evidence| repeat(evidence, 3, HOST));
     bites("no fault explains it", |evidence| repeat(evidence, 3, HOST));

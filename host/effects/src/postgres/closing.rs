@@ -79,12 +79,7 @@ impl Words {
             numbers.join(",")
         };
         let (offsets, endings) = (list(|(offset, _)| *offset), list(|(_, ended_as)| *ended_as as i64));
-        let text = format!(
-            "INSERT INTO keylane.claim (stream, event_offset, ended_as) SELECT {stream}, asked.event_offset, \
-             CASE WHEN EXISTS (SELECT FROM keylane.floor WHERE floor.stream = {stream} AND floor.floor > {lowest}) \
-             THEN NULL ELSE asked.ended_as END \
-             FROM unnest('{{{offsets}}}'::bigint[], '{{{endings}}}'::smallint[]) AS asked (event_offset, ended_as)"
-        );
+        let text = format!("SELECT keylane.claim({stream}, {lowest}, '{{{offsets}}}', '{{{endings}}}')");
         self.0.push((Stage::Claims, text.into()));
         self
     }

@@ -29,6 +29,7 @@ mod numeric;
 mod outbox;
 mod ownership;
 mod place;
+mod plans;
 mod prune;
 mod read;
 mod reading;

@@ -11,7 +11,6 @@ use crate::database::{EndedAs, OutboxRow, RunTransaction, Step};
 use crate::error::{BeginError, FinishError, StatementError, StatementFailed, StepError};
 use crate::keyvalue::{KeyRequest, KeyRow};
 use crate::postgres::closing::{Stage, Words};
-use crate::postgres::ownership::SAME_LIFE;
 use crate::postgres::place::{Backend, NOW};
 use crate::postgres::read::{self, Failure};
 use crate::postgres::server::Server;
@@ -107,8 +106,7 @@ async fn try_begin(
     Ok(Some(Run { session, server, fence, backend, savepoint: false, failed: false, allowed_ms }))
 }
 
-/// The share-lock keeps takes out until the end; whoever holds it at an epoch that has passed writes nothing.
-/// A take that is on its way has said so, and no run begins before it: shared locks would overtake it. A
+/// Whoever holds the fence at an epoch that has passed writes nothing: no row is answered then. A
 /// session's settings may have been changed by a function of the handler's, so they are set for each run.
 /// Its statements may take as long as those of the run before; where they may not, it is said with the first one.
 fn begin_text(server: &Server, fence: Fence, allowed_ms: u64) -> String {
@@ -123,10 +121,7 @@ fn begin_text(server: &Server, fence: Fence, allowed_ms: u64) -> String {
          SET LOCAL standard_conforming_strings = on; SET LOCAL synchronous_commit = on; \
          SET LOCAL lock_timeout = {lock}; SET LOCAL statement_timeout = 0; \
          SET LOCAL idle_in_transaction_session_timeout = {idle}; \
-         SELECT pg_catalog.pg_backend_pid(), {NOW} FROM keylane.fence \
-         WHERE stream = {stream} AND epoch = {count} AND nonce = {nonce} AND {SAME_LIFE} AND NOT EXISTS \
-            (SELECT FROM keylane.wanted WHERE wanted.stream = {stream} AND wanted.epoch > {count}) \
-         FOR SHARE OF fence; \
+         SELECT pg_catalog.pg_backend_pid(), {NOW} WHERE keylane.holds({stream}, {count}, {nonce}); \
          SET LOCAL statement_timeout = {allowed_ms}; SET LOCAL search_path = public; SET LOCAL ROLE {GUEST}",
         lock = server.lock_wait.as_millis(),
         idle = server.idle.as_millis(),

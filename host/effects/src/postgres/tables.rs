@@ -11,6 +11,7 @@ use crate::database::Identity;
 use crate::error::{DatabaseError, same_cluster};
 use crate::postgres::faults;
 use crate::postgres::ownership::begin;
+use crate::postgres::plans;
 use crate::postgres::server::Server;
 use crate::postgres::session::Session;
 
@@ -20,7 +21,7 @@ pub(crate) const GUEST: &str = "keylane_guest";
 /// The lock under which the host's tables are made and handlers are migrated: any number that is ours.
 pub(crate) const LOCK: i64 = 0x006b_6579_6c61_6e65;
 /// The version of the host's tables.
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
 /// How long making them may take, behind other hosts that do the same.
 const MAKE_MAX: Duration = Duration::from_secs(60);
 /// `duplicate_object`: another host made the role meanwhile.
@@ -121,7 +122,7 @@ CREATE TABLE keylane.migration (
     ran_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (handler, version)
 );
-INSERT INTO keylane.meta (version, database_id) VALUES (1, replace(gen_random_uuid()::text, '-', ''));
+INSERT INTO keylane.meta (version, database_id) VALUES (2, replace(gen_random_uuid()::text, '-', ''));
 ";
 
 /// Makes what is missing and answers which database this is.
@@ -270,7 +271,7 @@ async fn make_tables(connection: &mut PgConnection) -> Result<(i32, String), sql
     sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *transaction).await?;
     let made = "SELECT to_regclass('keylane.meta') IS NOT NULL";
     if !sqlx::query_scalar::<_, bool>(made).fetch_one(&mut *transaction).await? {
-        say(&mut transaction, TABLES.to_owned()).await?;
+        say(&mut transaction, format!("{TABLES}{}", plans::functions())).await?;
     }
     // Under the lock: two that grant at once fail with "tuple concurrently updated".
     let may =

@@ -124,6 +124,12 @@ pub async fn functions_reach_this_database_and_no_other(ground: &Ground<'_>) {
         ("CREATE ROLE other", "permission denied"),
         ("DROP SCHEMA keylane CASCADE", "must be owner"),
         ("DELETE FROM keylane.claim", "permission denied"),
+        ("SELECT keylane.claim(1, 0, '{9}', '{1}')", "permission denied"),
+        ("SELECT keylane.holds(1, 1, 1)", "permission denied"),
+        (
+            "CREATE OR REPLACE FUNCTION keylane.holds(bigint, bigint, bigint) RETURNS boolean LANGUAGE sql AS 'SELECT true'",
+            "permission denied",
+        ),
         (
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'host'",
             "permission denied",

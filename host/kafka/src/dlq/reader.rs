@@ -181,8 +181,9 @@ pub(crate) struct Reading<'a> {
 impl Reading<'_> {
     /// Waits for the last offset even where the partition seems to end before it: what lies behind another
     /// client's open transaction becomes visible when that ends.
-    pub(crate) fn awaiting_the_last(self) -> Self {
-        Self { ends_early: false, ..self }
+    pub(crate) fn awaiting_the_last(mut self) -> Self {
+        self.ends_early = false;
+        self
     }
 
     /// The next record; none when all has been read.
@@ -258,6 +259,14 @@ impl Reading<'_> {
     }
 }
 
+impl Drop for Reading<'_> {
+    /// The client would go on to fetch, as often as [`FETCH_WAIT_MS`] allows, for as long as the reader lives.
+    fn drop(&mut self) {
+        // One that is not let go of is fetched in vain, no more.
+        let _ = self.reader.consumer.assign(&TopicPartitionList::new());
+    }
+}
+
 /// The latest record of each key that counts in the only partition of a compacted topic, up to and with an
 /// offset, or as far as can be read now. What has been removed by a tombstone is left out.
 pub(crate) fn latest(
@@ -280,4 +289,35 @@ pub(crate) fn latest(
         }
     }
     Ok(latest)
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+
+    use super::*;
+
+    /// A reader lives as long as its relay does. What it does not read must not be fetched a hundred times a second.
+    #[test]
+    fn what_has_been_read_is_not_fetched_any_more() {
+        let mock = MockCluster::new(1).unwrap();
+        mock.create_topic("positions", 1, 1).unwrap();
+        let mut config = rdkafka::ClientConfig::new();
+        let producer: BaseProducer =
+            config.set("bootstrap.servers", mock.bootstrap_servers()).create().unwrap();
+        for value in ["a", "b", "c"] {
+            producer.send(BaseRecord::<(), _>::to("positions").partition(0).payload(value)).unwrap();
+        }
+        producer.flush(REQUEST_LIMIT).unwrap();
+        let reader = Reader::new(&KafkaConfig::new(mock.bootstrap_servers())).unwrap();
+        let mut reading = reader.open("positions", 0, 0..2).unwrap();
+        assert_eq!(reading.next().unwrap().map(|letter| letter.offset), Some(0));
+        assert_eq!(reader.consumer.assignment().unwrap().count(), 1);
+        drop(reading);
+        assert_eq!(reader.consumer.assignment().unwrap().count(), 0);
+        let again = latest(&reader, "positions", None, |_| true).unwrap();
+        assert!(again.is_empty(), "records without a key");
+        assert_eq!(reader.consumer.assignment().unwrap().count(), 0);
+    }
 }

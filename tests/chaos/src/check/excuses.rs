@@ -84,7 +84,7 @@ impl Excuses {
             around(fault.from_ms, until_ms).then_some(excuse)
         };
         let loss = |loss: &Loss| {
-            let same = by.host == Some(loss.host) && by.partition == loss.partition;
+            let same = by.host == Some(loss.host) && Some(by.partition) == loss.partition;
             (same && around(loss.at_ms, later(loss.at_ms))).then_some(Excuse::Lost)
         };
         self.faults.iter().filter_map(fault).chain(self.losses.iter().filter_map(loss)).min()
@@ -101,7 +101,7 @@ impl Excuses {
             (from_ms <= later(fault.until_ms) && fault.from_ms <= by.at_ms).then_some(excuse)
         };
         let loss = |loss: &Loss| {
-            let same = by.host == Some(loss.host) && by.partition == loss.partition;
+            let same = by.host == Some(loss.host) && Some(by.partition) == loss.partition;
             (same && from_ms <= later(loss.at_ms) && loss.at_ms <= by.at_ms).then_some(Excuse::Lost)
         };
         self.faults.iter().filter_map(fault).chain(self.losses.iter().filter_map(loss)).min()
