@@ -240,7 +240,8 @@ pub trait RunTransaction: Send {
         Box::pin(async move { executed.await.map(|(_, run)| ((), run)) })
     }
 
-    /// Reads or changes values by key, in the host's own table of them.
+    /// Reads or changes values by key, in the host's own table of them. The deadline is that of the whole request,
+    /// however many keys it names.
     fn keyvalue(self: Box<Self>, request: KeyRequest, deadline: Duration) -> Step<Vec<KeyRow>>;
 
     /// Sets the savepoint, instead of the former one. From now on a failed statement leaves a transaction

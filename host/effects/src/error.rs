@@ -206,3 +206,16 @@ pub(crate) fn same_cluster(url: &str, stands: String, asked: &str) -> Result<(),
     }
     Err(DatabaseError::OtherCluster { url: url.to_owned(), stands, asked: asked.to_owned() })
 }
+
+/// Whether the host's tables are of the version that this host needs. None is turned into another, so that
+/// whoever has one of another is told what is left to do.
+pub(crate) fn same_version(url: &str, stands: i64, needed: i64) -> Result<(), DatabaseError> {
+    if stands == needed {
+        return Ok(());
+    }
+    let reason = format!(
+        "they are of version {stands}, this host needs version {needed}: run the version of keylane that made \
+         them, or give the handler a fresh database"
+    );
+    Err(DatabaseError::Tables { url: url.to_owned(), reason })
+}

@@ -6,6 +6,8 @@ mod borders;
 #[path = "sqlite/restores.rs"]
 mod restores;
 mod suite;
+#[path = "sqlite/tables.rs"]
+mod tables;
 #[path = "sqlite/troubles.rs"]
 mod troubles;
 #[path = "sqlite/turns.rs"]
@@ -91,7 +93,7 @@ conform! {
     savepoints: only_the_failed_event_is_undone, a_savepoint_serves_more_than_once,
         a_swallowed_error_cannot_be_committed, a_deferred_key_is_the_fault_of_its_event;
     keyvalue: values_are_part_of_the_run, pages_and_batches_are_bounded, guests_statements_do_not_reach_them,
-        values_of_any_bytes_come_back, a_failed_event_leaves_no_value;
+        values_of_any_bytes_come_back, a_failed_event_leaves_no_value, numbers_that_runs_change_at_once_add_up;
     ownership: a_former_epoch_is_refused, a_count_without_its_random_number_is_refused,
         a_take_waits_for_the_open_run_and_reads_its_claims, a_start_is_settled_once,
         a_topic_made_again_starts_at_0, a_renamed_fleet_is_refused_until_it_adopts_the_progress, the_identity_is_the_databases_own, another_cluster_is_refused;

@@ -31,24 +31,40 @@ const EXTENSIONS: &[&str] = &[
 const REACHING: &[&str] =
     &["adminpack", "dblink", "file_fdw", "plperlu", "plpython3u", "pltclu", "postgres_fdw", "xml2"];
 
-/// The names of all functions that are not the handlers', save those of harmless extensions.
-pub(crate) async fn functions(server: &Server) -> Result<HashSet<String>, DatabaseError> {
+/// The names of functions that are nobody's here.
+#[derive(Debug, Default)]
+pub(crate) struct Foreign {
+    /// All of them.
+    pub(crate) names: HashSet<String>,
+    /// Those that are also called without brackets, as if they were a column of their only argument (`x.f`), and do
+    /// more than to compute. What computes alone is left out, and conversions to a type of the catalogue: columns have
+    /// such names.
+    pub(crate) as_columns: HashSet<String>,
+}
+
+/// Asks for all functions that are not the handlers', save those of harmless extensions.
+pub(crate) async fn functions(server: &Server) -> Result<Foreign, DatabaseError> {
     let asking = async {
         let mut session = Session::acquire(&server.own).await?;
         session.begin("BEGIN READ ONLY").await?;
-        let text = "SELECT DISTINCT proname::text FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace \
+        let text = "SELECT proname::text, bool_or(pronargs > 0 AND provolatile <> 'i' \
+                AND (pronargs - pronargdefaults <= 1 OR provariadic <> 0) \
+                AND 'internal'::regtype <> ALL (proargtypes) \
+                AND NOT EXISTS (SELECT FROM pg_type WHERE typname = proname \
+                    AND typnamespace = 'pg_catalog'::regnamespace)) \
+            FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace \
             OR EXISTS (SELECT FROM pg_depend JOIN pg_extension ON pg_extension.oid = refobjid \
                 WHERE classid = 'pg_proc'::regclass AND objid = pg_proc.oid \
-                AND refclassid = 'pg_extension'::regclass AND extname <> ALL($1))";
-        let names = sqlx::query_scalar::<_, String>(text).bind(EXTENSIONS);
-        let names = names.fetch_all(session.connection()?).await?;
+                AND refclassid = 'pg_extension'::regclass AND extname <> ALL($1)) GROUP BY proname";
+        let found = sqlx::query_as::<_, (String, bool)>(text).bind(EXTENSIONS);
+        let found = found.fetch_all(session.connection()?).await?;
         let text = "SELECT extname::text FROM pg_extension WHERE extname = ANY($1) ORDER BY 1";
         let reaching = sqlx::query_scalar::<_, String>(text).bind(REACHING);
         let reaching = reaching.fetch_all(session.connection()?).await?;
         session.rollback().await;
-        Ok((names, reaching))
+        Ok((found, reaching))
     };
-    let (names, reaching) = server.within(server.lock_wait, asking).await?;
+    let (found, reaching) = server.within(server.lock_wait, asking).await?;
     if !reaching.is_empty() {
         let extensions = reaching.join(", ");
         tracing::warn!(
@@ -58,5 +74,6 @@ pub(crate) async fn functions(server: &Server) -> Result<HashSet<String>, Databa
              drop it, or revoke its functions from PUBLIC"
         );
     }
-    Ok(names.into_iter().collect())
+    let as_columns = found.iter().filter(|(_, as_column)| *as_column).map(|(name, _)| name.clone()).collect();
+    Ok(Foreign { names: found.into_iter().map(|(name, _)| name).collect(), as_columns })
 }

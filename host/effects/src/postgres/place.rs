@@ -8,15 +8,21 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::query::Query;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::postgres::faults;
+
+/// A statement about another session.
+type Saying = Query<'static, sqlx::Postgres, PgArguments>;
 
 /// Connections that end other sessions or ask who is in the way.
 const WATCH_CONNECTIONS: u32 = 2;
 /// How long a question about other sessions may take.
 const WATCH_WAIT: Duration = Duration::from_secs(5);
+/// How long the end of a session is waited for that this host has given up, in milliseconds.
+const END_WAIT_MS: i64 = 2_000;
 /// How long a server may take to answer a new connection.
 pub(crate) const CONNECT_WAIT: Duration = Duration::from_secs(5);
 
@@ -153,19 +159,19 @@ impl Watch {
     pub(crate) async fn cancel(&self, backend: Backend) {
         let text = "SELECT pg_catalog.pg_cancel_backend(pid) FROM pg_catalog.pg_stat_get_activity($1) \
                     WHERE EXTRACT(epoch FROM backend_start) * 1000000 <= $2";
-        self.signal(text, backend).await;
+        self.signal(sqlx::query(text), backend).await;
     }
 
-    /// Ends a session that this host has given up, in the background, and waits there for its end, for at most 2 s.
+    /// Ends a session that this host has given up, in the background, and waits there for its end.
     pub(crate) fn end(self: &Arc<Self>, backend: Backend) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let watch = self.clone();
         self.ending.send_modify(|ending| *ending += 1);
         runtime.spawn(async move {
-            let text = "SELECT pg_catalog.pg_terminate_backend(pid, 2000) \
-                        FROM pg_catalog.pg_stat_get_activity($1) \
-                        WHERE EXTRACT(epoch FROM backend_start) * 1000000 <= $2";
-            watch.signal(text, backend).await;
+            let text = "SELECT pg_catalog.pg_terminate_backend(pid, $1) \
+                        FROM pg_catalog.pg_stat_get_activity($2) \
+                        WHERE EXTRACT(epoch FROM backend_start) * 1000000 <= $3";
+            watch.signal(sqlx::query(text).bind(END_WAIT_MS), backend).await;
             watch.ending.send_modify(|ending| *ending -= 1);
         });
     }
@@ -192,8 +198,9 @@ impl Watch {
         }
     }
 
-    async fn signal(&self, text: &'static str, backend: Backend) {
-        let asked = sqlx::query(text).bind(backend.pid).bind(backend.at_us).execute(&self.pool);
+    /// Says this to one session; the last two of the statement's parameters tell which.
+    async fn signal(&self, saying: Saying, backend: Backend) {
+        let asked = saying.bind(backend.pid).bind(backend.at_us).execute(&self.pool);
         if !matches!(tokio::time::timeout(WATCH_WAIT, asked).await, Ok(Ok(_))) {
             tracing::warn!(
                 url = self.url,

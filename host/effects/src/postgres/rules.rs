@@ -6,11 +6,11 @@
 //! The check is by tokens, so it may refuse a harmless text that looks like one of these; a value belongs
 //! into a parameter.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::error::StatementError;
 use crate::insert::{Insert, Piece, Placed};
+use crate::postgres::foreign::Foreign;
 use crate::postgres::functions::ALLOWED;
 use crate::postgres::tokens::{Token, Tokens};
 use crate::statement::{Statement, StatementLimits};
@@ -29,13 +29,13 @@ const HOST_SCHEMA: &str = "keylane";
 
 /// The rules, with what is known of one database.
 pub(crate) struct Rules {
-    /// Every function of the catalogue and of extensions.
-    foreign: HashSet<String>,
+    /// The functions of the catalogue and of extensions.
+    foreign: Foreign,
 }
 
 impl Rules {
-    /// With the names of functions that no handler made.
-    pub(crate) fn new(foreign: HashSet<String>) -> Self {
+    /// With the functions that no handler made.
+    pub(crate) fn new(foreign: Foreign) -> Self {
         Self { foreign }
     }
 
@@ -93,15 +93,18 @@ impl Rules {
         if into(second) && !inserts {
             return Err("SELECT INTO is not for handlers: tables are made by migrations".to_owned());
         }
+        // `x.f` is the column `f` of `x` or, where `x` has none, the function `f` of `x`.
+        if let (Token::Symbol('.'), Some(name)) = (first, name_of(second))
+            && self.foreign.as_columns.contains(&name)
+        {
+            check_function(&name)?;
+        }
         let Some(name) = name_of(first) else { return Ok(()) };
         if *second == Token::Symbol('.') && name == HOST_SCHEMA {
             return Err(format!("the schema {name:?} is the host's"));
         }
-        let calls = *second == Token::Symbol('(');
-        if calls && self.foreign.contains(&name) && ALLOWED.binary_search(&name.as_str()).is_err() {
-            return Err(format!("the function {name:?} is not for handlers"));
-        }
-        Ok(())
+        let calls = *second == Token::Symbol('(') && self.foreign.names.contains(&name);
+        if calls { check_function(&name) } else { Ok(()) }
     }
 }
 
@@ -119,6 +122,12 @@ fn pieces(text: &str) -> Vec<Placed<'_>> {
         pieces.push((piece, text.len().saturating_sub(tokens.left_bytes())));
     }
     pieces
+}
+
+/// Whether handlers may call a function that is not theirs.
+fn check_function(name: &str) -> Result<(), String> {
+    let allowed = ALLOWED.binary_search(&name).is_ok();
+    if allowed { Ok(()) } else { Err(format!("the function {name:?} is not for handlers")) }
 }
 
 /// A name as PostgreSQL looks it up.

@@ -3,9 +3,21 @@
 use super::*;
 
 fn rules() -> Rules {
-    let catalogue =
-        ["set_config", "query_to_xml", "lower", "sum", "dblink_connect", "convert_from", "pg_sleep"];
-    Rules::new(catalogue.iter().map(|name| (*name).to_owned()).collect())
+    let catalogue = [
+        "set_config",
+        "query_to_xml",
+        "lower",
+        "sum",
+        "dblink_connect",
+        "convert_from",
+        "pg_sleep",
+        "ts_stat",
+    ];
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    Rules::new(Foreign {
+        names: names(&catalogue),
+        as_columns: names(&["lower", "ts_stat", "dblink_connect"]),
+    })
 }
 
 fn check(text: &str, given: usize) -> Result<bool, StatementError> {
@@ -23,6 +35,7 @@ fn data_statements_pass_and_tell_whether_they_change_rows() {
         ("merge into t using s on t.a = s.a when matched then delete", 0, true),
         ("select 'set_config('' and ; -- ', \"Odd name\" from t /* pg_sleep /* nested */ ; */", 0, false),
         ("select own_function($1::jsonb -> 'a')", 1, false),
+        ("select t.sum, ts_stat, (a.b).lower from t", 0, false),
     ] {
         assert_eq!(check(text, given), Ok(changes), "{text}");
     }
@@ -48,6 +61,10 @@ fn what_reaches_beyond_the_data_is_refused() {
         "select e'\\'', set_config('role', 'none', true), '",
         "select query_to_xml('select 1', true, true, '')",
         "select pg_sleep(10)",
+        "select ('select 1'::text).ts_stat",
+        "select ('select 1'::text) /* x */ . \"ts_stat\"",
+        "select x.Ts_Stat from unnest(array['select 1']) x",
+        "select (('dbname=x'::text)).dblink_connect",
         "select * from pg_settings",
         "select pg_catalog.lower('A')",
         "select * from information_schema.tables",

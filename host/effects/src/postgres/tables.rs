@@ -8,7 +8,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{Connection, PgConnection, Row};
 
 use crate::database::Identity;
-use crate::error::{DatabaseError, same_cluster};
+use crate::error::{DatabaseError, same_cluster, same_version};
 use crate::postgres::faults;
 use crate::postgres::ownership::begin;
 use crate::postgres::plans;
@@ -138,9 +138,7 @@ pub(crate) async fn prepare(server: &Arc<Server>) -> Result<Identity, DatabaseEr
     let made = tokio::time::timeout(MAKE_MAX, make_tables(&mut connection)).await;
     let kept = || faults::late(format!("another session has kept the lock of the tables for {MAKE_MAX:?}"));
     let (version, database) = made.unwrap_or_else(|_| Err(kept())).map_err(hinted)?;
-    if version != VERSION {
-        return Err(tables(format!("they are of version {version}, this host knows {VERSION}")));
-    }
+    same_version(&server.url, version.into(), VERSION.into())?;
     say(&mut connection, format!("SET ROLE {GUEST}; RESET ROLE")).await.map_err(hinted)?;
     // A failure to take leave changes nothing.
     let _ = connection.close().await;
@@ -273,14 +271,18 @@ async fn make_tables(connection: &mut PgConnection) -> Result<(i32, String), sql
     if !sqlx::query_scalar::<_, bool>(made).fetch_one(&mut *transaction).await? {
         say(&mut transaction, format!("{TABLES}{}", plans::functions())).await?;
     }
+    let meta = "SELECT version, database_id FROM keylane.meta";
+    let meta = sqlx::query_as::<_, (i32, String)>(meta).fetch_one(&mut *transaction).await?;
+    // Where tables of another version lie nothing is changed, the rights neither.
+    if meta.0 != VERSION {
+        return Ok(meta);
+    }
     // Under the lock: two that grant at once fail with "tuple concurrently updated".
     let may =
         "SELECT has_schema_privilege($1, 'public', 'CREATE') AND has_schema_privilege($1, 'public', 'USAGE')";
     if !sqlx::query_scalar::<_, bool>(may).bind(GUEST).fetch_one(&mut *transaction).await? {
         say(&mut transaction, format!("GRANT USAGE, CREATE ON SCHEMA public TO {GUEST}")).await?;
     }
-    let meta = "SELECT version, database_id FROM keylane.meta";
-    let meta = sqlx::query_as::<_, (i32, String)>(meta).fetch_one(&mut *transaction).await?;
     transaction.commit().await?;
     Ok(meta)
 }

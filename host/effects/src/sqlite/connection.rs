@@ -158,8 +158,17 @@ impl Connection {
 
     /// Runs one of the host's queries.
     pub(crate) async fn fetch(&mut self, query: Query<'_>) -> Result<Vec<SqliteRow>, Fault> {
+        self.fetch_within(query, HOST_STATEMENT).await
+    }
+
+    /// The same under a deadline.
+    pub(crate) async fn fetch_within(
+        &mut self,
+        query: Query<'_>,
+        deadline: Duration,
+    ) -> Result<Vec<SqliteRow>, Fault> {
         let watch = self.watch.clone();
-        let rows = within(&watch, Mode::Host, HOST_STATEMENT, query.fetch_all(&mut self.inner)).await;
+        let rows = within(&watch, Mode::Host, deadline, query.fetch_all(&mut self.inner)).await;
         self.noted(rows)
     }
 

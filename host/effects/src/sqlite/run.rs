@@ -95,10 +95,11 @@ impl SqliteRun {
         Ok(changes)
     }
 
-    async fn keys(&mut self, request: KeyRequest) -> Stepped<Vec<KeyRow>> {
+    async fn keys(&mut self, request: KeyRequest, deadline: Duration) -> Stepped<Vec<KeyRow>> {
         self.ready()?;
         let url = self.url.clone();
-        let rows = keyvalue::answer(self.connection()?, request).await.map_err(|fault| fault.step(&url))?;
+        let rows = keyvalue::answer(self.connection()?, request, deadline).await;
+        let rows = rows.map_err(|fault| fault.step(&url))?;
         self.alive()?;
         Ok(rows)
     }
@@ -215,8 +216,8 @@ impl RunTransaction for SqliteRun {
         Box::pin(step(self, move |run| Box::pin(run.changes(statement, parameters, deadline))))
     }
 
-    fn keyvalue(self: Box<Self>, request: KeyRequest, _deadline: Duration) -> Step<Vec<KeyRow>> {
-        Box::pin(step(self, move |run| Box::pin(run.keys(request))))
+    fn keyvalue(self: Box<Self>, request: KeyRequest, deadline: Duration) -> Step<Vec<KeyRow>> {
+        Box::pin(step(self, move |run| Box::pin(run.keys(request, deadline))))
     }
 
     fn savepoint(self: Box<Self>) -> Step<()> {

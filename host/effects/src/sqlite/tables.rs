@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteRow;
 
 use crate::config::DatabaseConfig;
 use crate::database::Identity;
-use crate::error::{DatabaseError, same_cluster};
+use crate::error::{DatabaseError, same_cluster, same_version};
 use crate::sqlite::authorizer::Mode;
 use crate::sqlite::connection::host;
 use crate::sqlite::file::File;
@@ -109,30 +109,40 @@ CREATE TABLE IF NOT EXISTS keylane_migration (
 /// Makes the tables if they are missing and answers which database this is.
 pub(crate) async fn make(file: &File, config: &DatabaseConfig) -> Result<Identity, DatabaseError> {
     let mut writing = Writing::begin(file, file.writer_wait, file.lock_wait).await?;
+    if let Err(error) = check_version(&mut writing, &file.url).await {
+        writing.rollback().await;
+        return Err(error);
+    }
     let made = writing.connection()?.script(Mode::Host, TABLES, MAKE).await;
     made.map_err(|fault| fault.host(&file.url))?;
     let machine = Machine::of(config);
     let insert = "INSERT INTO keylane_meta VALUES (1, $1, lower(hex(randomblob(16))), $2, NULL, $3) \
                   ON CONFLICT DO NOTHING";
     writing.run(host(insert).bind(VERSION).bind(machine.name.clone()).bind(machine.boot.clone())).await?;
-    let rows = writing.fetch(host("SELECT version, database_id, machine, boot FROM keylane_meta")).await?;
+    let rows = writing.fetch(host("SELECT database_id, machine, boot FROM keylane_meta")).await?;
     let row = only(&rows, &file.url)?;
-    let version: i64 = get(row, 0, &file.url)?;
-    if version != VERSION {
-        let reason =
-            format!("they are of version {version}, this host needs {VERSION}; use the same version");
-        return Err(DatabaseError::Tables { url: file.url.to_string(), reason });
-    }
-    if !machine.is(&get::<String>(row, 2, &file.url)?, get::<Option<String>>(row, 3, &file.url)?.as_deref()) {
+    if !machine.is(&get::<String>(row, 1, &file.url)?, get::<Option<String>>(row, 2, &file.url)?.as_deref()) {
         writing.rollback().await;
         return Err(DatabaseError::OtherMachine { url: file.url.to_string() });
     }
-    let identity = Identity { database: get(row, 1, &file.url)?, driver: "sqlite" };
+    let identity = Identity { database: get(row, 0, &file.url)?, driver: "sqlite" };
     here(&mut writing, machine).await?;
     writing.commit().await?;
     // Set before only by an earlier call, to the same.
     let _ = file.database.set(identity.database.clone());
     Ok(identity)
+}
+
+/// Whether the tables, where there are any, are of this version. Asked before any is made: those of another one
+/// have other columns, and are to stay as they are.
+async fn check_version(writing: &mut Writing, url: &str) -> Result<(), DatabaseError> {
+    let known = "SELECT count(*) FROM sqlite_schema WHERE name = 'keylane_meta'";
+    let rows = writing.fetch(host(known)).await?;
+    if get::<i64>(only(&rows, url)?, 0, url)? == 0 {
+        return Ok(());
+    }
+    let rows = writing.fetch(host("SELECT version FROM keylane_meta")).await?;
+    same_version(url, get(only(&rows, url)?, 0, url)?, VERSION)
 }
 
 /// Writes this machine's name over the former one's.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use keylane_effects::{
-    DatabaseConfig, DatabaseError, EndedAs, FinishError, Isolation, OutboxKind, OutboxRow, StepError, Value,
-    open,
+    DatabaseConfig, DatabaseError, EndedAs, FinishError, Isolation, OutboxKind, OutboxRow, StatementFailed,
+    StepError, Value, open,
 };
 
 use crate::ground::{Ground, LONG, begin, execute, finish, folder, migrate, query, read, run, stream, take};
@@ -96,6 +96,41 @@ pub async fn conflicts_are_the_hosts(ground: &Ground<'_>) {
             Err(failed) => matches!(failed.error, StepError::Conflict(_)),
         };
         assert_eq!(conflict, isolation == Isolation::Serializable);
+    }
+}
+
+/// Two runs change two rows in opposite order. The server ends one of them, whichever: it is done again from its
+/// beginning, although a savepoint stands, and both are done once.
+pub async fn a_deadlock_is_the_hosts_to_redo(ground: &Ground<'_>) {
+    for isolation in [Isolation::Serializable, Isolation::ReadCommitted] {
+        let database = open(&DatabaseConfig { isolation, ..ground.config() }).await.unwrap();
+        let database = database.as_ref();
+        let table = "CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t VALUES (1, 0), (2, 0)";
+        migrate(database, table).await;
+        let fence = take(database).await;
+        let add = "update t set n = n + 1 where id = $1";
+        let begun = async |row: i64| {
+            let (_, run) = begin(database, &fence).await.savepoint().await.unwrap();
+            execute(database, run, add, &[Value::Integer(row)]).await.unwrap().1
+        };
+        let ended = async |run, row: i64, offset| {
+            let (_, run) = execute(database, run, add, &[Value::Integer(row)]).await?;
+            finish(run, &[offset]).await.unwrap();
+            Ok(())
+        };
+        let (first, second) = (begun(1).await, begun(2).await);
+        let both = tokio::join!(ended(first, 2, 7), ended(second, 1, 8));
+        let (failed, offset): (StatementFailed, i64) = match both {
+            (Err(failed), Ok(())) => (failed, 7),
+            (Ok(()), Err(failed)) => (failed, 8),
+            others => panic!("{others:?}"),
+        };
+        let is_deadlock = matches!(&failed.error, StepError::Conflict(said) if said.contains("deadlock"));
+        assert!(is_deadlock, "{failed:?}");
+        assert!(failed.transaction.is_none(), "all of it is to be done again");
+        ended(begun(1).await, 2, offset).await.unwrap();
+        assert_eq!(read(database, "select n from t").await.rows, [[Value::Integer(2)], [Value::Integer(2)]]);
+        assert_eq!(database.ended(&fence, &[7, 8]).await.unwrap(), [7, 8]);
     }
 }
 

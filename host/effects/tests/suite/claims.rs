@@ -86,6 +86,24 @@ pub async fn a_letter_is_buried_once(ground: &Ground) {
     assert_eq!(left, [(4, "dead")], "one record, and none of what was done");
 }
 
+/// The claims tell how each event ended, also where no run has ended it. `claimed` reads offsets and endings.
+pub async fn an_ending_is_claimed_as_what_it_is(
+    ground: &Ground,
+    claimed: impl AsyncFnOnce() -> Vec<(i64, i64)>,
+) {
+    let claims = claims(&ground.here, "cluster");
+    let fence = owner(&claims).await;
+    claims.bury(fence, letter(4)).await.unwrap();
+    claims.skip(fence, 5).await.unwrap();
+    let run = ground.here.begin(&fence).await.unwrap();
+    run.finish(&[], &[(6, EndedAs::Done)], LONG).await.unwrap();
+    // Whoever comes later changes nothing.
+    claims.skip(fence, 4).await.unwrap();
+    claims.bury(fence, letter(5)).await.unwrap();
+    let [done, dead_lettered, skipped] = [1, 2, 3];
+    assert_eq!(claimed().await, [(4, dead_lettered), (5, skipped), (6, done)]);
+}
+
 /// A host that has been overtaken hears so and writes nothing.
 pub async fn a_former_owner_ends_nothing(ground: &Ground) {
     let (here, there) = (claims(&ground.here, "cluster"), claims(&ground.there, "cluster"));

@@ -1,5 +1,7 @@
 //! Values by key: part of the run as its statements are, and out of the reach of a guest's SQL.
 
+use std::time::Duration;
+
 use keylane_effects::{
     EndedAs, FinishError, KeyAsk, KeyRequest, KeyRow, RunTransaction, StatementError, StatementLimits,
 };
@@ -170,6 +172,34 @@ pub async fn a_failed_event_leaves_no_value(ground: &Ground) {
     let run = database.begin(&fence).await.unwrap();
     let (rows, run) = ask(run, get(&["a", "b", "c"])).await;
     assert_eq!(told(rows), [pair("a", "1"), pair("c", "3")]);
+    run.rollback().await;
+}
+
+/// Each key takes a moment, and all of a call together longer than it may: `slowed` makes setting a value slow.
+pub async fn a_late_call_is_stopped(ground: &Ground, slowed: impl AsyncFnOnce()) {
+    slowed().await;
+    let database = &*ground.here;
+    let fence = owner(database, TABLE).await;
+    for savepoint in [false, true] {
+        let mut run = database.begin(&fence).await.unwrap();
+        if savepoint {
+            ((), run) = run.savepoint().await.unwrap();
+        }
+        let many = (0..100).map(|key| (vec![key], b"1".to_vec())).collect();
+        let request = KeyRequest { bucket: "seen".to_owned(), ask: KeyAsk::Put(many) };
+        let failed = run.keyvalue(request, Duration::from_millis(500)).await.err().unwrap();
+        let said = heard(&failed).to_string();
+        assert!(matches!(heard(&failed), StatementError::Late(_)) && said.contains("500ms"), "{failed:?}");
+        assert!(savepoint || failed.transaction.is_none(), "no savepoint stood");
+        if let Some(run) = failed.transaction {
+            let ((), run) = run.rollback_to_savepoint().await.unwrap();
+            run.rollback().await;
+        }
+    }
+    let run = database.begin(&fence).await.unwrap();
+    let (_, run) = ask(run, put(&[("a", "1")])).await;
+    let (rows, run) = ask(run, list(None, 200)).await;
+    assert_eq!(told(rows), [("a".to_owned(), None)], "nothing of the late calls is left");
     run.rollback().await;
 }
 
