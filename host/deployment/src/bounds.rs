@@ -64,6 +64,8 @@ const fn milliseconds(least: u64, default: u64, most: u64) -> Bounds<Time> {
     Bounds { least: Time { ms: least }, default: Time { ms: default }, most: Time { ms: most } }
 }
 
+/// The time between two transactions of Kafka's. What is done meanwhile waits in memory, and so do its readers.
+pub(crate) const TRANSACTION_INTERVAL: Bounds<Time> = milliseconds(1, 50, 5_000);
 /// Failed attempts before the last step.
 pub(crate) const ATTEMPTS: Bounds<Count> = count(1, 8, 1_000);
 /// Failures of one class that costs attempts, before the last step.

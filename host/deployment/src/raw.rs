@@ -44,6 +44,7 @@ pub(crate) struct RawSubscribe {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct RawDelivery {
     pub(crate) guarantee: Option<Spanned<Guarantee>>,
+    pub(crate) transaction_interval: Option<Spanned<Time>>,
     pub(crate) order: Option<Order>,
     pub(crate) null_keys: Option<Spanned<NullKeys>>,
     pub(crate) attempts: Option<Spanned<Count>>,

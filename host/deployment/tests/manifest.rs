@@ -18,6 +18,7 @@ const SMALLEST: &str = r#"
 "#;
 
 const FULL: &str = include_str!("full.toml");
+const IN_CUTS: &str = include_str!("in_cuts.toml");
 
 fn read(text: &str) -> Result<Manifest, DeploymentError> {
     Manifest::from_document(&Document::from_text(Path::new("handlers/h/handler.toml"), text))
@@ -38,6 +39,7 @@ fn what_is_left_out_has_its_default() {
         },
         delivery: Delivery {
             guarantee: Guarantee::AtLeastOnce,
+            transaction_interval: None,
             order: Order::Key,
             null_keys: NullKeys::Unordered,
             attempts: 8,
@@ -79,6 +81,7 @@ fn every_key_is_read() {
         manifest.delivery,
         Delivery {
             guarantee: Guarantee::ExactlyOnce,
+            transaction_interval: None,
             order: Order::Key,
             null_keys: NullKeys::Ordered,
             attempts: 7,
@@ -142,8 +145,21 @@ fn what_is_produced_without_a_database_is_exactly_once_where_that_is_asked_for()
         assert_eq!((silent.delivery.guarantee, silent.is_in_cuts()), (Guarantee::AtLeastOnce, false));
         let asked = read_manifest(&format!("[delivery]\nguarantee = \"exactly-once\"\n{grants}"));
         assert_eq!((asked.delivery.guarantee, asked.is_in_cuts()), (Guarantee::ExactlyOnce, true));
+        assert_eq!(silent.delivery.transaction_interval, None);
+        assert_eq!(asked.delivery.transaction_interval, Some(Duration::from_millis(50)));
     }
     assert!(!read_manifest("[grants.sql.ledger]\naccess = \"write\"").is_in_cuts());
+}
+
+#[test]
+fn every_key_is_read_of_a_handler_whose_transactions_are_kafkas() {
+    let manifest = read(IN_CUTS).unwrap();
+    assert!(manifest.is_in_cuts());
+    assert_eq!(manifest.delivery.transaction_interval, Some(Duration::from_millis(200)));
+    for (written, interval) in [("1ms", Duration::from_millis(1)), ("5s", Duration::from_secs(5))] {
+        let manifest = read(&IN_CUTS.replace("200ms", written)).unwrap();
+        assert_eq!(manifest.delivery.transaction_interval, Some(interval), "{written}");
+    }
 }
 
 #[test]

@@ -42,6 +42,49 @@ fn less_than_the_database_gives() {
     );
 }
 
+/// An interval of transactions that are not made, or that another's commit decides about.
+#[test]
+fn an_interval_of_no_transactions() {
+    for (guarantee, grants, line) in [
+        ("", "", 6),
+        ("", PRODUCER, 6),
+        ("guarantee = \"at-least-once\"\n", PRODUCER, 7),
+        ("guarantee = \"at-least-once\"\n", READ, 7),
+    ] {
+        check(
+            &format!("[delivery]\n{guarantee}transaction-interval = \"50ms\"\n{grants}"),
+            &format!(
+                "{line}, `delivery.transaction-interval`: the handler is at least once: what it produces is sent at \
+                 once, and in no transaction"
+            ),
+            "leave `transaction-interval` out, or write guarantee = \"exactly-once\"",
+        );
+    }
+    for (guarantee, line) in [("", 6), ("guarantee = \"exactly-once\"\n", 7)] {
+        check(
+            &format!("[delivery]\n{guarantee}transaction-interval = \"50ms\"\n{WRITE}{PRODUCER}"),
+            &format!(
+                "{line}, `delivery.transaction-interval`: the handler writes to a database: what it produces leaves \
+                 as soon as that has committed it"
+            ),
+            "leave `transaction-interval` out",
+        );
+    }
+}
+
+#[test]
+fn an_interval_out_of_bounds() {
+    for written in ["0ms", "5001ms", "1m"] {
+        check(
+            &format!(
+                "[delivery]\nguarantee = \"exactly-once\"\ntransaction-interval = {written:?}\n{PRODUCER}"
+            ),
+            &format!("7, `delivery.transaction-interval`: {written} is out of bounds: from 1ms to 5s"),
+            "",
+        );
+    }
+}
+
 #[test]
 fn mail_without_a_database() {
     for (grants, line) in [(String::new(), 5), (READ.to_owned(), 7), (PRODUCER.to_owned(), 7)] {

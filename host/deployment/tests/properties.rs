@@ -14,9 +14,11 @@ use keylane_test_support::FullDocument;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-/// Every key once, one a line.
+/// Every key once, one a line, but for those that are of no use beside a database.
 const FULL: &str = include_str!("full.toml");
-const DOCUMENT: FullDocument = FullDocument(FULL);
+/// Those.
+const IN_CUTS: &str = include_str!("in_cuts.toml");
+const DOCUMENTS: [FullDocument; 2] = [FullDocument(FULL), FullDocument(IN_CUTS)];
 
 /// Values of every kind, and the extreme ones of each.
 const VALUES: &[&str] = &[
@@ -184,6 +186,9 @@ fn grants(manifest: &Manifest) -> Result<(), TestCaseError> {
     prop_assert!(!once || !written.is_empty() || grants.producer.is_some());
     prop_assert!(grants.mail.is_none() || !written.is_empty());
     prop_assert_eq!(manifest.is_in_cuts(), once && written.is_empty());
+    let interval = manifest.delivery.transaction_interval;
+    prop_assert_eq!(interval.is_some(), manifest.is_in_cuts());
+    prop_assert!(interval.is_none_or(|interval| (1..=5_000).contains(&interval.as_millis())));
     for (name, grant) in &grants.sql {
         prop_assert!(grant.access == Access::Write || grant.migrations.is_none());
         prop_assert_eq!(name_problem(name), None);
@@ -224,10 +229,20 @@ fn limits(manifest: &Manifest) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// A line that is a key, its path, and the key as written.
+type Key = (usize, String, &'static str);
+
 /// The keys whose names are keylane's: what a handler's configuration holds has the author's.
-fn own_keys() -> Vec<(usize, String, &'static str)> {
+fn own_keys() -> Vec<(FullDocument, Key)> {
     let is_own = |path: &str| !path.starts_with("grants.config.");
-    DOCUMENT.keys().into_iter().filter(|(_, path, _)| is_own(path)).collect()
+    let of = |document: FullDocument| document.keys().into_iter().map(move |key| (document, key));
+    DOCUMENTS.into_iter().flat_map(of).filter(|(_, (_, path, _))| is_own(path)).collect()
+}
+
+/// Two keys of one document, which may be the same.
+fn two_keys() -> impl Strategy<Value = (FullDocument, Key, Key)> {
+    select(&DOCUMENTS[..])
+        .prop_flat_map(|document| (Just(document), select(document.keys()), select(document.keys())))
 }
 
 proptest! {
@@ -248,17 +263,18 @@ proptest! {
 
     #[test]
     fn a_key_that_is_renamed_is_named(key in select(own_keys()), end in "[a-z`\"-]{1,4}") {
-        let (at, path, key) = key;
-        let value = FULL.lines().nth(at).unwrap().split_once(" = ").unwrap().1;
+        let (document, (at, path, key)) = key;
+        let value = document.0.lines().nth(at).unwrap().split_once(" = ").unwrap().1;
         let renamed = format!("{key}{end}");
-        let error = judge(&DOCUMENT.with_line(at, &format!("'{renamed}' = {value}")))?.unwrap();
+        let error = judge(&document.with_line(at, &format!("'{renamed}' = {value}")))?.unwrap();
         let table = path.strip_suffix(key).unwrap().trim_end_matches('.');
         let place = place(&error).unwrap();
         let in_table = place.key.as_deref().unwrap_or_default() == table;
         match &error {
             DeploymentError::UnknownKey { key, known, .. } => {
                 prop_assert_eq!((key, place.line, in_table), (&renamed, Some(at + 1), true));
-                prop_assert!(known.iter().all(|known| FULL.contains(known)), "{:?}", known);
+                let is_there = |known: &String| FULL.contains(known) || IN_CUTS.contains(known);
+                prop_assert!(known.iter().all(is_there), "{:?}", known);
             }
             _ => prop_assert!(false, "{}", error),
         }
@@ -266,9 +282,10 @@ proptest! {
 
     #[test]
     fn any_two_values_are_bounded_or_refused(
-        one in select(DOCUMENT.keys()), other in select(DOCUMENT.keys()), values in (select(VALUES), select(VALUES)),
+        keys in two_keys(), values in (select(VALUES), select(VALUES)),
     ) {
-        let text = DOCUMENT.with_line(one.0, &format!("{} = {}", one.2, values.0));
+        let (document, one, other) = keys;
+        let text = document.with_line(one.0, &format!("{} = {}", one.2, values.0));
         let lines: Vec<_> = text.lines().collect();
         let changed = format!("{} = {}", other.2, values.1);
         let lines = lines.iter().enumerate().map(|(at, own)| if at == other.0 { &*changed } else { *own });
@@ -278,37 +295,40 @@ proptest! {
     #[test]
     fn what_stands_twice_is_refused(at in 0..FULL.lines().count()) {
         let line = FULL.lines().nth(at).unwrap();
-        let error = judge(&DOCUMENT.with_line(at, &format!("{line}\n{line}")))?.unwrap();
+        let error = judge(&FullDocument(FULL).with_line(at, &format!("{line}\n{line}")))?.unwrap();
         prop_assert!(matches!(error, DeploymentError::Syntax { .. }), "{}", error);
         prop_assert!(place(&error).unwrap().line.is_some_and(|line| line == at + 1 || line == at + 2));
     }
 
     #[test]
     fn what_is_left_out_has_a_default_or_is_missed(at in 0..FULL.lines().count()) {
-        judge(&DOCUMENT.with_line(at, ""))?;
+        judge(&FullDocument(FULL).with_line(at, ""))?;
     }
 }
 
 #[test]
 fn a_value_of_any_kind_is_bounded_or_refused_where_it_stands() {
-    for (at, path, key) in DOCUMENT.keys() {
-        for value in VALUES {
-            let Some(error) = judge(&DOCUMENT.with_line(at, &format!("{key} = {value}"))).unwrap() else {
-                continue;
-            };
-            if matches!(error, DeploymentError::Syntax { .. }) {
-                continue;
+    for document in DOCUMENTS {
+        for key in document.keys() {
+            for value in VALUES {
+                is_refused_where_it_stands(document, &key, value);
             }
-            let place = place(&error).unwrap();
-            let named = place.key.as_deref().unwrap_or_default();
-            // What contradicts another key may be said there.
-            let here = named == path || named.starts_with(&format!("{path}."));
-            assert_eq!(here, place.line == Some(at + 1), "{error} for line {}, {path} = {value}", at + 1);
-            let known = DOCUMENT
-                .keys()
-                .iter()
-                .any(|(_, other, _)| other == named || other.starts_with(&format!("{named}.")));
-            assert!(here || known, "{error} for {path} = {value}");
         }
     }
+}
+
+/// Or it is bounded.
+fn is_refused_where_it_stands(document: FullDocument, (at, path, key): &Key, value: &str) {
+    let Some(error) = judge(&document.with_line(*at, &format!("{key} = {value}"))).unwrap() else { return };
+    if matches!(error, DeploymentError::Syntax { .. }) {
+        return;
+    }
+    let place = place(&error).unwrap();
+    let named = place.key.as_deref().unwrap_or_default();
+    // What contradicts another key may be said there.
+    let here = named == path || named.starts_with(&format!("{path}."));
+    assert_eq!(here, place.line == Some(at + 1), "{error} for line {}, {path} = {value}", at + 1);
+    let is_known = |other: &str| other == named || other.starts_with(&format!("{named}."));
+    let known = document.keys().iter().any(|(_, other, _)| is_known(other));
+    assert!(here || known, "{error} for {path} = {value}");
 }

@@ -82,15 +82,18 @@ fn what_is_commented_out_is_right_alone_and_together() {
     assert!(groups.len() >= 7, "only {groups:?}");
     let text = sample();
     let begins = |group: &[usize], with: &str| text.lines().nth(group[0]).unwrap().starts_with(with);
-    let database = groups.iter().find(|group| begins(group, "# [grants.sql.")).unwrap();
-    for group in &groups {
+    let group_of = |opening: &str| groups.iter().find(|group| begins(group, opening)).unwrap();
+    let (database, interval) = (group_of("# [grants.sql."), group_of("# transaction-interval"));
+    for group in groups.iter().filter(|group| *group != interval) {
         // What is promised of a database needs one.
         let of_it = ["# guarantee", "# [grants.mail]", "# [grants.keyvalue]"];
         let needs_it = of_it.iter().any(|opening| begins(group, opening));
         let passes = |at| group.contains(&at) || (needs_it && database.contains(&at));
         assert_ne!(read(&with(passes)), read(SMALLEST), "lines {group:?} change nothing");
     }
-    let everything = read(&with(|_| true));
+    // Beside a database there are no transactions that are so far apart.
+    let everything_else = |at| !interval.contains(&at);
+    let everything = read(&with(everything_else));
     let grants = &everything.grants;
     assert!(grants.mail.is_some() && grants.producer.is_some() && grants.logging.is_some());
     assert!(grants.keyvalue.is_some() && grants.http.is_some() && grants.config.is_some());
@@ -99,10 +102,14 @@ fn what_is_commented_out_is_right_alone_and_together() {
     // What the grants bound is the default as well, and so is the promise.
     let bounds = ["rows-max", "records-max", "mails-max", "requests-max", "request-max", "response-max"];
     for limit in bounds.into_iter().chain(["isolation", "guarantee"]) {
-        let text = with(|_| true);
+        let text = with(everything_else);
         assert!(text.contains(&format!("\n{limit} = ")), "{limit}");
         assert_eq!(read(&without(&text, &[limit])), everything, "{limit}");
     }
+    let of_kafka = [interval, group_of("# guarantee"), group_of("# [grants.producer]")];
+    let text = with(|at| of_kafka.iter().any(|group| group.contains(&at)));
+    assert!(read(&text).is_in_cuts());
+    assert_eq!(read(&without(&text, &["transaction-interval"])), read(&text));
 }
 
 /// The words in quotes that a line's comment offers instead of the line's own.

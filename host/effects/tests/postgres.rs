@@ -73,9 +73,9 @@ const WORDS: Words = Words {
         "SELECT query_to_xml('SELECT 1', true, true, '')",
         "SELECT lo_import('/etc/passwd')",
         "SELECT version()",
-        "SELECT ('SELECT 1'::text).ts_stat",
-        "SELECT x.\"ts_stat\" FROM unnest(ARRAY['SELECT 1']) x",
-        "SELECT (b).to_regclass FROM t",
+        "SELECT ('SELECT ''a''::tsvector'::text).ts_stat",
+        "SELECT x.\"ts_stat\" FROM unnest(ARRAY['SELECT ''a''::tsvector']) x",
+        "SELECT ('t'::text).to_regclass::text",
         "SELECT * FROM information_schema.tables",
     ],
 };

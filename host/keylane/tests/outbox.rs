@@ -1,5 +1,15 @@
 //! `keylane outbox` and `keylane adopt` on the database of a handler that made something.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on should stop")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on should stop"
+)]
+
+#[path = "outbox/by_hand.rs"]
+mod by_hand;
+#[path = "outbox/mails.rs"]
+mod mails;
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -7,8 +17,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keylane_effects::{Database, DatabaseConfig, EndedAs, OutboxKind, OutboxRow, StreamKey, open};
-use keylane_engine::TopicId;
+use keylane_engine::{Fence, TopicId};
 use tempfile::TempDir;
+
+use by_hand::ByHand;
 
 const MANIFEST: &str = "name = \"audit\"\ncomponent = \"audit.wasm\"\n[subscribe]\ntopics = [\"tasks\"]\n\
                         [grants.sql.ledger]\naccess = \"write\"\n";
@@ -61,17 +73,26 @@ fn row(ordinal: i32, kind: OutboxKind, key: &str) -> OutboxRow {
     }
 }
 
-/// Ends one event that made two records and a mail.
-async fn make(database: &Arc<dyn Database>) {
-    let stream = StreamKey {
+/// The partition whose events the handler is given.
+fn stream() -> StreamKey {
+    StreamKey {
         fleet: "exchange".to_owned(),
         handler: "audit".to_owned(),
         topic: "tasks".to_owned(),
         topic_id: TopicId::new([7; 16]),
         partition: 3,
-    };
-    database.settle_start(&stream, &[(3, 0)]).await.unwrap();
-    let fence = database.take(&stream, LIMIT).await.unwrap().fence;
+    }
+}
+
+/// Becomes the owner of the partition, which starts at its beginning.
+async fn own(database: &Arc<dyn Database>) -> Fence {
+    database.settle_start(&stream(), &[(3, 0)]).await.unwrap();
+    database.take(&stream(), LIMIT).await.unwrap().fence
+}
+
+/// Ends one event that made two records and a mail.
+async fn make(database: &Arc<dyn Database>) {
+    let fence = own(database).await;
     let rows = [
         row(0, OutboxKind::Record, "worker-7"),
         row(1, OutboxKind::Record, "worker-8"),
@@ -81,8 +102,9 @@ async fn make(database: &Arc<dyn Database>) {
     run.finish(&rows, &[(7, EndedAs::Done)], LIMIT).await.unwrap();
 }
 
-fn json(folder: &Path) -> serde_json::Value {
-    serde_json::from_str(&said(folder, &["outbox", "list", "audit", "--json"])).unwrap()
+/// What `keylane outbox list` says to programs.
+fn json(folder: &Path, more: &[&str]) -> serde_json::Value {
+    serde_json::from_str(&said(folder, &[&["outbox", "list", "audit", "--json"], more].concat())).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -101,7 +123,7 @@ async fn what_waits_is_listed_and_dropped() {
     assert!(text.contains("worker-7") && text.contains("tasks[3] 7"), "{text}");
     assert!(!said(folder, &["outbox", "list", "audit", "--refused"]).contains("worker-7"));
 
-    let listed = json(folder);
+    let listed = json(folder, &[]);
     assert_eq!((&listed["records"], &listed["mails"], &listed["parked"]), (&2.into(), &1.into(), &0.into()));
     let rows = listed["rows"].as_array().unwrap();
     let of = |key: &str| rows.iter().find(|row| row["key"] == key).unwrap()["id"].to_string();
@@ -109,12 +131,73 @@ async fn what_waits_is_listed_and_dropped() {
 
     let dropped = said(folder, &["outbox", "drop", "audit", &of("worker-8")]);
     assert_eq!(dropped, "audit: dropped: 1\n");
-    let left = json(folder);
+    let left = json(folder, &[]);
     assert_eq!((&left["records"], &left["mails"]), (&1.into(), &1.into()));
     assert_eq!(said(folder, &["outbox", "drop", "audit", "--refused"]), "audit: dropped: 0\n");
     assert_eq!(said(folder, &["outbox", "retry", "audit"]), "audit: tried again now: 0\n");
     assert_eq!(said(folder, &["outbox", "reset", "audit"]), "audit: its relay begins a new count\n");
-    assert_eq!(json(folder)["records"], 1, "a reset drops nothing");
+    assert_eq!(json(folder, &[])["records"], 1, "a reset drops nothing");
+}
+
+const TOO_LARGE: &str = "payouts: the record is too large";
+const NO_MAILBOX: &str = "550 no such mailbox";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_refused_is_listed_with_its_reason() {
+    let folder = folder();
+    let folder = folder.path();
+    let database = open(&DatabaseConfig::sqlite(&folder.join("audit.db"))).await.unwrap();
+    make(&database).await;
+    let (mut relay, record, mail) = ByHand::with_two_refused(&database).await;
+    let text = said(folder, &["outbox", "list", "audit", "--refused"]);
+    assert!(text.starts_with("audit: 1 record, 1 mail; held up by a refusal: 2; "), "{text}");
+    for (id, kind, key, reason) in
+        [(record, "record", "worker-7", TOO_LARGE), (mail, "mail", "worker-9", NO_MAILBOX)]
+    {
+        let of_it = |line: &&str| line.trim_start().starts_with(&format!("{id} "));
+        let line = text.lines().find(of_it).unwrap_or_else(|| panic!("{id}: {text}"));
+        assert!(line.contains(kind) && line.contains(key) && line.contains(reason), "{line}");
+        assert!(line.contains("refused, next try in 3,5"), "an hour less a little: {line}");
+    }
+    let listed = json(folder, &["--refused"]);
+    let rows = listed["rows"].as_array().unwrap();
+    let told: Vec<_> = rows.iter().map(|row| (&row["id"], &row["state"], &row["last_error"])).collect();
+    let refused = &"refused".into();
+    assert_eq!(
+        told,
+        [(&record.into(), refused, &TOO_LARGE.into()), (&mail.into(), refused, &NO_MAILBOX.into())]
+    );
+    assert_eq!((relay.records().await, relay.mails().await), (vec![], vec![]), "a list lets nothing go");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_refused_is_tried_again_or_dropped() {
+    let folder = folder();
+    let folder = folder.path();
+    let database = open(&DatabaseConfig::sqlite(&folder.join("audit.db"))).await.unwrap();
+    make(&database).await;
+    let (mut relay, record, mail) = ByHand::with_two_refused(&database).await;
+    let nobody = said(folder, &["outbox", "retry", "audit", "987654"]);
+    assert_eq!(nobody, "audit: tried again now: 0\n");
+    assert_eq!(relay.refused().await, (vec![], vec![record, mail]));
+
+    let one = said(folder, &["outbox", "retry", "audit", &record.to_string()]);
+    assert_eq!(one, "audit: tried again now: 1\n");
+    assert_eq!(relay.refused().await, (vec![record], vec![mail]));
+    assert_eq!((relay.records().await, relay.mails().await), (vec![record], vec![]), "the one alone is due");
+    relay.sent().await;
+    assert_eq!(relay.refused().await, (vec![], vec![mail]));
+
+    let all = said(folder, &["outbox", "retry", "audit"]);
+    assert_eq!(all, "audit: tried again now: 1\n");
+    assert_eq!(relay.refused().await, (vec![mail], vec![]));
+    assert_eq!(relay.mails().await, [mail]);
+    relay.refuse_mail(mail, NO_MAILBOX).await;
+    assert_eq!(json(folder, &["--refused"])["rows"][0]["attempts"], 2);
+
+    assert_eq!(said(folder, &["outbox", "drop", "audit", "--refused"]), "audit: dropped: 1\n");
+    assert_eq!(relay.refused().await, (vec![], vec![]));
+    assert_eq!(said(folder, &["outbox", "list", "audit"]), "audit: nothing waits\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]

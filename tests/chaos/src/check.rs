@@ -68,6 +68,10 @@ pub struct Tally {
     pub out_of_order: usize,
     /// Hosts that stood still in the middle of a transaction.
     pub stopped_inside: usize,
+    /// Hosts that went on with what others had taken and pruned while they stood still.
+    pub past_pruning: usize,
+    /// Deaths of the database's server that left open whether a commit was done.
+    pub amid_commits: usize,
     /// The longest time from a record's writing to its first ending, in milliseconds.
     pub longest_ms: u64,
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::faults::FaultLog;
+use crate::given_up::Figures;
 use crate::ledger::{LedgerRow, Sums};
 use crate::losses::Loss;
 use crate::onlooker::end_of;
@@ -121,8 +122,8 @@ pub struct Once {
     pub mails: Vec<TakenMail>,
     /// Records and mails that had not left at the end.
     pub unsent: i64,
-    /// How many hosts stood still in the middle of a transaction.
-    pub stopped_inside: usize,
+    /// What the faults met in the database.
+    pub figures: Figures,
 }
 
 impl Evidence {

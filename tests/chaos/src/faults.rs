@@ -22,6 +22,10 @@ pub enum Deed {
     StoppedHost(u32),
     /// A host stood still in the middle of a transaction of the database, until SIGCONT.
     StoodInside(u32),
+    /// That transaction held the database's only writer, so that nobody else could write, until SIGCONT.
+    HeldTheWriter(u32),
+    /// A host relayed just before it was killed, or stood still: then the end is SIGCONT.
+    Relayed(u32),
     /// A broker was killed with SIGKILL; the end is when every replica was in sync again.
     KilledBroker(i32),
     /// A host was started.

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -171,14 +171,12 @@ impl Fleet {
         port.is_some_and(|port| is_ready(*port).unwrap_or(false))
     }
 
-    /// Whether the host in a slot says that it relays. One that does not answer does not.
+    /// Whether the host in a slot says that it relays; none where it does not answer.
     #[must_use]
-    pub fn relays(&self, slot: usize) -> bool {
-        let Some(port) = self.ports.get(slot).filter(|_| self.slots.contains_key(&slot)) else {
-            return false;
-        };
-        let metrics = answer(*port, "/metrics").unwrap_or_default();
-        metrics.lines().any(|line| line.starts_with(RELAYS) && line.ends_with(" 1"))
+    pub fn relays(&self, slot: usize) -> Option<bool> {
+        let port = self.ports.get(slot).filter(|_| self.slots.contains_key(&slot))?;
+        let metrics = answer(*port, "/metrics").ok()?;
+        Some(metrics.lines().any(|line| line.starts_with(RELAYS) && line.ends_with(" 1")))
     }
 
     /// SIGKILL; it is gone when this returns. Answers its number.
@@ -252,10 +250,15 @@ impl Fleet {
     /// When a log cannot be read.
     pub fn losses(&self) -> Result<Vec<Loss>> {
         let mut losses = Vec::new();
-        for (number, log) in (1..).zip(&self.logs) {
+        for (number, log) in self.logs() {
             losses.extend(losses::of_log(number, log)?);
         }
         Ok(losses)
+    }
+
+    /// The logs of all hosts, of the ended ones too.
+    pub fn logs(&self) -> impl Iterator<Item = (u32, &Path)> {
+        (1..).zip(self.logs.iter().map(PathBuf::as_path))
     }
 
     fn component_of(&self, number: u32) -> Vec<u8> {

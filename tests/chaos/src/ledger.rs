@@ -12,8 +12,12 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ColumnIndex, ConnectOptions, Connection, Decode, Row, Type};
 use tokio::runtime::Runtime;
 
+use crate::fleet::INPUT;
+
 /// How long a look may wait: for a server that comes back, or a stopped host's locks.
 const LOOK_LIMIT: Duration = Duration::from_secs(60);
+/// How long a look may take that is only for the report.
+const AT_ONCE: Duration = Duration::from_secs(1);
 /// A session that is idle in its transaction for longer belongs to a host that stands still: others are done
 /// with what they do there.
 const IDLE: Duration = Duration::from_millis(300);
@@ -97,12 +101,12 @@ impl Ledger {
     }
 
     /// The handlers' tables. Nothing in them keeps an event from being written twice: that is for the checker
-    /// to find.
+    /// to find. A second row of `single` is refused; in SQLite that ends the whole transaction.
     #[must_use]
     pub fn migration(&self) -> String {
-        let id = match &self.place {
-            Place::Sqlite(_) => "INTEGER PRIMARY KEY AUTOINCREMENT",
-            Place::Postgres { .. } => "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+        let (id, conflict) = match &self.place {
+            Place::Sqlite(_) => ("INTEGER PRIMARY KEY AUTOINCREMENT", " ON CONFLICT ROLLBACK"),
+            Place::Postgres { .. } => ("BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY", ""),
         };
         format!(
             "CREATE TABLE ledger (id {id}, value_id BIGINT NOT NULL, source_partition BIGINT NOT NULL, \
@@ -110,7 +114,9 @@ impl Ledger {
              CREATE TABLE account (source_partition BIGINT NOT NULL, record_key TEXT NOT NULL, \
              entries BIGINT NOT NULL, last_offset BIGINT NOT NULL, PRIMARY KEY (source_partition, record_key));\n\
              CREATE TABLE total (one BIGINT NOT NULL PRIMARY KEY, entries BIGINT NOT NULL);\n\
-             INSERT INTO total (one, entries) VALUES (1, 0);\n"
+             INSERT INTO total (one, entries) VALUES (1, 0);\n\
+             CREATE TABLE single (one BIGINT NOT NULL UNIQUE{conflict});\n\
+             INSERT INTO single (one) VALUES (1);\n"
         )
     }
 
@@ -163,6 +169,27 @@ impl Ledger {
         self.number(&format!("SELECT CAST(COUNT(*) AS TEXT) FROM {table}"))
     }
 
+    /// Where the floor of each partition of the input is: below it, claims are pruned. Asked once.
+    ///
+    /// # Errors
+    /// When the database does not answer at once.
+    pub fn floors(&self) -> Result<BTreeMap<i32, i64>> {
+        let prefix = match &self.place {
+            Place::Sqlite(_) => "keylane_",
+            Place::Postgres { .. } => "keylane.",
+        };
+        let query = format!(
+            "SELECT CAST(s.partition AS TEXT), CAST(f.floor AS TEXT) FROM {prefix}stream s \
+             JOIN {prefix}floor f ON f.stream = s.id WHERE s.topic = '{INPUT}'"
+        );
+        let asked = async { tokio::time::timeout(AT_ONCE, self.ask(&query)).await };
+        let floor = |row: Texts| match <[Option<String>; 2]>::try_from(row) {
+            Ok([Some(partition), Some(floor)]) => Ok((partition.parse()?, floor.parse()?)),
+            other => bail!("no floor: {other:?}"),
+        };
+        self.runtime.block_on(asked)??.into_iter().map(floor).collect()
+    }
+
     /// Whether a host that stands still has a transaction open: one that holds SQLite's writer, or whose
     /// session PostgreSQL waits for.
     ///
@@ -180,6 +207,12 @@ impl Ledger {
             IDLE.as_millis() * 9 / 10
         );
         Ok(self.number(&query)? > 0)
+    }
+
+    /// Whether there is one writer for all hosts: whoever stands still with it keeps the others from writing.
+    #[must_use]
+    pub fn has_one_writer(&self) -> bool {
+        matches!(self.place, Place::Sqlite(_))
     }
 
     /// Kills the server with SIGKILL.
@@ -275,45 +308,4 @@ fn holds_the_writer(line: &str, host: u32) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_one_that_writes_is_known_by_its_lock() {
-        let line = "3: POSIX  ADVISORY  WRITE 4711 fd:01:1234 120 120";
-        assert!(holds_the_writer(line, 4711));
-        assert!(!holds_the_writer(line, 471) && !holds_the_writer(&line.replace("WRITE", "READ "), 4711));
-        assert!(!holds_the_writer(&line.replace("120 120", "124 124"), 4711));
-        assert!(!holds_the_writer(&line.replace(": POSIX", ": -> POSIX"), 4711), "one that waits");
-    }
-
-    #[test]
-    fn what_a_file_holds_is_read() {
-        let folder = tempfile::tempdir().unwrap();
-        let ledger = Ledger::sqlite(folder.path()).unwrap();
-        let file = folder.path().join("ledger.db");
-        ledger.runtime.block_on(async {
-            let options = SqliteConnectOptions::new().filename(&file).create_if_missing(true);
-            let mut connection = options.connect().await.unwrap();
-            let more = "CREATE TABLE keylane_outbox (id); INSERT INTO keylane_outbox VALUES (1);
-                INSERT INTO ledger VALUES (5, 50, 3, 7, 'a', 2, 6, 'told'), (6, 51, 3, 8, NULL, NULL, NULL, 'x');
-                INSERT INTO account VALUES (3, 'a', 2, 7); UPDATE total SET entries = 4";
-            let text = AssertSqlSafe(ledger.migration() + more);
-            sqlx::raw_sql(text).execute(&mut connection).await.unwrap();
-            connection.close().await.unwrap();
-        });
-        assert_eq!((ledger.last_id().unwrap(), ledger.unsent().unwrap()), (6, 1));
-        let row = LedgerRow {
-            value_id: 51,
-            place: (3, 8),
-            key: None,
-            entry: None,
-            after: None,
-            told: "x".to_owned(),
-        };
-        assert_eq!(ledger.rows_after(5).unwrap(), [row]);
-        assert_eq!(ledger.rows_after(4).unwrap()[0].entry, Some(2));
-        let accounts = Accounts::from([((3, "a".to_owned()), (2, 7))]);
-        assert_eq!(ledger.sums().unwrap(), Sums { accounts, shared: 4 });
-    }
-}
+mod tests;

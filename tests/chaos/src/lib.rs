@@ -10,7 +10,8 @@
 //! - [`cluster`] runs the brokers, [`fleet`] the hosts ([`place`] finds their parts), [`traffic`] writes.
 //! - [`effects`] is what stands beside the hosts, [`ledger`] the database that the handlers write to.
 //! - [`stage`] holds all of them, [`play`] does to them what the plan says, [`faults`] is its log.
-//! - [`losses`] is what hosts say of partitions that they lost, [`clock`] the time of day.
+//! - [`losses`] is what hosts say of partitions that they lost, [`given_up`] what of those that the database took
+//!   from them, [`clock`] the time of day.
 //! - [`onlooker`] asks the brokers, [`samples`] asks them all the time, [`evidence`] is all they answered.
 //! - [`check`] judges the evidence, [`rounds`] runs rounds, [`report`] tells.
 
@@ -22,6 +23,7 @@ pub mod evidence;
 pub mod fate;
 pub mod faults;
 pub mod fleet;
+pub mod given_up;
 pub mod ledger;
 pub mod losses;
 pub mod numbers;

@@ -51,12 +51,12 @@ fn of_line(host: u32, line: &str) -> Option<Vec<Loss>> {
 }
 
 /// `chaos-input[7]`; other topics are none.
-fn partition(name: &str) -> Option<i32> {
+pub(crate) fn partition(name: &str) -> Option<i32> {
     name.strip_prefix(INPUT)?.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
 }
 
 /// `2026-11-22T01:46:40.516116Z`, in milliseconds since the epoch.
-fn milliseconds(text: &str) -> Option<u64> {
+pub(crate) fn milliseconds(text: &str) -> Option<u64> {
     let number = |from: usize, to: usize| text.get(from..to)?.parse::<u64>().ok();
     let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
     // Counted in years that begin with March, so that the day of a leap year is the last.

@@ -1,13 +1,17 @@
 //! Plays a round: writes, and does to hosts and brokers what the plan says, until all of it is healed.
 
-use std::collections::BTreeSet;
+mod healing;
+mod hosts;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 
-use crate::faults::Deed;
+use crate::faults::{Deed, Entry};
 use crate::fleet::INPUT;
+use crate::given_up::Stood;
 use crate::plan::{Fault, GUEST_SLOT, HOSTS, Plan, Which};
 use crate::report::say;
 use crate::samples::Sampler;
@@ -19,10 +23,8 @@ const TICK: Duration = Duration::from_millis(50);
 
 /// Time until a look whether partitions were added, and another try if not. A broker comes back meanwhile.
 const ADD_AGAIN_MS: u64 = 500;
-/// Time until another look for a host that relays, where none did or it had trouble enough, and how much later
-/// its own fault comes after it is back.
+/// Time until another look for a host that relays, where none did or it had trouble enough.
 const RELAY_AGAIN_MS: u64 = 250;
-const APART_MS: u64 = 3_000;
 
 /// What a round was.
 pub struct Played {
@@ -30,8 +32,10 @@ pub struct Played {
     pub told: Told,
     /// What went wrong with hosts that were told to end.
     pub findings: Vec<String>,
-    /// How many hosts stood still in the middle of a transaction of the database.
-    pub stopped_inside: usize,
+    /// What was done.
+    pub deeds: Vec<Entry>,
+    /// Which hosts stood still, and what others pruned meanwhile.
+    pub stood: Vec<Stood>,
 }
 
 /// One step.
@@ -98,6 +102,9 @@ struct Player<'a> {
     deletes: Option<String>,
     /// Slots whose host is away, stands still or ends.
     down: BTreeSet<usize>,
+    /// Where the floors were when each slot's host began to stand still.
+    floors: BTreeMap<usize, BTreeMap<i32, i64>>,
+    stood: Vec<Stood>,
     findings: Vec<String>,
 }
 
@@ -119,15 +126,17 @@ pub fn play(stage: &mut Stage, sampler: &Sampler, plan: &Plan, first_id: u64) ->
         database: None,
         deletes: None,
         down: BTreeSet::new(),
+        floors: BTreeMap::new(),
+        stood: Vec::new(),
         findings: Vec::new(),
     };
     let played = player.run();
     let findings = std::mem::take(&mut player.findings);
-    let of_this_round = player.stage.log.entries.iter().skip(deeds);
-    let stopped_inside = of_this_round.filter(|entry| matches!(entry.deed, Deed::StoodInside(_))).count();
+    let stood = std::mem::take(&mut player.stood);
+    let deeds = player.stage.log.entries.iter().skip(deeds).copied().collect();
     let told = traffic.join().map_err(|_| anyhow!("the producer panicked"))?;
     played?;
-    Ok(Played { told: told.context("the producer")?, findings, stopped_inside })
+    Ok(Played { told: told.context("the producer")?, findings, deeds, stood })
 }
 
 fn steps(plan: &Plan) -> Vec<(u64, Act)> {
@@ -214,23 +223,13 @@ impl Player<'_> {
         }
         match act {
             Act::KillRelay(ms) | Act::StopRelay(ms) => self.harm_the_relay(act, ms)?,
-            Act::KillHost(slot) => {
-                self.down.insert(slot);
-                let number = self.stage.fleet.kill(slot)?;
-                self.stage.log.happens(Deed::KilledHost(number));
-            }
+            Act::KillHost(slot) => self.kill_host(slot)?,
             Act::StartHost(slot) => {
                 self.stage.start_host(slot)?;
                 self.down.remove(&slot);
             }
             Act::StopHost(slot) => self.stop_host(slot)?,
-            Act::ContinueHost(slot) => {
-                self.stage.fleet.signal(slot, "CONT")?;
-                let number = self.number(slot)?;
-                self.stage.log.ends(Deed::StoppedHost(number));
-                self.stage.log.ends(Deed::StoodInside(number));
-                self.down.remove(&slot);
-            }
+            Act::ContinueHost(slot) => self.continue_host(slot)?,
             Act::EndHost(slot, away_ms) => {
                 self.down.insert(slot);
                 let number = self.number(slot)?;
@@ -280,44 +279,6 @@ impl Player<'_> {
         }
     }
 
-    /// The slot of the host that relays, if nothing is wrong with it.
-    fn relaying(&self) -> Option<usize> {
-        (0..HOSTS).find(|slot| !self.down.contains(slot) && self.stage.fleet.relays(*slot))
-    }
-
-    /// Kills or stops the host that relays. What else was to happen to it happens later.
-    fn harm_the_relay(&mut self, act: Act, ms: u64) -> Result<()> {
-        let Some(slot) = self.relaying() else {
-            self.later(RELAY_AGAIN_MS, act);
-            return Ok(());
-        };
-        say(&format!("           the host of slot {slot} relays"));
-        for (at, other) in &mut self.due {
-            if other.slot() == Some(slot) {
-                *at += ms + APART_MS;
-            }
-        }
-        let (first, then) = match act {
-            Act::KillRelay(_) => (Act::KillHost(slot), Act::StartHost(slot)),
-            _ => (Act::StopHost(slot), Act::ContinueHost(slot)),
-        };
-        self.later(ms, then);
-        self.act(first)
-    }
-
-    fn stop_host(&mut self, slot: usize) -> Result<()> {
-        self.down.insert(slot);
-        // It begins in the log before it does in truth, and ends after.
-        let number = self.number(slot)?;
-        self.stage.log.begins(Deed::StoppedHost(number));
-        self.stage.fleet.signal(slot, "STOP")?;
-        if self.stage.stands_inside(slot) {
-            say("           it stands in the middle of a transaction");
-            self.stage.log.begins(Deed::StoodInside(number));
-        }
-        Ok(())
-    }
-
     fn number(&self, slot: usize) -> Result<u32> {
         self.stage.fleet.number(slot).context("no host in this slot")
     }
@@ -332,69 +293,5 @@ impl Player<'_> {
         self.broker = Some(Broker::Away);
         self.later(away_ms, Act::StartBroker(broker));
         Ok(())
-    }
-
-    fn look_at_the_leaving(&mut self) -> Result<()> {
-        for leaving in std::mem::take(&mut self.leaving) {
-            let Some(status) = self.stage.fleet.ended(leaving.slot)? else {
-                self.leaving.push(leaving);
-                continue;
-            };
-            let (number, deed) = (leaving.number, Deed::EndedHost(leaving.number));
-            self.stage.log.ends(deed);
-            if leaving.slot == GUEST_SLOT {
-                self.down.remove(&leaving.slot);
-            }
-            // It says so itself when work is left, or its last progress is not committed.
-            let may_leave_work = self.stage.log.may_leave_work(number, &self.stage.fleet.losses()?);
-            if status.code() == Some(1) && may_leave_work {
-                say(&format!("    host {number} was held up while it left, and says that work is left"));
-            } else if !status.success() {
-                self.findings.push(format!("host {number} ended with {status} after SIGTERM"));
-            }
-            if let Some(away_ms) = leaving.away_ms {
-                self.later(away_ms, Act::StartHost(leaving.slot));
-            }
-        }
-        Ok(())
-    }
-
-    fn look_at_the_broker(&mut self) -> Result<()> {
-        match self.broker.take() {
-            Some(Broker::Starting(broker, thread)) if thread.is_finished() => {
-                thread.join().map_err(|_| anyhow!("the broker's start panicked"))??;
-                self.broker = Some(Broker::CatchingUp(broker));
-            }
-            // Brokers that are just elected do not answer: the next look counts.
-            Some(Broker::CatchingUp(broker)) => match self.stage.onlooker.is_in_sync() {
-                Ok(true) => self.stage.log.ends(Deed::KilledBroker(broker)),
-                _ => self.broker = Some(Broker::CatchingUp(broker)),
-            },
-            other => self.broker = other,
-        }
-        Ok(())
-    }
-
-    fn look_at_the_database(&mut self) -> Result<()> {
-        if let Some(thread) = self.database.take_if(|thread| thread.is_finished()) {
-            thread.join().map_err(|_| anyhow!("the database's start panicked"))??;
-            self.stage.log.ends(Deed::KilledDatabase);
-        }
-        Ok(())
-    }
-
-    /// When all hosts have ended and the coordinator has forgotten their memberships, what they committed is
-    /// deleted.
-    fn look_at_the_deletion(&mut self) -> Result<()> {
-        if self.deletes.is_none() || !self.leaving.is_empty() {
-            return Ok(());
-        }
-        if let Err(error) = self.stage.onlooker.delete_group() {
-            self.deletes = Some(format!("{error:#}"));
-            return Ok(());
-        }
-        self.stage.log.happens(Deed::DeletedOffsets);
-        self.deletes = None;
-        (0..HOSTS).try_for_each(|slot| self.act(Act::StartHost(slot)))
     }
 }

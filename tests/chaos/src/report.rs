@@ -83,11 +83,12 @@ fn commits(total: &Tally) -> String {
 /// What was counted of effects that must happen once.
 fn once(total: &Tally) -> String {
     let Tally { events, rows, done, dead, mails, mails_again, .. } = total;
-    let Tally { lost, twice, out_of_order, stopped_inside, .. } = total;
+    let Tally { lost, twice, out_of_order, stopped_inside, past_pruning, amid_commits, .. } = total;
     format!(
         "{events} events: {rows} rows, {done} records, {dead} dead letters, {mails} mails ({mails_again} came again, \
          with their Message-IDs): {lost} lost, {twice} twice, {out_of_order} out of order\n\
-         {stopped_inside} hosts stood still in the middle of a transaction\n"
+         {stopped_inside} hosts stood still in the middle of a transaction, {past_pruning} went on with what others \
+         had taken and pruned\n{amid_commits} deaths of the database left open whether a commit was done\n"
     )
 }
 
@@ -146,6 +147,8 @@ fn sum(tallies: impl Iterator<Item = Tally>) -> Tally {
         twice: all.twice + one.twice,
         out_of_order: all.out_of_order + one.out_of_order,
         stopped_inside: all.stopped_inside + one.stopped_inside,
+        past_pruning: all.past_pruning + one.past_pruning,
+        amid_commits: all.amid_commits + one.amid_commits,
         commits: all.commits + one.commits,
         commits_back: all.commits_back + one.commits_back,
         longest_ms: all.longest_ms.max(one.longest_ms),

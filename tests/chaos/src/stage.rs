@@ -14,6 +14,7 @@ use crate::effects::{Effects, Equipment, Outside};
 use crate::evidence::{self, Evidence, Once};
 use crate::faults::{Deed, FaultLog};
 use crate::fleet::{Fleet, INPUT, LETTERS, Protocol, SEEN};
+use crate::given_up::{self, Figures};
 use crate::ledger::{Ledger, Sums};
 use crate::onlooker::Onlooker;
 use crate::plan::{GUEST_SLOT, HOSTS, Plan};
@@ -139,6 +140,18 @@ impl Stage {
         outside.ledger.has_inside(host).unwrap_or(false)
     }
 
+    /// Where the floors of the input are. Only for the report: none where the database does not say.
+    #[must_use]
+    pub fn floors(&self) -> BTreeMap<i32, i64> {
+        self.outside.as_ref().and_then(|outside| outside.ledger.floors().ok()).unwrap_or_default()
+    }
+
+    /// Whether the host in a slot relays, as far as it can be known: one that does not answer may.
+    #[must_use]
+    pub fn may_relay(&self, slot: usize) -> bool {
+        self.outside.is_some() && self.fleet.relays(slot).unwrap_or(true)
+    }
+
     /// Adds partitions to the input, unless it has very many already. Answers whether that is done.
     ///
     /// # Errors
@@ -166,7 +179,7 @@ impl Stage {
         let (seen_at, letters_at) = (self.onlooker.ends(SEEN)?, self.onlooker.ends(LETTERS)?);
         let began = self.outside.as_ref().map(Began::of).transpose()?;
         let sampler = Sampler::start(&self.cluster.bootstrap(), self.partitions)?;
-        let Played { told, mut findings, stopped_inside } = play::play(self, &sampler, plan, self.next_id)?;
+        let Played { told, mut findings, deeds, stood } = play::play(self, &sampler, plan, self.next_id)?;
         self.next_id += u64::try_from(told.count())?;
         if !told.unsure.is_empty() {
             say(&format!(
@@ -181,7 +194,10 @@ impl Stage {
         }
         let committed = self.until_committed(&ends)?;
         let once = match (&self.outside, began) {
-            (Some(outside), Some(began)) => Some(began.since(outside, stopped_inside)?),
+            (Some(outside), Some(began)) => {
+                let given_up = given_up::of_logs(self.fleet.logs())?;
+                Some(began.since(outside, given_up::figures(&deeds, &stood, &given_up))?)
+            }
             _ => None,
         };
         let drain_ms = clock::now_ms().saturating_sub(written_at);
@@ -252,7 +268,7 @@ impl Began {
     }
 
     /// Waits until all has left the outbox, and answers what came since.
-    fn since(self, outside: &Outside, stopped_inside: usize) -> Result<Once> {
+    fn since(self, outside: &Outside, figures: Figures) -> Result<Once> {
         let Outside { ledger, mails } = outside;
         let mut unsent = 0;
         let waited = waiting::until("the outbox is empty", DRAIN_LIMIT, || {
@@ -268,7 +284,7 @@ impl Began {
             after: ledger.sums()?,
             mails: mails.mails().into_iter().skip(self.mails).collect(),
             unsent,
-            stopped_inside,
+            figures,
         })
     }
 }

@@ -10,6 +10,7 @@ use keylane_chaos::effects::message_id;
 use keylane_chaos::evidence::{Evidence, Once, Stored};
 use keylane_chaos::fate::Fate;
 use keylane_chaos::faults::{Deed, FaultLog};
+use keylane_chaos::given_up::Figures;
 use keylane_chaos::ledger::{Accounts, LedgerRow, Sums};
 use keylane_test_support::TakenMail;
 use scene::{EVENTS, HOPELESS, HOST, OTHER, REJECTED, ended_ms, fate, fault, input, letter, telling};
@@ -57,7 +58,8 @@ fn clean() -> Evidence {
     let mails = vec![mail(MAILED), mail(10)];
     // The value 0 is the only one that changes the shared row.
     let after = Sums { accounts, shared: 6 };
-    Evidence { once: Some(Once { rows, before, after, mails, unsent: 0, stopped_inside: 1 }), ..evidence }
+    let figures = Figures { stopped_inside: 1, past_pruning: 2, amid_commits: 3 };
+    Evidence { once: Some(Once { rows, before, after, mails, unsent: 0, figures }), ..evidence }
 }
 
 fn once(evidence: &mut Evidence) -> &mut Once {
@@ -94,7 +96,7 @@ fn clean_evidence_is_right() {
     let tally = verdict.tally;
     assert_eq!((tally.events, tally.rows, tally.done, tally.dead, tally.mails), (12, 10, 10, 2, 2));
     assert_eq!((tally.mails_again, tally.lost, tally.twice, tally.out_of_order), (0, 0, 0, 0));
-    assert_eq!(tally.stopped_inside, 1);
+    assert_eq!((tally.stopped_inside, tally.past_pruning, tally.amid_commits), (1, 2, 3));
     assert_eq!(found(|_| {}), Vec::<String>::new());
 }
 
@@ -269,16 +271,30 @@ fn a_mail_that_comes_again_needs_a_fault_between() {
         assert_eq!(verdict.findings.is_empty(), verdict.tally.mails_again == 1);
         verdict.findings.is_empty()
     };
-    assert!(with(Deed::KilledHost(HOST), 1_500, 1_500));
+    assert!(with(Deed::Relayed(HOST), 1_500, 1_500));
     // Its words were on their way when it was killed.
-    assert!(with(Deed::KilledHost(HOST), 900, 900) && with(Deed::KilledHost(HOST), 300, 300));
-    assert!(with(Deed::StoppedHost(OTHER), 500, 20_000) && with(Deed::KilledDatabase, 1_500, 3_000));
+    assert!(with(Deed::Relayed(HOST), 900, 900) && with(Deed::Relayed(HOST), 300, 300));
+    assert!(with(Deed::Relayed(OTHER), 500, 20_000) && with(Deed::KilledDatabase, 1_500, 3_000));
     // It stood still amid the mail, and went on with it; or too long before.
-    assert!(with(Deed::StoppedHost(OTHER), 0, 300) && !with(Deed::StoppedHost(OTHER), 0, 100));
-    // Over well before the first one, long after it, after the second one, or nothing that explains it.
-    assert!(!with(Deed::KilledHost(HOST), 100, 100) && !with(Deed::KilledHost(HOST), 7_500, 7_500));
-    assert!(!with(Deed::StoppedHost(HOST), 10_500, 11_000) && !with(Deed::KilledBroker(1), 1_500, 1_500));
-    assert!(!with(Deed::EndedHost(HOST), 1_500, 1_500) && !with(Deed::DeletedOffsets, 1_500, 1_500));
+    assert!(with(Deed::Relayed(OTHER), 0, 300) && !with(Deed::Relayed(OTHER), 0, 100));
+    // Over well before the first one, long after it, or after the second one.
+    assert!(!with(Deed::Relayed(HOST), 100, 100) && !with(Deed::Relayed(HOST), 7_500, 7_500));
+    assert!(!with(Deed::Relayed(HOST), 10_500, 11_000));
+    // Nobody could note it, until that was over.
+    assert!(with(Deed::HeldTheWriter(OTHER), 500, 20_000) && !with(Deed::HeldTheWriter(OTHER), 0, 900));
+    // What befell those that did not relay, or kept nobody from noting it, explains nothing.
+    for deed in [
+        Deed::KilledHost(HOST),
+        Deed::KilledHost(OTHER),
+        Deed::StoppedHost(HOST),
+        Deed::StoppedHost(OTHER),
+        Deed::StoodInside(OTHER),
+        Deed::KilledBroker(1),
+        Deed::EndedHost(HOST),
+        Deed::DeletedOffsets,
+    ] {
+        assert!(!with(deed, 1_500, 1_500) && !with(deed, 500, 20_000), "{deed:?}");
+    }
     bites("came again changed", |evidence| {
         again(evidence, 900);
         once(evidence).mails[2].message.push(' ');

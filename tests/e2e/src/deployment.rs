@@ -61,11 +61,20 @@ pub struct Settings {
     pub drain_s: Option<u32>,
     /// What the host file says of the databases of these handlers, as `read = "URL"`. Each other has a file.
     pub databases: BTreeMap<&'static str, String>,
+    /// Where a mail server listens on this machine; by default mails go to a folder.
+    pub mail_port: Option<u16>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { session_s: 6, kafka: String::new(), token: None, drain_s: None, databases: BTreeMap::new() }
+        Self {
+            session_s: 6,
+            kafka: String::new(),
+            token: None,
+            drain_s: None,
+            databases: BTreeMap::new(),
+            mail_port: None,
+        }
     }
 }
 
@@ -136,12 +145,6 @@ impl Deployment {
         self.folder.keep()
     }
 
-    /// The folder of the mails.
-    #[must_use]
-    pub fn mails(&self) -> PathBuf {
-        self.folder.path().join("mails")
-    }
-
     /// The database of a handler.
     #[must_use]
     pub fn database(&self, handler: &str) -> PathBuf {
@@ -174,11 +177,14 @@ impl Deployment {
             self.handlers.iter().flat_map(|handler| databases(handler, &settings.databases)).collect();
         let Settings { session_s, kafka, .. } = settings;
         let drain = settings.drain_s.map(|seconds| format!("drain = \"{seconds}s\"\n")).unwrap_or_default();
+        let mail = settings.mail_port.map_or("[mail]\nfolder = \"mails\"\n".to_owned(), |port| {
+            format!("[mail.smtp]\nhost = \"127.0.0.1\"\nport = {port}\ntls = \"none\"\n")
+        });
         let token = settings.token.as_ref().map(|_| format!("token-file = {TOKEN:?}\n")).unwrap_or_default();
         format!(
             "fleet = {:?}\nhandlers = [{}]\n\n\
              [kafka]\nbrokers = [{bootstrap:?}]\nsession-timeout = \"{session_s}s\"\n{kafka}\n\n{databases}\
-             [mail]\nfolder = \"mails\"\n\n[limits]\npartition-records = {PARTITION_RECORDS}\n{drain}\n\
+             {mail}\n[limits]\npartition-records = {PARTITION_RECORDS}\n{drain}\n\
              [admin]\nlisten = \"127.0.0.1:{}\"\n{token}",
             self.fleet,
             manifests.join(", "),

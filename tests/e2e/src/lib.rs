@@ -9,7 +9,8 @@
 //!   through a plain client where there is no JDK ([`plain`]); [`dev_broker`] is `keylane broker` as a
 //!   child process. [`offsets`] sees how far groups are, [`effects`] when all work is done and has left;
 //!   [`sqlite`] and [`postgres`] look into the handlers' databases.
-//! - [`story`] writes the task exchange's events, [`scenario`] sends them through a host that is killed.
+//! - [`story`] writes the task exchange's events, [`scenario`] sends them through a host that is killed; [`payday`]
+//!   is a day of many workers, and what has to be published when it closes.
 //! - [`expected`] says what the books must hold, [`check`] compares.
 
 pub mod broker;
@@ -24,6 +25,7 @@ pub mod host;
 pub mod member;
 pub mod metrics;
 pub mod offsets;
+pub mod payday;
 pub mod place;
 pub mod plain;
 pub mod postgres;

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use keylane_engine::{Claims, Filter, HandlerEngine, HandlerOptions, LetterForm};
+use keylane_engine::{Claims, Filter, HandlerEngine, HandlerOptions, LaneRule, LetterForm};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
 
 use crate::database::{ModelClaims, database_id};
 use crate::letters::{ModelLetters, held_letter};
 use crate::member::Membership;
+use crate::mutation::Mutation;
 use crate::poller::{Poller, TYPE_HEADER, WANTED};
 use crate::process::Process;
 use crate::runner::ModelRunner;
@@ -156,7 +157,7 @@ fn start_handler(runtime: &Runtime, process: &Arc<Process>, handler: u8) {
             type_header: TYPE_HEADER.to_owned(),
             untyped: plan.untyped,
         },
-        lanes: plan.lanes,
+        lanes: if process.mutated(Mutation::IgnoresLanes) { LaneRule::None } else { plan.lanes },
         policy: plan.policy,
         slots: plan.slots,
         inbox: plan.limits,

@@ -1,7 +1,8 @@
 //! Mistakes that others made, built into the models on purpose: each must be caught by the checker that
 //! is there for it (`tests/mutations.rs`). If one is not, the simulation proves nothing of that promise.
 
-/// A mistake: of the poller, of its cuts, of the component's side of a run's transaction, or of the database.
+/// A mistake: of the poller, of its cuts, of the host that starts an engine, of the component's side of a run's
+/// transaction, or of the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mutation {
     /// The final commit of a revoke tells the highest offset that was delivered.
@@ -42,6 +43,12 @@ pub enum Mutation {
     ProducesBeforeCommit,
     /// What a failed event wrote is not undone.
     KeepsTheFailed,
+    /// An event that failed is left out when its run is done once more; what stands behind it in its lane is not.
+    LeavesOutTheFailed,
+    /// Events that must wait for each other are given out at once.
+    IgnoresLanes,
+    /// What comes while the inbox is full is passed over.
+    PassesOverTheFull,
     /// Whoever stands in a run beside an event that fails is charged too.
     ChargesNeighbours,
     /// An owner that was overtaken gives the partition up and does not take it again.

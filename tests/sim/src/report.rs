@@ -53,9 +53,12 @@ pub fn live(seed: u64, mutation: Option<Mutation>) -> Report {
     });
     let (databases, seen_rows) = (world.databases(), world.seen());
     let story = Story { plan, entries, written, remaining, ending, databases, seen: seen_rows };
-    for (what, times) in
-        [("overlap with a zombie", overlaps(&story)), ("crash: unreported", unreported(&story))]
-    {
+    let unreported = unreported(&story);
+    for (what, times) in [
+        ("overlap with a zombie", overlaps(&story)),
+        ("crash: unreported", unreported.crashed),
+        ("zombie: unreported", unreported.stopped),
+    ] {
         if times > 0 {
             seen.insert(what, times);
         }

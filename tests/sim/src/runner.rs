@@ -185,6 +185,7 @@ impl ModelRunner {
             conflicts: 0,
             begun,
             ended,
+            failed_first: None,
         }
     }
 

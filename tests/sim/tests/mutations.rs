@@ -29,6 +29,11 @@ fn highest_seen_after_a_revoke_is_caught() {
 }
 
 #[test]
+fn records_passed_over_for_a_full_inbox_are_caught() {
+    is_caught_by("lost", Mutation::PassesOverTheFull);
+}
+
+#[test]
 fn a_token_that_is_ignored_is_caught() {
     is_caught_by("tokens", Mutation::IgnoresToken);
 }
@@ -120,6 +125,17 @@ fn outputs_that_leave_before_the_commit_are_caught() {
 #[test]
 fn what_a_failed_event_wrote_is_caught() {
     is_caught_by("effects", Mutation::KeepsTheFailed);
+}
+
+#[test]
+fn events_of_a_lane_at_once_are_caught() {
+    is_caught_by("serial", Mutation::IgnoresLanes);
+    is_caught_by("order", Mutation::IgnoresLanes);
+}
+
+#[test]
+fn what_overtakes_a_failed_event_of_its_lane_is_caught() {
+    is_caught_by("sequence", Mutation::LeavesOutTheFailed);
 }
 
 #[test]

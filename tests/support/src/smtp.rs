@@ -3,12 +3,14 @@
 //! One thread waits for connections, one serves each connection until the client leaves. The mails have one
 //! lock; a mail is kept before the client is told so, so that one whose client dies in between is counted.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::waiting;
 
 /// The longest line that is read, in bytes; mails of tests have shorter ones.
 const LINE_BYTES: u64 = 64 * 1024;
@@ -38,9 +40,12 @@ pub struct SmtpServer {
 struct Shared {
     mails: Mutex<Vec<TakenMail>>,
     ends: AtomicBool,
+    clients: AtomicUsize,
     /// Mails that were offered, and each how many is put off; 0 for none.
     offered: AtomicU64,
     puts_off_each: u64,
+    /// The recipient that has no mailbox here.
+    refuses: Option<String>,
 }
 
 impl SmtpServer {
@@ -49,7 +54,7 @@ impl SmtpServer {
     /// # Errors
     /// There is no free port.
     pub fn start() -> anyhow::Result<Self> {
-        Self::start_that_puts_off(0)
+        Self::start_as(0, None)
     }
 
     /// Starts one that answers each so-manieth offer of a mail with 451: it has to come again later.
@@ -57,13 +62,27 @@ impl SmtpServer {
     /// # Errors
     /// There is no free port.
     pub fn start_that_puts_off(each: u64) -> anyhow::Result<Self> {
+        Self::start_as(each, None)
+    }
+
+    /// Starts one that answers 550 to this recipient: no mail to it will ever be taken.
+    ///
+    /// # Errors
+    /// There is no free port.
+    pub fn start_that_refuses(recipient: &str) -> anyhow::Result<Self> {
+        Self::start_as(0, Some(recipient.to_owned()))
+    }
+
+    fn start_as(puts_off_each: u64, refuses: Option<String>) -> anyhow::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let port = listener.local_addr()?.port();
         let shared = Arc::new(Shared {
             mails: Mutex::default(),
             ends: AtomicBool::new(false),
+            clients: AtomicUsize::new(0),
             offered: AtomicU64::new(0),
-            puts_off_each: each,
+            puts_off_each,
+            refuses,
         });
         let own = shared.clone();
         let thread = std::thread::spawn(move || {
@@ -72,8 +91,12 @@ impl SmtpServer {
                     break;
                 }
                 let own = own.clone();
+                own.clients.fetch_add(1, Ordering::SeqCst);
                 // It ends with its client, or at its next mail once the server has ended.
-                std::thread::spawn(move || own.serve(&stream));
+                std::thread::spawn(move || {
+                    own.serve(&stream);
+                    own.clients.fetch_sub(1, Ordering::SeqCst);
+                });
             }
         });
         Ok(Self { port, shared, thread: Some(thread) })
@@ -83,6 +106,24 @@ impl SmtpServer {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// How many mails it took.
+    #[must_use]
+    pub fn taken(&self) -> usize {
+        self.shared.mails.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Waits until no client is connected and all that they have sent is read: also what is still on its way from
+    /// one that was killed. Answers how many mails it took.
+    ///
+    /// # Errors
+    /// When a client stays for longer than the limit.
+    pub fn taken_when_all_are_gone(&self, limit: Duration) -> anyhow::Result<usize> {
+        waiting::until("the mail server's clients are gone", limit, || {
+            Ok((self.shared.clients.load(Ordering::SeqCst) == 0).then_some(()))
+        })?;
+        Ok(self.taken())
     }
 
     /// The mails that it took, as they came.
@@ -111,7 +152,7 @@ impl Shared {
     }
 
     fn converse(&self, stream: &TcpStream) -> std::io::Result<()> {
-        let (mut reader, mut writer) = (BufReader::new(stream), stream);
+        let (mut reader, mut writer) = (BufReader::new(Prompt(stream)), stream);
         let mut to = Vec::new();
         writer.write_all(b"220 keylane-test\r\n")?;
         while let Some(line) = line(&mut reader)? {
@@ -125,10 +166,7 @@ impl Shared {
                     to.clear();
                     "250 ok"
                 }
-                "RCPT" => {
-                    to.push(address(rest));
-                    "250 ok"
-                }
+                "RCPT" => self.admit(&mut to, address(rest)),
                 "DATA" => {
                     writer.write_all(b"354 go on\r\n")?;
                     let Some(message) = message(&mut reader)? else { return Ok(()) };
@@ -146,6 +184,15 @@ impl Shared {
         Ok(())
     }
 
+    /// Takes a recipient or refuses it; the answer.
+    fn admit(&self, to: &mut Vec<String>, recipient: String) -> &'static str {
+        if self.refuses.as_ref() == Some(&recipient) {
+            return "550 no mailbox of this name";
+        }
+        to.push(recipient);
+        "250 ok"
+    }
+
     /// Takes a mail or puts it off; the answer.
     fn offer(&self, to: Vec<String>, message: String) -> &'static str {
         let offered = self.offered.fetch_add(1, Ordering::SeqCst) + 1;
@@ -159,10 +206,24 @@ impl Shared {
     }
 }
 
+/// Reads, and has the kernel say so at once. Otherwise a client that sends a mail in two pieces waits 40 ms
+/// between them: its second piece for our acknowledgement, and that for something that we have to say.
+struct Prompt<'a>(&'a TcpStream);
+
+impl Read for Prompt<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.0.read(buffer)?;
+        // What was read counts, also where its client is gone by now.
+        #[cfg(target_os = "linux")]
+        let _refused = std::os::linux::net::TcpStreamExt::set_quickack(self.0, true);
+        Ok(read)
+    }
+}
+
 /// A line without its end; none where the client has left.
 fn line(reader: &mut impl BufRead) -> std::io::Result<Option<String>> {
     let mut bytes = Vec::new();
-    std::io::Read::take(&mut *reader, LINE_BYTES).read_until(b'\n', &mut bytes)?;
+    Read::take(&mut *reader, LINE_BYTES).read_until(b'\n', &mut bytes)?;
     if bytes.pop() != Some(b'\n') {
         return Ok(None);
     }
@@ -242,6 +303,32 @@ mod tests {
             ("one@x", &vec!["b@example.org".to_owned()])
         );
         assert_eq!(mails[0].message, "Subject: x\nMessage-ID: <one@x>\n\n.dotted\nMessage-ID: <two@x>\n");
+    }
+
+    #[test]
+    fn a_client_that_is_gone_has_nothing_on_its_way() {
+        let server = SmtpServer::start().unwrap();
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, server.port())).unwrap();
+        let mut greeting = String::new();
+        BufReader::new(stream.try_clone().unwrap()).read_line(&mut greeting).unwrap();
+        let stays = server.taken_when_all_are_gone(Duration::ZERO).unwrap_err().to_string();
+        assert!(stays.contains("clients are gone"), "{stays}");
+        // As one that is killed: it has sent all of a mail, and reads no answer.
+        for line in MAIL.iter().take(5) {
+            stream.write_all(format!("{line}\r\n").as_bytes()).unwrap();
+        }
+        stream.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(server.taken_when_all_are_gone(Duration::from_secs(30)).unwrap(), 1);
+    }
+
+    #[test]
+    fn one_recipient_is_refused() {
+        let server = SmtpServer::start_that_refuses("b@example.org").unwrap();
+        assert_eq!(
+            said(&server, &["RCPT TO:<b@example.org>", "RCPT TO:<c@example.org>"]),
+            ["220", "550", "250"]
+        );
+        assert_eq!(server.mails(), []);
     }
 
     #[test]

@@ -10,6 +10,7 @@
 )]
 
 mod config;
+mod http;
 mod keyvalue;
 mod logging;
 mod mail;

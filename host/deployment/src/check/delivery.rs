@@ -5,7 +5,7 @@ use std::time::Duration;
 use toml::Spanned;
 
 use super::Checked;
-use super::guarantee::guarantee;
+use super::guarantee::{guarantee, transaction_interval};
 use crate::bounds::{self, Bounds};
 use crate::document::Document;
 use crate::manifest::{Caps, Delivery, Flood, Grants, NullKeys, Order, Then};
@@ -21,8 +21,10 @@ pub(super) fn delivery(document: &Document, raw: RawDelivery, grants: &Grants) -
     let attempts = bounds::ATTEMPTS.check(document, raw.attempts)?;
     let (backoff, backoff_max) = waits(document, raw.backoff, raw.backoff_max)?;
     let then = raw.then.unwrap_or(Then::DeadLetter);
+    let guarantee = guarantee(document, raw.guarantee, grants)?;
     Ok(Delivery {
-        guarantee: guarantee(document, raw.guarantee, grants)?,
+        guarantee,
+        transaction_interval: transaction_interval(document, raw.transaction_interval, guarantee, grants)?,
         order,
         null_keys: null_keys(document, order, raw.null_keys)?,
         attempts: small(attempts),

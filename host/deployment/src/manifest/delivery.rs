@@ -43,6 +43,9 @@ pub struct Delivery {
     /// without one at least once by default, and exactly once if that is asked for and all it does is to
     /// produce records.
     pub guarantee: Guarantee,
+    /// The time between two of Kafka's transactions. Only where they are what makes the handler exactly once, and
+    /// 50 ms by default.
+    pub transaction_interval: Option<Duration>,
     /// What must run one after another; the records of a key by default.
     pub order: Order,
     /// How records without a key are ordered; not at all by default.

@@ -31,5 +31,6 @@ mod service;
 mod services;
 mod slices;
 mod stage;
+mod tls_service;
 mod transactions;
 mod warm;

@@ -72,6 +72,11 @@ async fn serve(mut stream: TcpStream, address: SocketAddr, seen: &Mutex<Vec<Seen
                 .write_all(format!("{fine}content-length: {}\r\n\r\n{body}", body.len()).as_bytes())
                 .await?;
         }
+        ("/headers", bytes) => {
+            let many = "x".repeat(bytes.parse().unwrap_or(0));
+            let headers = format!("content-length: 4\r\nx-many: {many}\r\n\r\nfine");
+            stream.write_all(format!("{fine}{headers}").as_bytes()).await?;
+        }
         ("", "endless") => {
             stream.write_all(format!("{fine}transfer-encoding: chunked\r\n\r\n").as_bytes()).await?;
             loop {

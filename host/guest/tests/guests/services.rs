@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use keylane_deployment::{ConfigGrant, HttpGrant, KeyValueGrant};
 use keylane_engine::{FailureClass, Outcome};
+use keylane_test_support::Log;
 
 use crate::fake_publisher::Acks;
 use crate::service::Service;
 use crate::stage::{Loaded, Stage, attempt, failure};
+use crate::tls_service::TlsService;
 use crate::transactions::outbox;
 
 /// A guest's own time, shorter than the waits of these tests.
@@ -156,6 +158,35 @@ async fn what_is_too_large_or_too_much_is_refused() {
     let answers = told(&loaded, &vec![format!("get {}", service.url("ok")); 4].join("\n")).await;
     assert_eq!(answers[2], "200 4 fine");
     assert!(answers[3].contains("ConnectionLimitReached"), "the fourth of three: {answers:?}");
+}
+
+/// The bound is the HTTP client's own, and wider than that of a request's headers.
+#[tokio::test]
+async fn an_answer_whose_headers_are_too_large_is_refused() {
+    let service = Service::start().await;
+    let loaded = stage(&service).load().await;
+    let of = |bytes: u32| format!("get {}", service.url(&format!("headers/{bytes}")));
+    let answers = told(&loaded, &[of(60_000), of(1_000_000), of(60_000)].join("\n")).await;
+    let too_large = "request failed: ErrorCode::HttpProtocolError";
+    assert_eq!(answers, ["200 4 fine", too_large, "200 4 fine"]);
+}
+
+/// No host can be told to trust a certificate that no authority of the web has signed, so this is all that a
+/// service of a test's own can show.
+#[tokio::test]
+async fn a_service_whose_certificate_nobody_trusts_is_asked_nothing() {
+    let Some(service) = TlsService::start() else { return };
+    let mut stage = stage(&Service::start().await);
+    let host = format!("127.0.0.1:{}", service.port);
+    stage.manifest.grants.http.as_mut().unwrap().hosts = vec![host.parse().unwrap()];
+    let loaded = stage.load().await;
+    let (log, _kept) = Log::keep(tracing::Level::WARN);
+    let answer = told(&loaded, &format!("post https://{host}/secret words")).await;
+    assert_eq!(answer, ["request failed: ErrorCode::TlsProtocolError"]);
+    assert!(!log.lines("UnknownIssuer").is_empty(), "{:?}", log.lines(""));
+    service.until_it_says("alert unknown ca");
+    service.until_it_is_asked_by_one_who_trusts_it("/known");
+    assert!(!service.said().contains("/secret"), "{}", service.said());
 }
 
 #[tokio::test]

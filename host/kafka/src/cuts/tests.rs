@@ -4,6 +4,7 @@
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::mocking::{MockCluster, MockCoordinator};
 use rdkafka::producer::DefaultProducerContext;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use super::*;
 use keylane_engine::TopicPartition;
@@ -11,6 +12,8 @@ use keylane_engine::TopicPartition;
 const GROUP: &str = "group";
 /// What the brokers are given for a transaction.
 const LIMIT: Duration = Duration::from_secs(4);
+/// Cuts of which one is to be quick.
+const TRIES: usize = 20;
 /// More producers than a test lets go of.
 const PRODUCERS: u64 = 10;
 
@@ -59,6 +62,22 @@ impl Stage {
     fn is_committed(&mut self, topics: &[&str]) {
         let end = self.cut(topics);
         assert!(matches!(end, CutEnd::Committed), "{topics:?}: {end:?}");
+    }
+
+    /// The quickest of some cuts, up to the first that takes less than the limit. Where the machine has other work,
+    /// many a cut is slow.
+    fn quickest(&mut self, limit: Duration, mut before_each: impl FnMut(&Self)) -> Duration {
+        let mut quickest = Duration::MAX;
+        for _ in 0..TRIES {
+            before_each(self);
+            let begun = Instant::now();
+            self.is_committed(&["here"]);
+            quickest = quickest.min(begun.elapsed());
+            if quickest < limit {
+                break;
+            }
+        }
+        quickest
     }
 
     /// What of such a cut was not taken, for silence alone, and why.
@@ -110,4 +129,27 @@ fn a_silent_partition_is_told_by_its_own_record_alone() {
     stage.mock.broker_down(1).unwrap();
     let end = stage.cut(&["here"]);
     assert!(matches!(end, CutEnd::Failed(_) | CutEnd::InDoubt(_)), "brokers that answer nobody: {end:?}");
+}
+
+/// What the brokers have taken is heard of at once, and not when the client looks next, 100 ms later.
+#[test]
+fn a_cut_waits_for_the_brokers_alone() {
+    const QUICK: Duration = Duration::from_millis(80);
+    let mut stage = Stage::new();
+    stage.is_committed(&["here"]);
+    let quickest = stage.quickest(QUICK, |_| ());
+    assert!(quickest < QUICK, "{quickest:?}");
+}
+
+/// While the markers of the transaction before are being written, brokers have the next one ask again. The client would
+/// wait for 100 ms at first, and twice as long each further time.
+#[test]
+fn a_cut_right_behind_another_asks_again_soon() {
+    const QUICK: Duration = Duration::from_millis(300);
+    let mut stage = Stage::new();
+    stage.is_committed(&["here"]);
+    let not_yet = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS; 3];
+    let quickest =
+        stage.quickest(QUICK, |stage| stage.mock.request_errors(RDKafkaApiKey::AddOffsetsToTxn, &not_yet));
+    assert!(quickest < QUICK, "{quickest:?}");
 }

@@ -27,8 +27,6 @@ const LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
 const LOCK_WAIT_LEAST: Duration = Duration::from_millis(1);
 /// The longest one mail may take.
 const MAIL_LIMIT: Duration = Duration::from_secs(30);
-/// The time between two transactions of a handler that is exactly once without a database.
-const CUT_INTERVAL: Duration = Duration::from_millis(50);
 
 /// How the host reaches Kafka.
 pub(crate) fn kafka(config: &HostConfig) -> KafkaConfig {
@@ -65,7 +63,7 @@ pub(crate) fn consumer(
         instance: instance.clone(),
         session_timeout: *session_timeout,
         drain_limit: config.limits.revoke_drain,
-        cut_interval: manifest.is_in_cuts().then_some(CUT_INTERVAL),
+        cut_interval: manifest.delivery.transaction_interval,
         ..ConsumerConfig::new(manifest.group(&config.fleet), subscribe.topics.clone())
     }
 }

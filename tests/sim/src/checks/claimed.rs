@@ -40,10 +40,18 @@ impl Claimed {
     }
 }
 
-/// How often a host crashed when something of it had ended in a database and was not reported to the group.
-pub fn unreported(story: &Story) -> u64 {
+/// How often something that had ended in a database was not reported to the group when its host met its fate.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unreported {
+    /// It crashed.
+    pub crashed: u64,
+    /// It stood still for longer than its session.
+    pub stopped: u64,
+}
+
+pub fn unreported(story: &Story) -> Unreported {
     let mut unreported: BTreeMap<(u8, Place), i64> = BTreeMap::new();
-    let mut times = 0;
+    let mut times = Unreported::default();
     for (_, entry) in story.walk() {
         match &entry.note {
             Note::Committed { place, endings, .. } => {
@@ -53,8 +61,11 @@ pub fn unreported(story: &Story) -> u64 {
             Note::Applied { place, offset, .. } => {
                 unreported.retain(|of, newest| *of != (entry.host, *place) || *newest >= *offset);
             }
+            Note::Fault("zombie") => {
+                times.stopped += u64::from(unreported.keys().any(|(host, _)| *host == entry.host));
+            }
             Note::Crashed => {
-                times += u64::from(unreported.keys().any(|(host, _)| *host == entry.host));
+                times.crashed += u64::from(unreported.keys().any(|(host, _)| *host == entry.host));
                 unreported.retain(|(host, _), _| *host != entry.host);
             }
             _ => {}

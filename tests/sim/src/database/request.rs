@@ -96,3 +96,10 @@ pub struct Call {
     pub request: Request,
     pub reply: oneshot::Sender<(Answer, u64)>,
 }
+
+impl Call {
+    /// Whether it ends a run's transaction.
+    pub fn is_commit(&self) -> bool {
+        matches!(self.request, Request::Finish { .. })
+    }
+}

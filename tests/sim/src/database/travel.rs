@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::line::Line;
 use super::plan::{DatabaseFault, DatabasePlan};
-use super::request::{Call, Request};
+use super::request::{Answer, Call};
 use super::server::{Reply, Server};
 use super::state::State;
 use crate::draw::Draw;
@@ -15,7 +15,11 @@ use crate::trace::{Note, Place, Trace, WORLD};
 /// What travels.
 enum Parcel {
     Request(Call),
-    Answer(Reply),
+    Answer {
+        reply: Reply,
+        /// The process that it tells of a commit.
+        committed: Option<u64>,
+    },
     /// A process is gone, and its connections with it.
     Closed {
         life: u64,
@@ -80,6 +84,11 @@ impl Databases {
         for one in self.0.iter_mut().flatten() {
             one.crashed(now_ms, life);
         }
+    }
+
+    /// A process stands still. Its connections stay, and what travels arrives.
+    pub fn stopped(&self, life: u64) {
+        self.0.iter().flatten().for_each(|one| one.stopped(life));
     }
 
     /// The timed faults that are due now.
@@ -155,20 +164,22 @@ impl One {
         self.travelling.insert((at_ms, self.sent), parcel);
     }
 
-    fn answer(&mut self, now_ms: u64, reply: Reply) {
+    fn answer(&mut self, now_ms: u64, reply: Reply, committed: Option<u64>) {
         let at_ms = now_ms + self.latency_ms();
-        self.dispatch(at_ms, Parcel::Answer(reply));
+        self.dispatch(at_ms, Parcel::Answer { reply, committed });
     }
 
     fn deliver(&mut self, now_ms: u64) {
         while let Some(first) = self.travelling.first_entry().filter(|first| first.key().0 <= now_ms) {
             match first.remove() {
                 // Whoever asked may be gone, or have lost patience.
-                Parcel::Answer((_, reply, answer, boot)) => drop(reply.send((answer, boot))),
+                Parcel::Answer { reply: (_, reply, answer, boot), .. } => drop(reply.send((answer, boot))),
                 Parcel::Closed { life } => self.server.close(life),
                 Parcel::Request(call) => {
+                    let commits = call.is_commit().then_some(call.life);
                     if let Some(reply) = self.server.serve(now_ms, call) {
-                        self.answer(now_ms, reply);
+                        let committed = commits.filter(|_| reply.2 == Answer::Done);
+                        self.answer(now_ms, reply, committed);
                     }
                     self.tick(now_ms);
                 }
@@ -179,19 +190,38 @@ impl One {
 
     fn tick(&mut self, now_ms: u64) {
         for reply in self.server.tick(now_ms) {
-            self.answer(now_ms, reply);
+            self.answer(now_ms, reply, None);
         }
     }
 
     fn go_down(&mut self, now_ms: u64, for_ms: u64) {
         for reply in self.server.go_down(now_ms + for_ms) {
-            self.answer(now_ms, reply);
+            self.answer(now_ms, reply, None);
+        }
+    }
+
+    /// Whether a commit of a process is on its way to the server.
+    fn has_commit_under_way(&self, life: u64) -> bool {
+        let commits = |parcel: &Parcel| matches!(parcel, Parcel::Request(call) if call.life == life && call.is_commit());
+        self.travelling.values().any(commits)
+    }
+
+    /// A process may be in each of these at once, with other runs.
+    fn stopped(&self, life: u64) {
+        let answers =
+            |parcel: &Parcel| matches!(parcel, Parcel::Answer { committed: Some(of), .. } if *of == life);
+        if self.travelling.values().any(answers) {
+            self.server.trace.saw("zombie: commit unanswered");
+        }
+        if self.has_commit_under_way(life) {
+            self.server.trace.saw("zombie: commit under way");
+        } else if self.server.has_open(life) {
+            self.server.trace.saw("zombie: amid a transaction");
         }
     }
 
     fn crashed(&mut self, now_ms: u64, life: u64) {
-        let is_commit = |parcel: &Parcel| matches!(parcel, Parcel::Request(Call { life: of, request: Request::Finish { .. }, .. }) if *of == life);
-        if self.travelling.values().any(is_commit) {
+        if self.has_commit_under_way(life) {
             self.server.trace.saw("crash: commit under way");
         } else if self.server.has_open(life) {
             self.server.trace.saw("crash: amid a transaction");

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use keylane_engine::{Delivery, Event, Header, Inbox, Progress, Token, TopicPartition};
 
 use crate::log::{Kind, Record};
+use crate::mutation::Mutation;
 use crate::process::Process;
 use crate::runner::{NUMBER, POISON};
 use crate::trace::{Note, Place};
@@ -40,6 +41,9 @@ impl Feed {
         if !self.inbox.has_room() {
             if !std::mem::replace(&mut self.was_full, true) {
                 process.saw("inbox full");
+            }
+            if process.mutated(Mutation::PassesOverTheFull) {
+                self.position = process.topic.read(self.place.partition, self.position, process.plan.batch).1;
             }
             return false;
         }

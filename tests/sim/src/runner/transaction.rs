@@ -33,6 +33,8 @@ pub(super) struct Written<'a> {
     pub begun: BTreeSet<i64>,
     /// Events that turned out to have ended before.
     pub ended: BTreeSet<i64>,
+    /// The event for which the run was undone first.
+    pub failed_first: Option<i64>,
 }
 
 /// Why a pass is over.
@@ -120,8 +122,8 @@ impl Written<'_> {
         let mut stopped_all = false;
         let mut any = false;
         for attempt in self.attempts {
-            if self.ended.contains(&attempt.event.offset) {
-                told.push(Told::Before);
+            if let Some(known) = self.known(attempt.event.offset) {
+                told.push(known);
                 continue;
             }
             if any && !stopped_all && !control.may_begin_next() {
@@ -139,6 +141,7 @@ impl Written<'_> {
             };
             if matches!(one, Told::Ended(How::Failed(_), _)) {
                 if !self.savepoints {
+                    self.failed_first = Some(attempt.event.offset);
                     return Over::FirstFailure;
                 }
                 stopped.push(attempt.lane);
@@ -147,6 +150,15 @@ impl Written<'_> {
             told.push(one);
         }
         self.commit(out, transaction, told).await
+    }
+
+    /// What is told of an event that is not handled at all.
+    fn known(&self, offset: i64) -> Option<Told> {
+        if self.ended.contains(&offset) {
+            return Some(Told::Before);
+        }
+        let leaves_out = self.runner.process.mutated(Mutation::LeavesOutTheFailed);
+        (leaves_out && self.failed_first == Some(offset)).then_some(Told::NotStarted)
     }
 
     /// One event with its statement. The row is there before the event fails: it is to be undone.

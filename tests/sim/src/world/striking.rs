@@ -54,15 +54,17 @@ impl World {
             Fault::Crash => self.crash(),
             Fault::ShortStop => {
                 let for_ms = self.draw.between(20, session_ms * 2 / 3);
-                self.stop_one(for_ms, false, "short stop");
+                let _stopped = self.stop_one(for_ms, false, "short stop");
             }
             Fault::Zombie => {
                 let for_ms = session_ms + self.draw.between(1, session_ms * 2);
-                self.stop_one(for_ms, false, "zombie");
+                if let Some(life) = self.stop_one(for_ms, false, "zombie") {
+                    self.databases.stopped(life);
+                }
             }
             Fault::Sleep => {
                 let for_ms = self.draw.between(session_ms / 2, session_ms * 3);
-                self.stop_one(for_ms, true, "sleep");
+                let _stopped = self.stop_one(for_ms, true, "sleep");
             }
             Fault::HostJoins => {
                 let vacant =
@@ -121,11 +123,14 @@ impl World {
         self.berths[berth].starts_at_ms = Some(self.now_ms + self.draw.between(10, 3_000));
     }
 
-    fn stop_one(&mut self, for_ms: u64, asleep: bool, seen: &'static str) {
-        let Some(berth) = self.any_host() else { return };
+    /// Answers which process it was, if there is one that runs.
+    fn stop_one(&mut self, for_ms: u64, asleep: bool, seen: &'static str) -> Option<u64> {
+        let berth = self.any_host()?;
         self.trace.saw(seen);
         self.trace.note(self.now_ms, berth as u8, Note::Fault(seen));
-        self.berths[berth].host.as_mut().unwrap().stop(self.now_ms + for_ms, asleep);
+        let host = self.berths[berth].host.as_mut().unwrap();
+        host.stop(self.now_ms + for_ms, asleep);
+        Some(host.process.life)
     }
 
     pub(super) fn operator(&mut self, wish: Wish) {

@@ -83,7 +83,48 @@ impl Committer {
     }
 
     fn send<'a>(&mut self, cuts: &mut Cuts, feeds: impl Iterator<Item = &'a Feed>, asking: Asking) {
-        let Asking { metadata, begun, at, mut made, .. } = asking;
+        let Asking { metadata, begun, at, made, .. } = asking;
+        let (parts, bytes) = self.parts(cuts, feeds, made);
+        if parts.is_empty() {
+            return cuts.rest(begun);
+        }
+        if let Some(reason) = self.why_not_owned() {
+            return cuts.fail(&parts, reason.to_owned());
+        }
+        let cut = Cut {
+            metadata,
+            offsets: parts.iter().map(|part| part.item.handed.clone()).collect(),
+            records: parts
+                .iter()
+                .flat_map(|part| &part.endings)
+                .map(|(_, records)| records.clone())
+                .collect(),
+        };
+        match cuts.cutter.hand_over(cut) {
+            Ok(()) => {
+                self.last_sent = Some(at);
+                cuts.take_turn(parts.iter().map(|part| part.item.token));
+                cuts.step = Step::Sending(Sending { begun, at, bytes, parts });
+            }
+            Err(reason) => cuts.fail(&parts, reason),
+        }
+    }
+
+    /// Why what the thread believes to own may be another's, if it may: it may not have heard of that yet.
+    fn why_not_owned(&self) -> Option<&'static str> {
+        if self.is_lost() {
+            return Some("the group has given the partitions to others");
+        }
+        (!self.lease.holds()).then_some("no commit was acknowledged within the session time-out")
+    }
+
+    /// What of the owners' answers is still owned and goes into this cut, and what its records weigh.
+    fn parts<'a>(
+        &self,
+        cuts: &mut Cuts,
+        feeds: impl Iterator<Item = &'a Feed>,
+        mut made: Vec<(Token, Snapshot)>,
+    ) -> (Vec<Part>, usize) {
         // Those that were left out before come first, and those of a cut that failed last.
         made.sort_by_key(|(token, _)| cuts.turn_of(*token));
         let owned: BTreeMap<Token, &Feed> =
@@ -108,30 +149,7 @@ impl Committer {
             bytes += records.map(OutgoingRecord::weight_bytes).sum::<usize>();
             parts.push(part);
         }
-        // A loss that the thread has not heard of: what it believes to own may be another's.
-        if self.is_lost() {
-            return cuts.fail(&parts, "the group has given the partitions to others".to_owned());
-        }
-        if parts.is_empty() {
-            return cuts.rest(begun);
-        }
-        let cut = Cut {
-            metadata,
-            offsets: parts.iter().map(|part| part.item.handed.clone()).collect(),
-            records: parts
-                .iter()
-                .flat_map(|part| &part.endings)
-                .map(|(_, records)| records.clone())
-                .collect(),
-        };
-        match cuts.cutter.hand_over(cut) {
-            Ok(()) => {
-                self.last_sent = Some(at);
-                cuts.take_turn(parts.iter().map(|part| part.item.token));
-                cuts.step = Step::Sending(Sending { begun, at, bytes, parts });
-            }
-            Err(reason) => cuts.fail(&parts, reason),
-        }
+        (parts, bytes)
     }
 
     /// What is to be committed of a partition, if anything is new.

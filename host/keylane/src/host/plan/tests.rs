@@ -119,6 +119,21 @@ fn the_consumer_is_the_member_that_the_host_file_describes() {
 }
 
 #[test]
+fn the_interval_of_transactions_is_the_manifests() {
+    let producer = "[grants.producer]\ntopics = [\"payouts\"]\n[limits]";
+    let interval_of = |delivery: &str| {
+        let manifest = MANIFEST.replace("[limits]", producer);
+        let config = config(&manifest.replace("[delivery]", &format!("[delivery]\n{delivery}")));
+        consumer(&config, &config.handlers[0].manifest, Vec::new()).cut_interval
+    };
+    let exactly_once = "guarantee = \"exactly-once\"";
+    assert_eq!(interval_of(""), None, "at least once");
+    assert_eq!(interval_of(exactly_once), Some(Duration::from_millis(50)));
+    let given = format!("{exactly_once}\ntransaction-interval = \"200ms\"");
+    assert_eq!(interval_of(&given), Some(Duration::from_millis(200)));
+}
+
+#[test]
 fn a_database_is_opened_as_the_file_says_and_its_password_means_itself() {
     let folder = tempfile::tempdir().unwrap();
     let grant = "[grants.sql.ledger]\naccess = \"write\"\nisolation = \"read-committed\"\n";

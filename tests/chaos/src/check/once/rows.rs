@@ -23,7 +23,9 @@ pub(crate) fn check(case: &Case<'_>, _: &Excuses, verdict: &mut Verdict) {
         }
     }
     verdict.tally.rows = once.rows.len();
-    verdict.tally.stopped_inside = once.stopped_inside;
+    verdict.tally.stopped_inside = once.figures.stopped_inside;
+    verdict.tally.past_pruning = once.figures.past_pruning;
+    verdict.tally.amid_commits = once.figures.amid_commits;
     for (place, event) in &case.events {
         let rows = by_event.get(place).map(Vec::as_slice).unwrap_or_default();
         match (rows, event.fate.must_end()) {

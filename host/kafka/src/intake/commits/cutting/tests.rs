@@ -1,228 +1,15 @@
 //! The polling thread's work on cuts, done by hand, so that the group goes on just where it would do harm.
 
-use std::sync::Arc;
+mod ownership;
+mod stage;
 
-use keylane_devbroker::{Broker, BrokerOptions};
-use keylane_engine::{
-    Attempt, DeadLetter, DeadLetters, Filter, HandlerEngine, HandlerOptions, HostBudget, InboxLimits,
-    LaneRule, Outcome, OutgoingRecord, Owners, Policy, PublishError, RunControl, RunReport, Runner, Untyped,
-};
 use rdkafka::consumer::BaseConsumer;
-use rdkafka::error::KafkaError as ClientError;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use tokio::runtime::{Builder, Runtime};
-use tokio::sync::watch;
 
+use self::stage::{OUTPUTS, PATIENCE, SOURCE, STEP, Stage, well};
 use super::*;
-use crate::boot_clock::BootTime;
 use crate::intake::commits::closed::ClosedTopics;
 use crate::intake::group::Change;
-use crate::intake::life::Making;
-use crate::intake::look::looks;
-use crate::intake::poller::{Failure, Poller};
-use crate::intake::shared::Shared;
-use crate::{Admin, ConsumerConfig, Health, KafkaConfig, NewTopic};
-
-/// The longest that anything is waited for.
-const PATIENCE: Duration = Duration::from_secs(40);
-/// How long owners get on in one turn.
-const STEP: Duration = Duration::from_millis(5);
-const SOURCE: &str = "source";
-const OUTPUTS: &str = "outputs";
-const GROUP: &str = "group";
-
-/// What the thread works on. Clients come before the broker, and that before what it runs on.
-struct Stage {
-    poller: Poller,
-    partitions: i32,
-    /// The owners get on where this is driven.
-    owners: Runtime,
-    broker: Broker,
-    _outside: Runtime,
-}
-
-/// Gives out one record for each event.
-struct Copier;
-
-impl Runner for Copier {
-    async fn run(&self, attempts: Vec<Attempt>, _: RunControl) -> RunReport {
-        let topic = OUTPUTS.to_owned();
-        let output = |attempt: &Attempt| OutgoingRecord {
-            topic: topic.clone(),
-            key: None,
-            value: attempt.event.value.clone(),
-            headers: Vec::new(),
-        };
-        let outputs = attempts.iter().map(|attempt| vec![output(attempt)]).collect();
-        RunReport { outputs, ..vec![Outcome::Done; attempts.len()].into() }
-    }
-}
-
-impl DeadLetters for Copier {
-    async fn bury(&self, letter: DeadLetter) -> Result<(), PublishError> {
-        panic!("nothing is to die here: {letter:?}")
-    }
-}
-
-fn owners(runtime: &Runtime) -> Arc<dyn Owners> {
-    let type_header = "ce_type".to_owned();
-    let options = HandlerOptions {
-        name: "copier".to_owned(),
-        filter: Filter { types: BTreeSet::new(), type_header, untyped: Untyped::Handle },
-        lanes: LaneRule::Key,
-        policy: Policy::default(),
-        slots: 4,
-        inbox: InboxLimits::default(),
-        budget: HostBudget::new(64 * 1024 * 1024),
-        stuck_after: PATIENCE,
-    };
-    let form = Arc::new(|letter: &DeadLetter| -> OutgoingRecord { panic!("not to die: {letter:?}") });
-    Arc::new(HandlerEngine::in_cuts(
-        options,
-        Arc::new(Copier),
-        Arc::new(Copier),
-        form,
-        runtime.handle().clone(),
-    ))
-}
-
-impl Stage {
-    /// A partition that is owned, with an event that has ended and is not cut. The owners go on by themselves, or
-    /// only while the stage waits for them.
-    fn new(by_themselves: bool) -> Self {
-        Self::of(1, by_themselves)
-    }
-
-    /// The same of so many partitions.
-    fn of(partitions: i32, by_themselves: bool) -> Self {
-        let outside = Runtime::new().unwrap();
-        let broker = outside.block_on(Broker::start(BrokerOptions::default())).unwrap();
-        let kafka = KafkaConfig::new(broker.bootstrap());
-        let topics = [NewTopic::new(SOURCE, partitions), NewTopic::new(OUTPUTS, 1)];
-        outside.block_on(Admin::new(&kafka).unwrap().create_topics(&topics)).unwrap();
-        let mut inside =
-            if by_themselves { Builder::new_multi_thread() } else { Builder::new_current_thread() };
-        let inside = inside.enable_all().build().unwrap();
-        let mut config = ConsumerConfig::new(GROUP, vec![SOURCE.to_owned()]);
-        config.cut_interval = Some(STEP);
-        config.heartbeat = Duration::from_millis(300);
-        config.drain_limit = Duration::from_secs(5);
-        let shared = Arc::new(Shared::new());
-        let (_looker, looks) = looks(shared.doorbell.clone());
-        let (health, _nobody_asks) = watch::channel(Health::Stopped);
-        let (clock, owners) = (Arc::new(BootTime), owners(&inside));
-        let making = Making { kafka, config, health, owners, claims: None, clock, shared };
-        let poller = making.poller(making.lookout(), looks).unwrap();
-        let mut stage = Self { poller, partitions, owners: inside, broker, _outside: outside };
-        stage.until("the partition and the producer", |stage| {
-            stage.serve();
-            stage.commit();
-            stage.poller.feeds.len() == usize::try_from(partitions).unwrap()
-                && stage.cuts().cutter.is_open()
-                && stage.cuts().is_resting()
-        });
-        let producer: BaseProducer = stage.client().create().unwrap();
-        for partition in 0..partitions {
-            let record = BaseRecord::<(), _>::to(SOURCE).partition(partition).payload("v");
-            producer.send(record).map_err(|(error, _)| error).unwrap();
-        }
-        producer.flush(PATIENCE).unwrap();
-        stage.until("the events have ended", |stage| {
-            stage.serve();
-            stage.poller.feeds.iter().all(|feed| feed.inbox.is_stirred())
-        });
-        stage
-    }
-
-    fn client(&self) -> ClientConfig {
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", self.broker.bootstrap()).set("group.id", GROUP);
-        config
-    }
-
-    fn feed(&self) -> &Feed {
-        self.poller.feeds.first().unwrap()
-    }
-
-    fn cuts(&mut self) -> &mut Cuts {
-        self.poller.parts.commits.cuts.as_mut().unwrap()
-    }
-
-    /// One turn of the thread and some time for the owners, but no commit.
-    fn serve(&mut self) {
-        let poller = &mut self.poller;
-        well(poller.serve_client());
-        for change in std::mem::take(&mut poller.changes) {
-            well(poller.answer(change));
-        }
-        poller.parts.topics.turn(Instant::now());
-        well(poller.drop_what_was_set_back());
-        well(poller.settle_waiting());
-        poller.serve_feeds();
-        self.owners.block_on(async { tokio::time::sleep(STEP).await });
-    }
-
-    /// The other half of a turn.
-    fn commit(&mut self) {
-        let now = Instant::now();
-        let waits = self.poller.is_due_to_settle(now);
-        self.poller.parts.commits.hold_cuts_off(waits);
-        self.poller.parts.commits.turn(self.poller.feeds.iter(), now);
-    }
-
-    fn until(&mut self, what: &str, mut is_so: impl FnMut(&mut Self) -> bool) {
-        let give_up = Instant::now() + PATIENCE;
-        while !is_so(self) {
-            assert!(Instant::now() < give_up, "not in time: {what}");
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    }
-
-    /// How far the group is, of all partitions together.
-    fn committed(&self) -> i64 {
-        let member: BaseConsumer = self.client().create().unwrap();
-        let mut list = TopicPartitionList::new();
-        list.add_partition_range(SOURCE, 0, self.partitions - 1);
-        let list = member.committed_offsets(list, PATIENCE).unwrap();
-        let offset = |offset| if let Offset::Offset(offset) = offset { offset } else { 0 };
-        list.elements().iter().map(|element| offset(element.offset())).sum()
-    }
-
-    /// How many outputs a reader of committed transactions sees.
-    fn seen(&self) -> usize {
-        let mut config = self.client();
-        config.set("isolation.level", "read_committed").set("enable.partition.eof", "true");
-        let reader: BaseConsumer = config.create().unwrap();
-        let mut list = TopicPartitionList::new();
-        list.add_partition_offset(OUTPUTS, 0, Offset::Beginning).unwrap();
-        reader.assign(&list).unwrap();
-        let (give_up, mut seen) = (Instant::now() + PATIENCE, 0);
-        loop {
-            assert!(Instant::now() < give_up, "the outputs have no end");
-            match reader.poll(Duration::from_millis(100)) {
-                Some(Err(ClientError::PartitionEOF(_))) => return seen,
-                Some(record) => {
-                    record.unwrap();
-                    seen += 1;
-                }
-                None => {}
-            }
-        }
-    }
-
-    fn until_it_is_cut(&mut self) {
-        self.until("it is cut", |stage| {
-            stage.serve();
-            stage.commit();
-            stage.committed() == 1
-        });
-    }
-}
-
-fn well<T>(step: Result<T, Failure>) -> T {
-    step.unwrap_or_else(|failure| panic!("{failure}"))
-}
+use crate::intake::poller::Failure;
 
 /// The metadata comes first: the owners are asked, the group goes on, and what they tell then is sent as the member
 /// that asked. The coordinator refuses that, whatever is still owned, and the next cut has it.
@@ -327,10 +114,32 @@ fn nothing_is_sent_to_a_silent_topic_before_its_time() {
     assert_eq!(stage.seen(), 1);
 }
 
+/// What has ended is cut when an interval has passed since the cut before: no sooner, and not much later.
+#[test]
+fn a_record_alone_is_cut_when_the_interval_is_over() {
+    const INTERVAL: Duration = Duration::from_secs(3);
+    const SOON: Duration = Duration::from_secs(10);
+    let mut stage = Stage::of(1, true, INTERVAL);
+    let mut begun = Vec::new();
+    stage.until("both are cut", |stage| {
+        stage.serve();
+        stage.commit();
+        let sent = if let Step::Sending(sending) = &stage.cuts().step { Some(sending.begun) } else { None };
+        if let Some(sent) = sent.filter(|sent| begun.last() != Some(sent)) {
+            begun.push(sent);
+            // The next one ends right behind the first.
+            stage.produce(0);
+        }
+        stage.committed() >= 2
+    });
+    let pause = begun[1] - begun[0];
+    assert!(pause >= INTERVAL && pause < INTERVAL + SOON, "{pause:?}");
+}
+
 /// Behind cuts that failed, as brokers that are too slow make them, what has ended is cut in parts.
 #[test]
 fn behind_failures_less_is_cut_at_once() {
-    let mut stage = Stage::of(2, true);
+    let mut stage = Stage::of(2, true, STEP);
     (0..64).for_each(|_| stage.cuts().halve());
     let (before, mut parts) = (stage.cuts().halved, Vec::new());
     stage.until("all is cut", |stage| {
