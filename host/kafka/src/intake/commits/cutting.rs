@@ -31,13 +31,25 @@ impl Committer {
         due: bool,
         now: Instant,
     ) -> bool {
+        self.turn_cuts_of(feeds.clone(), feeds, due, now)
+    }
+
+    /// The same, where only some of the owners are asked for more. Of what is under way all hear: whoever had a part
+    /// in it would give out once more what it does not know to be committed.
+    fn turn_cuts_of<'a>(
+        &mut self,
+        feeds: impl Iterator<Item = &'a Feed> + Clone,
+        asked: impl Iterator<Item = &'a Feed>,
+        due: bool,
+        now: Instant,
+    ) -> bool {
         let Some(mut cuts) = self.cuts.take() else { return true };
         self.hear_end(&mut cuts, feeds.clone());
         let proves_first = (due && self.proof_failed) || self.astray;
         let is_due = cuts.is_resting() && cuts.cutter.is_open() && now >= cuts.next_at;
         let may_begin = is_due && !cuts.held_off && !proves_first;
         if may_begin && self.sent.is_empty() && !self.is_lost() {
-            self.ask(&mut cuts, feeds.clone(), now);
+            self.ask(&mut cuts, feeds.clone(), asked, now);
         }
         self.gather(&mut cuts, feeds, now);
         let may_commit = cuts.is_resting() && due;
@@ -45,11 +57,17 @@ impl Committer {
         may_commit
     }
 
-    /// Asks the owners who have anything.
-    fn ask<'a>(&self, cuts: &mut Cuts, feeds: impl Iterator<Item = &'a Feed> + Clone, now: Instant) {
-        let owned: BTreeSet<Token> = feeds.clone().map(|feed| feed.token).collect();
+    /// Asks those of the owners who have anything.
+    fn ask<'a>(
+        &self,
+        cuts: &mut Cuts,
+        feeds: impl Iterator<Item = &'a Feed>,
+        asked: impl Iterator<Item = &'a Feed>,
+        now: Instant,
+    ) {
+        let owned: BTreeSet<Token> = feeds.map(|feed| feed.token).collect();
         cuts.forget_all_but(&owned);
-        let wanted: Vec<&Feed> = feeds.filter(|feed| cuts.wants(feed, now)).collect();
+        let wanted: Vec<&Feed> = asked.filter(|feed| cuts.wants(feed, now)).collect();
         if wanted.is_empty() || !self.lease.holds() {
             return;
         }
@@ -232,7 +250,7 @@ impl Committer {
         let until = Instant::now() + limit;
         // Where cuts have to be small, the others would take up the time.
         let is_small = self.cuts.as_ref().is_some_and(|cuts| cuts.halved > 0);
-        let kept = if is_small { &[] } else { kept };
+        let along = if is_small { &[] } else { kept };
         self.make_up_for_astray(gone.iter().chain(kept), until);
         while !self.is_lost() {
             let Some(cuts) = &mut self.cuts else { return };
@@ -247,7 +265,7 @@ impl Committer {
                 cuts.next_at = now;
             }
             self.take_answers(Duration::ZERO);
-            self.turn_cuts(gone.iter().chain(kept), false, now);
+            self.turn_cuts_of(gone.iter().chain(kept), gone.iter().chain(along), false, now);
             std::thread::sleep(LAST_LOOK);
         }
     }

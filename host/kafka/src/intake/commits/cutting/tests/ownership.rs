@@ -107,6 +107,37 @@ fn nothing_is_cut_when_the_group_has_given_the_partitions_away() {
     assert_eq!(stage.seen(), 2);
 }
 
+/// The last cut of a partition, where cuts have to be small.
+fn cut_the_first_last(stage: &mut Stage) {
+    stage.cuts().halve();
+    let at = stage.poller.feeds.iter().position(|feed| feed.partition.partition == 0).unwrap();
+    let gone = vec![stage.poller.feeds.remove(at)];
+    stage.poller.parts.commits.cut_last(&gone, &stage.poller.feeds, PATIENCE);
+    stage.poller.feeds.extend(gone);
+}
+
+/// Chaos has met it: the owner that was kept was not told, and gave its outputs out once more.
+#[test]
+fn who_is_kept_hears_that_its_part_is_committed() {
+    let mut stage = answered();
+    stage.commit();
+    assert!(matches!(&stage.cuts().step, Step::Sending(sending) if sending.parts.len() == 2));
+    cut_the_first_last(&mut stage);
+    assert_eq!((stage.committed(), stage.seen()), (2, 2));
+    stage.produce(1);
+    stage.until_cut(3);
+    assert_eq!(stage.seen(), 3);
+}
+
+/// It has answered, and would not be asked again before it has more.
+#[test]
+fn what_the_kept_have_answered_is_not_forgotten() {
+    let mut stage = answered();
+    cut_the_first_last(&mut stage);
+    stage.until_cut(2);
+    assert_eq!(stage.seen(), 2);
+}
+
 /// Has the group's one member leave it, as an administrator may.
 fn leave(stage: &Stage) {
     let client: BaseConsumer = stage.client().create().unwrap();
