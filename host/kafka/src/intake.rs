@@ -17,6 +17,8 @@ mod shared;
 mod start;
 mod takes;
 mod taking;
+#[cfg(test)]
+mod testing;
 mod topics;
 mod watchdog;
 mod widths;

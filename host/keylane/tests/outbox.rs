@@ -142,13 +142,19 @@ async fn what_waits_is_listed_and_dropped() {
 const TOO_LARGE: &str = "payouts: the record is too large";
 const NO_MAILBOX: &str = "550 no such mailbox";
 
+/// A folder whose outbox has a record and a mail that were refused, and their ids.
+async fn with_two_refused() -> (TempDir, (ByHand, i64, i64)) {
+    let folder = folder();
+    let database = open(&DatabaseConfig::sqlite(&folder.path().join("audit.db"))).await.unwrap();
+    make(&database).await;
+    let refused = ByHand::with_two_refused(&database).await;
+    (folder, refused)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_refused_is_listed_with_its_reason() {
-    let folder = folder();
+    let (folder, (mut relay, record, mail)) = with_two_refused().await;
     let folder = folder.path();
-    let database = open(&DatabaseConfig::sqlite(&folder.join("audit.db"))).await.unwrap();
-    make(&database).await;
-    let (mut relay, record, mail) = ByHand::with_two_refused(&database).await;
     let text = said(folder, &["outbox", "list", "audit", "--refused"]);
     assert!(text.starts_with("audit: 1 record, 1 mail; held up by a refusal: 2; "), "{text}");
     for (id, kind, key, reason) in
@@ -172,11 +178,8 @@ async fn what_was_refused_is_listed_with_its_reason() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_refused_is_tried_again_or_dropped() {
-    let folder = folder();
+    let (folder, (mut relay, record, mail)) = with_two_refused().await;
     let folder = folder.path();
-    let database = open(&DatabaseConfig::sqlite(&folder.join("audit.db"))).await.unwrap();
-    make(&database).await;
-    let (mut relay, record, mail) = ByHand::with_two_refused(&database).await;
     let nobody = said(folder, &["outbox", "retry", "audit", "987654"]);
     assert_eq!(nobody, "audit: tried again now: 0\n");
     assert_eq!(relay.refused().await, (vec![], vec![record, mail]));

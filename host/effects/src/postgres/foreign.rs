@@ -32,7 +32,7 @@ const REACHING: &[&str] =
     &["adminpack", "dblink", "file_fdw", "plperlu", "plpython3u", "pltclu", "postgres_fdw", "xml2"];
 
 /// The names of functions that are nobody's here.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Foreign {
     /// All of them.
     pub(crate) names: HashSet<String>,

@@ -94,7 +94,8 @@ impl Rules {
             return Err("SELECT INTO is not for handlers: tables are made by migrations".to_owned());
         }
         // `x.f` is the column `f` of `x` or, where `x` has none, the function `f` of `x`.
-        if let (Token::Symbol('.'), Some(name)) = (first, name_of(second))
+        if *first == Token::Symbol('.')
+            && let Some(name) = name_of(second)
             && self.foreign.as_columns.contains(&name)
         {
             check_function(&name)?;

@@ -122,7 +122,6 @@ CREATE TABLE keylane.migration (
     ran_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (handler, version)
 );
-INSERT INTO keylane.meta (version, database_id) VALUES (2, replace(gen_random_uuid()::text, '-', ''));
 ";
 
 /// Makes what is missing and answers which database this is.
@@ -270,6 +269,9 @@ async fn make_tables(connection: &mut PgConnection) -> Result<(i32, String), sql
     let made = "SELECT to_regclass('keylane.meta') IS NOT NULL";
     if !sqlx::query_scalar::<_, bool>(made).fetch_one(&mut *transaction).await? {
         say(&mut transaction, format!("{TABLES}{}", plans::functions())).await?;
+        let insert = "INSERT INTO keylane.meta (version, database_id) \
+                      VALUES ($1, replace(gen_random_uuid()::text, '-', ''))";
+        sqlx::query(insert).bind(VERSION).execute(&mut *transaction).await?;
     }
     let meta = "SELECT version, database_id FROM keylane.meta";
     let meta = sqlx::query_as::<_, (i32, String)>(meta).fetch_one(&mut *transaction).await?;

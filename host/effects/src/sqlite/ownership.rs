@@ -119,9 +119,10 @@ pub(crate) async fn ended(file: &File, fence: Fence, offsets: &[i64]) -> Result<
 }
 
 /// Begins, if the epoch is still the fence's, count and random number both, and the file is still the one that
-/// the take found. SQLite has one writer, so holding it is holding the fence. An older copy has the same epoch as long as nobody took the partition since, and lacks
-/// what its owner remembers as ended. Put in the file's place, it is another file; written over it by SQLite's
-/// own `.restore`, it has a schema version that the file never had (as after a migration, which costs a take).
+/// the take found. SQLite has one writer, so holding it is holding the fence. An older copy has the same epoch as
+/// long as nobody took the partition since, and lacks what its owner remembers as ended. Put in the file's place, it
+/// is another file; written over it by SQLite's own `.restore`, it has a schema version that the file never had (as
+/// after a migration, which costs a take).
 pub(crate) async fn begin(file: &File, fence: Fence) -> Result<Writing, BeginError> {
     let words = |connection: &Connection| {
         let text = "BEGIN IMMEDIATE; \

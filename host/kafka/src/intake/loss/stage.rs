@@ -1,14 +1,10 @@
 //! A broker with a topic that retention has cut, and a polling thread's work to be done by hand.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use keylane_devbroker::{Broker, BrokerOptions};
-use keylane_engine::{
-    Attempt, DeadLetter, DeadLetters, Filter, HandlerEngine, HandlerOptions, HostBudget, InboxLimits,
-    LaneRule, LogPosition, Outcome, Owners, Policy, PublishError, RunControl, RunReport, Runner, Untyped,
-};
+use keylane_engine::{Attempt, HandlerEngine, LogPosition, Outcome, Owners, RunControl, RunReport, Runner};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
@@ -20,13 +16,12 @@ use tokio::sync::watch;
 use super::super::life::Making;
 use super::super::look::looks;
 use super::super::shared::Shared;
+use super::super::testing::{NobodyDies, PATIENCE, options};
 use super::{Failure, Poller};
 use crate::boot_clock::BootTime;
 use crate::config::Lost;
 use crate::{Admin, ConsumerConfig, Health, KafkaConfig, NewTopic};
 
-/// The longest that anything is waited for.
-const PATIENCE: Duration = Duration::from_secs(40);
 /// More than a broker beside us needs for a fetch and its answer.
 const TIME_TO_REFUSE: Duration = Duration::from_secs(2);
 
@@ -46,25 +41,14 @@ impl Runner for Done {
     }
 }
 
-impl DeadLetters for Done {
-    async fn bury(&self, letter: DeadLetter) -> Result<(), PublishError> {
-        panic!("nothing is to die here: {letter:?}")
-    }
-}
-
 fn owners() -> Arc<dyn Owners> {
-    let type_header = "ce_type".to_owned();
-    let options = HandlerOptions {
-        name: "done".to_owned(),
-        filter: Filter { types: BTreeSet::new(), type_header, untyped: Untyped::Handle },
-        lanes: LaneRule::Key,
-        policy: Policy::default(),
-        slots: 4,
-        inbox: InboxLimits::default(),
-        budget: HostBudget::new(64 * 1024 * 1024),
-        stuck_after: PATIENCE,
-    };
-    Arc::new(HandlerEngine::new(options, Arc::new(Done), Arc::new(Done), None, Handle::current()))
+    Arc::new(HandlerEngine::new(
+        options("done"),
+        Arc::new(Done),
+        Arc::new(NobodyDies),
+        None,
+        Handle::current(),
+    ))
 }
 
 /// Ten records of which the first six are gone, and a group whose commit is at the third.

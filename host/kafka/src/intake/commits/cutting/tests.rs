@@ -5,11 +5,12 @@ mod stage;
 
 use rdkafka::consumer::BaseConsumer;
 
-use self::stage::{OUTPUTS, PATIENCE, SOURCE, STEP, Stage, well};
+use self::stage::{OUTPUTS, SOURCE, STEP, Stage, well};
 use super::*;
 use crate::intake::commits::closed::ClosedTopics;
 use crate::intake::group::Change;
 use crate::intake::poller::Failure;
+use crate::intake::testing::PATIENCE;
 
 /// The metadata comes first: the owners are asked, the group goes on, and what they tell then is sent as the member
 /// that asked. The coordinator refuses that, whatever is still owned, and the next cut has it.

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use super::stage::{GROUP, PATIENCE, STEP, Stage, TERM, well};
+use super::stage::{GROUP, STEP, Stage, TERM, well};
 use super::*;
 
 /// Two partitions whose owners were asked and have answered, which the thread has not seen.

@@ -1,15 +1,13 @@
 //! A broker, a member in cuts, and its polling thread's work to be done by hand.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use keylane_devbroker::{Broker, BrokerOptions};
 use keylane_engine::{
-    Assignment, Attempt, BootClock, DeadLetter, DeadLetters, Filter, HandlerEngine, HandlerOptions,
-    HostBudget, Inbox, InboxLimits, LaneRule, Lease, Outcome, OutgoingRecord, Owners, Policy, PublishError,
-    RunControl, RunReport, Runner, Untyped,
+    Assignment, Attempt, BootClock, DeadLetter, HandlerEngine, Inbox, Lease, Outcome, OutgoingRecord, Owners,
+    RunControl, RunReport, Runner,
 };
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError as ClientError;
@@ -24,10 +22,9 @@ use crate::intake::life::Making;
 use crate::intake::look::looks;
 use crate::intake::poller::{Failure, Poller};
 use crate::intake::shared::Shared;
+use crate::intake::testing::{NobodyDies, PATIENCE, options};
 use crate::{Admin, ConsumerConfig, Health, KafkaConfig, NewTopic};
 
-/// The longest that anything is waited for.
-pub(super) const PATIENCE: Duration = Duration::from_secs(40);
 /// How long owners get on in one turn.
 pub(super) const STEP: Duration = Duration::from_millis(5);
 pub(super) const SOURCE: &str = "source";
@@ -56,7 +53,7 @@ impl BootClock for TurnedClock {
 
 /// The owner of the first partition has a lease of its own, so that it alone can find that it has ended.
 struct Apart {
-    engine: HandlerEngine<Copier, Copier>,
+    engine: HandlerEngine<Copier, NobodyDies>,
     lease: Arc<Lease>,
 }
 
@@ -99,27 +96,13 @@ impl Runner for Copier {
     }
 }
 
-impl DeadLetters for Copier {
-    async fn bury(&self, letter: DeadLetter) -> Result<(), PublishError> {
-        panic!("nothing is to die here: {letter:?}")
-    }
-}
-
 fn owners(runtime: &Runtime, lease: Arc<Lease>) -> Arc<dyn Owners> {
-    let type_header = "ce_type".to_owned();
-    let options = HandlerOptions {
-        name: "copier".to_owned(),
-        filter: Filter { types: BTreeSet::new(), type_header, untyped: Untyped::Handle },
-        lanes: LaneRule::Key,
-        policy: Policy::default(),
-        slots: 4,
-        inbox: InboxLimits::default(),
-        budget: HostBudget::new(64 * 1024 * 1024),
-        stuck_after: PATIENCE,
-    };
     let form = Arc::new(|letter: &DeadLetter| -> OutgoingRecord { panic!("not to die: {letter:?}") });
-    let (copier, runtime) = (Arc::new(Copier), runtime.handle().clone());
-    Arc::new(Apart { engine: HandlerEngine::in_cuts(options, copier.clone(), copier, form, runtime), lease })
+    let (copier, letters, runtime) = (Arc::new(Copier), Arc::new(NobodyDies), runtime.handle().clone());
+    Arc::new(Apart {
+        engine: HandlerEngine::in_cuts(options("copier"), copier, letters, form, runtime),
+        lease,
+    })
 }
 
 fn consumer(interval: Duration) -> ConsumerConfig {
