@@ -65,6 +65,8 @@ pub enum Mutation {
     DoubtIsFailure,
     /// A revoke forgets that a cut of its partitions is in doubt when it makes the last one.
     ForgetsTheDoubt,
+    /// Where cuts are small, partitions that are kept do not hear of the transaction that they had a part in.
+    DeafensTheKept,
     /// The membership is proven by what was known before a cut in doubt.
     ProvesTheDoubtful,
     /// Where partitions start is read though a transaction may be about to change it.

@@ -8,6 +8,7 @@ mod cutter;
 mod cutting;
 mod feed;
 mod holding;
+mod last_cut;
 mod putting_down;
 mod refusals;
 mod taking;

@@ -182,6 +182,11 @@ fn a_doubt_that_is_forgotten_in_a_revoke_is_caught() {
 }
 
 #[test]
+fn partitions_that_do_not_hear_of_their_commit_are_caught() {
+    is_caught_by("cut once", Mutation::DeafensTheKept);
+}
+
+#[test]
 fn a_proof_of_what_is_in_doubt_is_caught() {
     is_caught_by("cut together", Mutation::ProvesTheDoubtful);
 }

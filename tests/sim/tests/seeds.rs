@@ -118,6 +118,7 @@ const REACHED: &[&str] = &[
     "cut: made up for a commit astray",
     "cut: given up meanwhile",
     "cut: the last one is late",
+    "cut: a small last one",
     "cut: payload cut",
     "cut of a stranger refused",
     "producer fenced",

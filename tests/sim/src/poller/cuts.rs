@@ -18,6 +18,8 @@ pub(super) const ANSWER_LIMIT: Duration = Duration::from_millis(100);
 /// The wait after a cut that failed; it doubles.
 const AGAIN_FIRST: Duration = Duration::from_millis(20);
 const AGAIN_MOST: Duration = Duration::from_millis(500);
+/// How often the most records of a cut are halved at most.
+const HALVED_MAX: u32 = 4;
 
 /// The poller's cuts.
 pub struct Cuts {
@@ -29,6 +31,11 @@ pub struct Cuts {
     /// Assignments whose last snapshot was not committed.
     pub(super) owed: BTreeSet<u64>,
     pub(super) failures: u32,
+    /// How often the most records of a cut are halved: once more by each that fails.
+    pub(super) halved: u32,
+    /// The latest cut that each assignment had a part in. Who had none for longest comes first.
+    turns: BTreeMap<u64, u64>,
+    turn: u64,
     pub(super) proof_failed: bool,
     pub(super) closed: ClosedTopics,
     /// By partition and offset: events whose records were refused for good.
@@ -79,6 +86,9 @@ impl Cuts {
             held_off: false,
             owed: BTreeSet::new(),
             failures: 0,
+            halved: 0,
+            turns: BTreeMap::new(),
+            turn: 0,
             proof_failed: false,
             closed: ClosedTopics::default(),
             refused: BTreeMap::new(),
@@ -105,6 +115,36 @@ impl Cuts {
         self.step = Step::Resting;
         self.next = Instant::now() + pause_after(self.failures);
         self.failures += 1;
+        self.halved = (self.halved + 1).min(HALVED_MAX);
+    }
+
+    /// The most records of the next one, of so many; the last partition's share may pass it.
+    pub(super) fn records_max(&self, unhalved: usize) -> usize {
+        (unhalved >> self.halved).max(1)
+    }
+
+    /// One of so many records is committed. A small one says nothing of larger ones.
+    pub(super) fn grow(&mut self, records: usize, unhalved: usize) {
+        if records >= self.records_max(unhalved) / 2 {
+            self.halved = self.halved.saturating_sub(1);
+        }
+    }
+
+    /// When this assignment had its latest part in a cut.
+    pub(super) fn turn_of(&self, number: u64) -> u64 {
+        self.turns.get(&number).copied().unwrap_or_default()
+    }
+
+    /// These have a part in a cut now.
+    pub(super) fn take_turn(&mut self, numbers: impl Iterator<Item = u64>) {
+        self.turn += 1;
+        self.turns.extend(numbers.map(|number| (number, self.turn)));
+    }
+
+    /// Only these are assigned.
+    pub(super) fn forget_all_but(&mut self, assigned: &BTreeSet<u64>) {
+        self.owed.retain(|number| assigned.contains(number));
+        self.turns.retain(|number, _| assigned.contains(number));
     }
 
     /// What was refused of this partition.

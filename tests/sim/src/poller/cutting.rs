@@ -20,33 +20,37 @@ use crate::draw::Draw;
 use crate::mutation::Mutation;
 use crate::trace::{Note, Place};
 
-/// Time between two looks whether the last cut has ended.
-const LAST_LOOK: Duration = Duration::from_millis(2);
-
 impl Poller {
     /// Goes on with cuts. Answers whether none is under way, so that a plain commit may be made.
     pub(super) fn turn_cuts(&mut self, gone: &[Feed], due: bool) -> bool {
+        let feeds = std::mem::take(&mut self.feeds);
+        let all: Vec<&Feed> = gone.iter().chain(&feeds).collect();
+        let may_commit = self.turn_cuts_of(&all, &all, due);
+        self.feeds = feeds;
+        may_commit
+    }
+
+    /// The same, where only some of the owners are `asked` for more. Of what is under way all hear.
+    pub(super) fn turn_cuts_of(&mut self, feeds: &[&Feed], asked: &[&Feed], due: bool) -> bool {
         let Some(mut cuts) = self.cuts.take() else { return true };
-        self.hear_end(&mut cuts, gone);
+        self.hear_end(&mut cuts, feeds);
         let now = Instant::now();
         let overlaps = self.process.mutated(Mutation::CutsAmidCommits);
         let waits = self.commits.is_astray() && !self.process.mutated(Mutation::CutsBehindAStray);
         let proves_first = (due && cuts.proof_failed) || waits;
         let may_begin = cuts.is_resting() && cuts.cutter.is_open() && now >= cuts.next && !cuts.held_off;
         if may_begin && !proves_first && (self.commits.is_answered() || overlaps) {
-            self.ask(&mut cuts, gone, now);
+            self.ask(&mut cuts, feeds, asked, now);
         }
-        self.gather(&mut cuts, gone, now);
+        self.gather(&mut cuts, feeds, now);
         let may_commit = (cuts.is_resting() || overlaps) && due;
         self.cuts = Some(cuts);
         may_commit
     }
 
-    fn ask(&self, cuts: &mut Cuts, gone: &[Feed], now: Instant) {
-        let feeds = || gone.iter().chain(&self.feeds);
-        let owned: BTreeSet<u64> = feeds().map(|feed| feed.number).collect();
-        cuts.owed.retain(|number| owned.contains(number));
-        let wanted: Vec<&Feed> = feeds().filter(|feed| cuts.wants(feed)).collect();
+    fn ask(&self, cuts: &mut Cuts, feeds: &[&Feed], asked: &[&Feed], now: Instant) {
+        cuts.forget_all_but(&feeds.iter().map(|feed| feed.number).collect());
+        let wanted: Vec<&Feed> = asked.iter().copied().filter(|feed| cuts.wants(feed)).collect();
         if wanted.is_empty() || !self.lease.holds() {
             return;
         }
@@ -61,7 +65,7 @@ impl Poller {
     }
 
     /// Takes the owners' answers, and sends when all are there, or late.
-    fn gather(&mut self, cuts: &mut Cuts, gone: &[Feed], now: Instant) {
+    fn gather(&mut self, cuts: &mut Cuts, feeds: &[&Feed], now: Instant) {
         let Step::Asking(asking) = &mut cuts.step else { return };
         if now < asking.look {
             return;
@@ -80,15 +84,15 @@ impl Poller {
         }
         let Step::Asking(asking) = std::mem::replace(&mut cuts.step, Step::Resting) else { return };
         cuts.owed.extend(asking.asked.iter().map(|(_, number, _)| *number));
-        self.send(cuts, gone, asking);
+        self.send(cuts, feeds, asking);
     }
 
-    fn send(&mut self, cuts: &mut Cuts, gone: &[Feed], asking: Asking) {
+    fn send(&mut self, cuts: &mut Cuts, feeds: &[&Feed], asking: Asking) {
         let Asking { who: (member, epoch), begun, sent, mut made, .. } = asking;
-        made.sort_by_key(|(_, number, _)| !cuts.owed.contains(number));
-        let feeds = gone.iter().chain(&self.feeds).filter(|feed| !feed.inbox.ownership().is_lost());
-        let owned: BTreeSet<u64> = feeds.map(|feed| feed.number).collect();
-        let records_max = self.cut_plan().map_or(0, |plan| plan.records_max);
+        made.sort_by_key(|(_, number, _)| cuts.turn_of(*number));
+        let owned = feeds.iter().filter(|feed| !feed.inbox.ownership().is_lost());
+        let owned: BTreeSet<u64> = owned.map(|feed| feed.number).collect();
+        let records_max = cuts.records_max(self.cut_records_max());
         let (mut parts, mut records) = (Vec::new(), 0);
         for (place, number, snapshot) in made {
             if !owned.contains(&number) {
@@ -123,6 +127,7 @@ impl Poller {
         let positions = parts.iter().map(|part| self.position(&part.item)).collect();
         cuts.cutter.hand_over(Cut { member, epoch, positions, rows });
         self.commits.note_sent(sent);
+        cuts.take_turn(parts.iter().map(|part| part.item.number));
         cuts.step = Step::Sending(Sending { begun, sent, parts });
     }
 
@@ -164,12 +169,16 @@ impl Poller {
         Position { partition: place.partition, offset, metadata, number, sequence }
     }
 
+    fn cut_records_max(&self) -> usize {
+        self.cut_plan().map_or(0, |plan| plan.records_max)
+    }
+
     pub(super) fn cut_every(&self) -> Duration {
         Duration::from_millis(self.cut_plan().map_or(0, |plan| plan.every_ms))
     }
 
     /// Learns what became of the transaction that is under way.
-    fn hear_end(&mut self, cuts: &mut Cuts, gone: &[Feed]) {
+    fn hear_end(&mut self, cuts: &mut Cuts, feeds: &[&Feed]) {
         if !matches!(cuts.step, Step::Sending(_)) {
             return;
         }
@@ -177,7 +186,7 @@ impl Poller {
         let Step::Sending(sending) = std::mem::replace(&mut cuts.step, Step::Resting) else { return };
         cuts.proof_failed = !matches!(end, CutEnd::Committed);
         match end {
-            CutEnd::Committed => self.committed(cuts, gone, sending),
+            CutEnd::Committed => self.committed(cuts, feeds, sending),
             CutEnd::Failed => {
                 self.process.saw("cut: failed");
                 cuts.fail(&sending.parts);
@@ -193,9 +202,10 @@ impl Poller {
         }
     }
 
-    fn committed(&mut self, cuts: &mut Cuts, gone: &[Feed], sending: Sending) {
+    fn committed(&mut self, cuts: &mut Cuts, feeds: &[&Feed], sending: Sending) {
         self.process.saw(if sending.parts.len() > 1 { "cut: several partitions" } else { "cut: committed" });
         cuts.failures = 0;
+        cuts.grow(sending.parts.iter().map(|part| part.rows.len()).sum(), self.cut_records_max());
         for Part { item, snapshot, endings, rows } in sending.parts {
             if rows.iter().any(|row| row.what == What::Letter) {
                 self.process.saw("cut: dead letter");
@@ -205,7 +215,7 @@ impl Poller {
             if let Some(refused) = cuts.refused.get_mut(&item.place.partition) {
                 refused.retain(|offset, _| *offset >= item.offset && !endings.contains(offset));
             }
-            if let Some(feed) = gone.iter().chain(&self.feeds).find(|feed| feed.number == item.number) {
+            if let Some(feed) = feeds.iter().find(|feed| feed.number == item.number) {
                 feed.inbox.cut_committed(snapshot);
             }
             self.commits.learn(item);
@@ -214,36 +224,6 @@ impl Poller {
         let (handler, sent_ms) = (self.handler, sending.sent.as_millis() as u64);
         self.process.note(Note::Acknowledged { handler, sent_ms });
         cuts.next = sending.begun + self.cut_every();
-    }
-
-    /// Cuts what partitions that are about to be given up have ended, up to a limit.
-    pub(super) async fn cut_last(&mut self, gone: &[Feed]) {
-        let last_ms = self.cut_plan().map_or(0, |plan| plan.last_ms);
-        let until = Instant::now() + Duration::from_millis(last_ms);
-        let forgets = self.process.mutated(Mutation::ForgetsTheDoubt);
-        self.make_up_for_astray(gone, until).await;
-        while self.membership.identity().is_some() {
-            let Some(cuts) = &mut self.cuts else { return };
-            if forgets {
-                cuts.set_back.clear();
-            }
-            let may_cut = !self.commits.is_astray() && gone.iter().any(|feed| cuts.wants(feed));
-            let is_over = cuts.is_resting() && !may_cut;
-            let now = Instant::now();
-            if !is_over && now >= until {
-                self.process.saw("cut: the last one is late");
-            }
-            if is_over || now >= until {
-                return;
-            }
-            cuts.held_off = false;
-            if cuts.failures == 0 {
-                cuts.next = now;
-            }
-            self.take_answer();
-            self.turn_cuts(gone, false);
-            tokio::time::sleep(LAST_LOOK).await;
-        }
     }
 
     /// Whether the last proof of the membership failed.
