@@ -1,10 +1,11 @@
 //! The task exchange with its databases on a real PostgreSQL: a host is killed amid the rewards, and the server amid the
 //! payouts, after which it is away for seconds. In the end each worker is paid once and told so by one mail, each fact
 //! is published once, analytics has what the books have, and no event was charged or handled again.
-//! Beside it, in a fleet of its own, a handler that may only read the ledger: it finds what is there, changes nothing,
-//! and is not charged while the server is away.
+//! A reader of another database in the same host goes on meanwhile. Afterwards, in a fleet of its own, a handler that may
+//! only read the ledger: it finds what is there, changes nothing, and is not charged while the server is away.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -36,14 +37,15 @@ const WAITS: &str = "the handler's database: ";
 /// A host waits for ten seconds to note which mails were taken. Where the server is away for much less, nothing is
 /// left that would explain a mail which comes again.
 const NOTED_WITHIN: Duration = Duration::from_secs(8);
-const EXCHANGE: [Part; 3] = [
+const READER: Part = Part { folder: "tests/e2e/asking" };
+const EXCHANGE: [Part; 4] = [
     Part { folder: "handlers/accounting" },
     Part { folder: "handlers/email" },
     Part { folder: "handlers/analytics" },
+    READER,
 ];
-/// What they are called.
+/// What those are called that write.
 const HANDLERS: [&str; 3] = ["accounting", "email", "analytics"];
-const ASKING: [Part; 1] = [Part { folder: "tests/e2e/asking" }];
 const QUESTIONS: &str = "questions";
 const ECHOES: &str = "echoes";
 
@@ -60,7 +62,8 @@ fn main() -> ExitCode {
     checks.finish()
 }
 
-/// The handlers of the task exchange, each with a database of its own on the server.
+/// The handlers of the task exchange, each with a database of its own on the server, and a reader that needs none of
+/// those.
 struct Exchange {
     deployment: Deployment,
     /// The ledger's address.
@@ -73,11 +76,17 @@ struct Exchange {
 }
 
 impl Exchange {
-    fn new(bootstrap: &str, server: &PostgreSql) -> Result<Self> {
+    fn new(bootstrap: &str, server: &PostgreSql, read: &Path) -> Result<Self> {
         let (address, mails, analytics) = (server.database()?, server.database()?, server.database()?);
         let write = |address: &str| format!("write = {address:?}");
-        let databases =
-            [("accounting", write(&address)), ("email", write(&mails)), ("analytics", write(&analytics))];
+        // No bytes are an empty database of SQLite's.
+        std::fs::write(read, "").with_context(|| read.display().to_string())?;
+        let databases = [
+            ("accounting", write(&address)),
+            ("email", write(&mails)),
+            ("analytics", write(&analytics)),
+            ("asking", format!("read = \"sqlite://{}\"", read.display())),
+        ];
         let mail_server = SmtpServer::start()?;
         let settings = Settings { mail_port: Some(mail_server.port()), ..settings(databases.into()) };
         Ok(Self {
@@ -105,7 +114,7 @@ fn play(server: &PostgreSql) -> Result<()> {
     let client = PlainClient::new(&broker.bootstrap);
     let topics = [TASKS, DAYS, facts::ENTRIES, facts::PAYOUTS, COMMANDS, QUESTIONS, ECHOES];
     client.create_topics(&topics, PARTITIONS)?;
-    let exchange = Exchange::new(&broker.bootstrap, server)?;
+    let exchange = Exchange::new(&broker.bootstrap, server, &folder.path().join("read.db"))?;
     let mut onlooker = Onlooker::new(&broker.bootstrap);
 
     let (host, left) = earn(&exchange, &client, &mut onlooker)?;
@@ -118,7 +127,9 @@ fn play(server: &PostgreSql) -> Result<()> {
     let again = mail::check(&payouts, &[before, after])?;
     say(&format!("{WORKERS} workers are paid once and told once; {again} mails came again"));
     only_what_was_left_is_done(&host, left)?;
-    read_only(&broker.bootstrap, &client, &exchange, server).with_context(last_words)
+    // Its reader would hear the other one's questions.
+    host.stop()?;
+    read_only(&broker.bootstrap, &client, &exchange, server)
 }
 
 fn settings(databases: BTreeMap<&'static str, String>) -> Settings {
@@ -179,6 +190,8 @@ fn pay(
     })?;
     let (code, _) = host::ask(&exchange.deployment, "/livez")?;
     ensure!(code == 200, "/livez answers {code}");
+    ask(client, "SELECT 40 + 2")?;
+    until_echoed(client, 42).context("a reader of another database goes on")?;
     let mails = exchange.mail_server.taken();
     server.up()?;
     let away = killed.elapsed();
@@ -242,7 +255,7 @@ fn judge(exchange: &Exchange) -> Result<()> {
 fn read_only(bootstrap: &str, client: &PlainClient, exchange: &Exchange, server: &PostgreSql) -> Result<()> {
     let Exchange { ledger, address, .. } = exchange;
     let databases = [("asking", format!("read = {address:?}"))].into();
-    let deployment = Deployment::with(bootstrap, "asking", &ASKING, &settings(databases))?;
+    let deployment = Deployment::with(bootstrap, "asking", &[READER], &settings(databases))?;
     let host = Host::of(&deployment, host::start(&deployment, "asking.log")?);
     let last_words = || host.process.last_words();
     ask(client, "SELECT count(*) FROM entries")?;
