@@ -17,6 +17,8 @@ const CALLS_MAX: usize = 128;
 const PARAMETERS_MAX: usize = 1_024;
 /// How long the rows of one statement may become, in bytes of text; those of one call may be longer.
 const TEXT_BYTES_MAX: usize = 64 * 1024;
+/// PostgreSQL cuts names to so many bytes (NAMEDATALEN less one): two that differ only behind that are one.
+const NAME_BYTES_MAX: usize = 63;
 /// Words that begin a query, or let a table stand where values do (`IN t`).
 const QUERIES: &[&str] = &["select", "with", "table", "in"];
 /// Functions that answer what was done before: later it is what another event did.
@@ -70,7 +72,7 @@ struct Shape {
     body_bytes: usize,
     /// What follows the rows.
     tail: String,
-    /// The table's name, in lower case and without its quotes.
+    /// The table's name, in lower case, without its quotes and cut as PostgreSQL cuts it.
     table: String,
     parameters: usize,
 }
@@ -91,6 +93,7 @@ impl Insert {
         }
         let mut reading = Reading { rest: &tokens, at: 0 };
         let table = reading.table()?;
+        let table = table.get(..table.floor_char_boundary(NAME_BYTES_MAX)).unwrap_or(table);
         let head_ends = reading.at;
         let body = reading.rows(text)?;
         let body_ends = reading.at;

@@ -47,3 +47,15 @@ fn its_table_is_found_in_a_text_however_it_is_written() {
         }
     }
 }
+
+#[test]
+fn a_table_with_a_long_name_is_found_by_what_a_database_keeps_of_it() {
+    let name = "e".repeat(62);
+    let of = |end: &str| insert(&format!("INSERT INTO {name}{end} (a) VALUES ($1)"), 1);
+    for (written, named) in [("ab", "ac"), ("ab", "a"), ("\u{e9}b", "\u{e9}c")] {
+        let (one, other) = (of(written), of(named));
+        assert!(one.may_be_named_in(&format!("select * from {name}{named}")), "{written}, {named}");
+        assert!(one.is_beside(&other), "{written}, {named}");
+    }
+    assert!(!of("a").is_beside(&of("b")));
+}
