@@ -39,7 +39,7 @@ pub struct Played {
 }
 
 /// One step.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 enum Act {
     KillHost(usize),
     StartHost(usize),

@@ -81,16 +81,40 @@ impl Player<'_> {
             return Ok(());
         };
         say(&format!("           the host of slot {slot} relays"));
-        for (at, other) in &mut self.due {
-            if other.slot() == Some(slot) {
-                *at += ms + APART_MS;
-            }
-        }
+        let now_ms = self.now_ms();
+        put_off(&mut self.due, slot, now_ms, ms + APART_MS);
         let (first, then) = match act {
             Act::KillRelay(_) => (Act::KillHost(slot), Act::StartHost(slot)),
             _ => (Act::StopHost(slot), Act::ContinueHost(slot)),
         };
         self.later(ms, then);
         self.act(first)
+    }
+}
+
+/// What was to happen to the host of a slot begins so much later: also where it is late already, since a step before
+/// took long.
+fn put_off(due: &mut [(u64, Act)], slot: usize, now_ms: u64, by_ms: u64) {
+    let of_slot = |(_, act): &&(u64, Act)| act.slot() == Some(slot);
+    let first_ms = due.iter().filter(of_slot).map(|(at, _)| *at).min().unwrap_or(now_ms);
+    for (at, act) in due {
+        if act.slot() == Some(slot) {
+            *at += now_ms.saturating_sub(first_ms) + by_ms;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_late_is_put_off_from_now_on() {
+        let of_another = (12, Act::StopHost(1));
+        let mut due = [(40, Act::ContinueHost(0)), (15, Act::StopHost(0)), of_another];
+        put_off(&mut due, 0, 20, 10);
+        assert_eq!(due, [(55, Act::ContinueHost(0)), (30, Act::StopHost(0)), of_another]);
+        put_off(&mut due, 0, 25, 10);
+        assert_eq!(due, [(65, Act::ContinueHost(0)), (40, Act::StopHost(0)), of_another]);
     }
 }
