@@ -23,7 +23,7 @@ pub enum Error {
     /// A named limit of the host was passed.
     #[error("a limit was passed: {0}")]
     Limit(String),
-    /// Not an address, or one that the manifest does not grant.
+    /// Not an address, or it or the subject holds a control character.
     #[error("mail refused: {0}")]
     MailRefused(String),
     /// An operation on a bucket failed.

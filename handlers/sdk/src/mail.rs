@@ -8,7 +8,7 @@ pub use crate::bindings::keylane::handler::mail::Message;
 /// Hands a mail to the host.
 ///
 /// # Errors
-/// [`Error::MailRefused`] if the address is none or not granted, [`Error::Limit`] if the mail is too
+/// [`Error::MailRefused`] if the address is none, or it or the subject holds a control character, [`Error::Limit`] if the mail is too
 /// large or one too many.
 pub fn send(message: &Message) -> Result<(), Error> {
     Ok(mail::send(message)?)

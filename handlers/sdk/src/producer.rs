@@ -1,5 +1,5 @@
-//! Records for other topics, with CloudEvents headers in binary mode. They are held by the host and
-//! leave after the event's transaction is committed.
+//! Records for other topics, with CloudEvents headers in binary mode. They are held by the host until
+//! the handler has answered; how they leave then, the interface `producer` says.
 
 use serde::Serialize;
 

@@ -71,7 +71,7 @@ pub enum EndedAs {
     Done = 1,
     /// It went to the dead letters.
     DeadLettered = 2,
-    /// A rule or an operator skipped it.
+    /// An operator skipped it.
     Skipped = 3,
 }
 

@@ -66,6 +66,9 @@ fn granted(grants: &Grants) -> String {
     let mut words: Vec<String> = databases.collect();
     words.extend(grants.producer.as_ref().map(|_| "producer".to_owned()));
     words.extend(grants.mail.as_ref().map(|_| "mail".to_owned()));
+    words.extend(grants.keyvalue.as_ref().map(|_| "keyvalue".to_owned()));
+    words.extend(grants.http.as_ref().map(|_| "http".to_owned()));
+    words.extend(grants.config.as_ref().map(|_| "config".to_owned()));
     words.extend(grants.logging.as_ref().map(|_| "logging".to_owned()));
     if words.is_empty() { "nothing".to_owned() } else { words.join(", ") }
 }

@@ -11,8 +11,8 @@
 //! are said as that role (`SET LOCAL ROLE`), and functions that a handler's migration makes become SECURITY
 //! DEFINER, in which PostgreSQL refuses to change the role. That is no border against an author who goes out
 //! of the way (a view can call `set_config`): what holds always are the rights of the user that the host
-//! connects as. It reaches this database and no other, so it may not be a superuser, and a database is
-//! shared by handlers that trust each other.
+//! connects as. It reaches this database and no other, so it may not be a superuser, and one handler alone
+//! writes to a database.
 //!
 //! The host's own statements never resolve a name in a schema in which a handler could make something: their
 //! `search_path` is `pg_catalog`, with temporary tables named last (unnamed they come first, as tables and as

@@ -44,7 +44,7 @@ Example:
 pub(super) struct ListArgs {
     #[command(flatten)]
     pub(super) whose: Whose,
-    /// Only what was refused
+    /// Only what was refused, or waits for a topic that takes nothing
     #[arg(long)]
     pub(super) refused: bool,
     /// How many, the oldest
@@ -63,7 +63,8 @@ Example:
 pub(super) struct RetryArgs {
     #[command(flatten)]
     pub(super) whose: Whose,
-    /// Which, as `keylane outbox list` numbers them; without a number, all that were refused
+    /// Which, as `keylane outbox list` numbers them; without a number, all that were refused. What
+    /// waits for its topic leaves when that takes records
     #[arg(value_name = "ID")]
     pub(super) ids: Vec<i64>,
 }
@@ -83,7 +84,7 @@ pub(super) struct DropArgs {
     /// Which, as `keylane outbox list` numbers them
     #[arg(value_name = "ID", required_unless_present = "refused", conflicts_with = "refused")]
     pub(super) ids: Vec<i64>,
-    /// All that were refused
+    /// All that were refused for what they are; what waits for its topic is named by its number
     #[arg(long)]
     pub(super) refused: bool,
 }
