@@ -54,12 +54,14 @@ impl Waiting {
         self.calls += 1;
         self.bytes = parameters.iter().map(Value::size_bytes).fold(self.bytes, usize::saturating_add);
         self.deadline = self.deadline.max(deadline);
-        let last = self.groups.iter_mut().rev().find(|group| group.insert.is_beside(&insert));
-        match last.filter(|group| group.insert.is_same(&insert)) {
+        let last = self.groups.iter().rposition(|group| group.insert.is_beside(&insert));
+        match last.and_then(|at| self.groups.get_mut(at)).filter(|group| group.insert.is_same(&insert)) {
             Some(group) => group.calls.push(parameters),
             None => {
                 self.bytes = self.bytes.saturating_add(insert.size_bytes());
-                self.groups.push(Group { insert, calls: vec![parameters] });
+                // Behind its table's others, before the tables that came later and may need its rows.
+                let at = last.map_or(self.groups.len(), |last| last + 1);
+                self.groups.insert(at, Group { insert, calls: vec![parameters] });
             }
         }
     }

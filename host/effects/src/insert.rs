@@ -3,8 +3,9 @@
 //! with parameters of their own, so that each database reads it as it would have read one alone.
 //!
 //! What could mean something else together than alone is refused: a query among the values (it would see the
-//! rows before it or not), a function that answers what the statement before has done, a parameter outside the rows,
-//! ON CONFLICT DO UPDATE (it may not meet one row twice), RETURNING.
+//! rows before it or not), a function that answers what the statement before has done, one that answers several rows,
+//! a parameter outside the rows, ON CONFLICT DO UPDATE (it may not meet one row twice), RETURNING. Functions are known
+//! by their names wherever they stand, since PostgreSQL also calls them as columns: `(x).f`.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -23,6 +24,16 @@ const NAME_BYTES_MAX: usize = 63;
 const QUERIES: &[&str] = &["select", "with", "table", "in"];
 /// Functions that answer what was done before: later it is what another event did.
 const OF_THE_SESSION: &[&str] = &["currval", "lastval", "last_insert_rowid", "changes", "total_changes"];
+
+/// Functions of PostgreSQL's that answer several rows: it takes them in a statement of one row alone.
+#[rustfmt::skip]
+const SETS: &[&str] = &[
+    "generate_series", "generate_subscripts", "json_array_elements", "json_array_elements_text",
+    "json_each", "json_each_text", "json_object_keys", "json_populate_recordset", "json_to_recordset",
+    "jsonb_array_elements", "jsonb_array_elements_text", "jsonb_each", "jsonb_each_text",
+    "jsonb_object_keys", "jsonb_path_query", "jsonb_populate_recordset", "jsonb_to_recordset",
+    "regexp_matches", "regexp_split_to_table", "string_to_table", "unnest",
+];
 
 /// A token of any database's, as far as the shape of an INSERT needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -228,19 +239,14 @@ impl<'a> Reading<'a> {
             let (mut depth, mut before) = (1_usize, Piece::Symbol('('));
             while depth > 0 {
                 let piece = self.next().ok_or(SHAPE)?;
+                let is_called = before == Piece::Symbol('.') || self.peek() == Some(Piece::Symbol('('));
+                alone_as_together(piece, is_called)?;
                 match piece {
-                    Piece::Symbol('(') if before.names_one_of(OF_THE_SESSION) => {
-                        let said = "append is sent later, when what was done before is another: use execute";
-                        return Err(said.to_owned());
-                    }
                     Piece::Symbol('(') => depth += 1,
                     Piece::Symbol(')') => depth -= 1,
                     Piece::Parameter(number, bytes) => {
                         cut(from, self.at.saturating_sub(bytes), Some(number));
                         from = self.at;
-                    }
-                    Piece::Word(_) if piece.names_one_of(QUERIES) => {
-                        return Err("append takes values, no query among them: use execute".to_owned());
                     }
                     _ => {}
                 }
@@ -272,6 +278,20 @@ impl<'a> Reading<'a> {
         };
         if is_framed && !pieces.iter().any(refused) { Ok(self.at) } else { Err(said()) }
     }
+}
+
+/// Refuses what would mean something else beside the rows of other calls, or is not taken there.
+fn alone_as_together(piece: Piece<'_>, is_called: bool) -> Result<(), String> {
+    if is_called && piece.names_one_of(OF_THE_SESSION) {
+        return Err("append is sent later, when what was done before is another: use execute".to_owned());
+    }
+    if is_called && piece.names_one_of(SETS) {
+        return Err("append takes single values, no sets among them: use execute".to_owned());
+    }
+    if matches!(piece, Piece::Word(_)) && piece.names_one_of(QUERIES) {
+        return Err("append takes values, no query among them: use execute".to_owned());
+    }
+    Ok(())
 }
 
 #[cfg(test)]

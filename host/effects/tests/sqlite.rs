@@ -89,7 +89,7 @@ conform! {
         the_read_address_cannot_write, a_run_reads_its_own_writes;
     appends: many_calls_write_what_each_alone_would, a_statement_that_names_the_table_sees_them,
         a_refused_row_is_the_fault_of_its_event, a_failed_event_takes_its_rows_along,
-        more_than_may_wait_is_sent_before, what_is_no_plain_insert_is_refused, rows_of_a_table_go_in_the_order_of_the_calls;
+        more_than_may_wait_is_sent_before, what_is_no_plain_insert_is_refused, rows_of_a_table_go_in_the_order_of_the_calls, tables_go_in_the_order_in_which_each_came_first;
     savepoints: only_the_failed_event_is_undone, a_savepoint_serves_more_than_once,
         a_swallowed_error_cannot_be_committed, a_deferred_key_is_the_fault_of_its_event;
     keyvalue: values_are_part_of_the_run, pages_and_batches_are_bounded, guests_statements_do_not_reach_them,

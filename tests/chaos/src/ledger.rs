@@ -182,19 +182,18 @@ impl Ledger {
             "SELECT CAST(s.partition AS TEXT), CAST(f.floor AS TEXT) FROM {prefix}stream s \
              JOIN {prefix}floor f ON f.stream = s.id WHERE s.topic = '{INPUT}'"
         );
-        let asked = async { tokio::time::timeout(AT_ONCE, self.ask(&query)).await };
         let floor = |row: Texts| match <[Option<String>; 2]>::try_from(row) {
             Ok([Some(partition), Some(floor)]) => Ok((partition.parse()?, floor.parse()?)),
             other => bail!("no floor: {other:?}"),
         };
-        self.runtime.block_on(asked)??.into_iter().map(floor).collect()
+        self.look_once(&query)?.into_iter().map(floor).collect()
     }
 
     /// Whether a host that stands still has a transaction open: one that holds SQLite's writer, or whose
-    /// session PostgreSQL waits for.
+    /// session PostgreSQL waits for. Asked once.
     ///
     /// # Errors
-    /// When the database does not answer.
+    /// When the database does not answer at once.
     pub fn has_inside(&self, host: u32) -> Result<bool> {
         if let Place::Sqlite(_) = &self.place {
             let locks = std::fs::read_to_string("/proc/locks").context("/proc/locks")?;
@@ -206,7 +205,7 @@ impl Ledger {
              AND state_change < clock_timestamp() - INTERVAL '{} milliseconds'",
             IDLE.as_millis() * 9 / 10
         );
-        Ok(self.number(&query)? > 0)
+        Ok(number(self.look_once(&query)?, &query)? > 0)
     }
 
     /// Whether there is one writer for all hosts: whoever stands still with it keeps the others from writing.
@@ -240,9 +239,13 @@ impl Ledger {
     }
 
     fn number(&self, query: &str) -> Result<i64> {
-        let rows = self.look(query)?;
-        let number = rows.into_iter().next().and_then(|row| row.into_iter().next().flatten());
-        number.context("no number")?.parse().with_context(|| query.to_owned())
+        number(self.look(query)?, query)
+    }
+
+    /// Asks for what is only for the report: the player has other things to do than to wait.
+    fn look_once(&self, query: &str) -> Result<Vec<Texts>> {
+        let asked = async { tokio::time::timeout(AT_ONCE, self.ask(query)).await };
+        self.runtime.block_on(asked)?
     }
 
     /// Asks, again and again while there is no answer.
@@ -275,6 +278,11 @@ impl Ledger {
             }
         }
     }
+}
+
+fn number(rows: Vec<Texts>, query: &str) -> Result<i64> {
+    let number = rows.into_iter().next().and_then(|row| row.into_iter().next().flatten());
+    number.context("no number")?.parse().with_context(|| query.to_owned())
 }
 
 fn texts<R: Row>(row: &R) -> Result<Texts>

@@ -263,14 +263,15 @@ impl Player<'_> {
         Ok(())
     }
 
-    /// The offsets are deleted last, and a database is killed again only when it is back.
+    /// The offsets are deleted last, a database is killed again only when it is back, and a host that has only just
+    /// begun does not know SIGTERM yet.
     fn has_to_wait(&self, act: Act) -> bool {
         match act {
             Act::DeleteOffsets => {
                 let is_calm = self.due.is_empty() && self.is_healed() && self.down.is_empty();
-                // A host that has only just begun does not know SIGTERM yet.
                 !(is_calm && (0..HOSTS).all(|slot| self.stage.fleet.is_ready(slot)))
             }
+            Act::EndHost(slot, _) => self.stage.fleet.relays(slot).is_none(),
             Act::KillDatabase(_) => {
                 let away = self.due.iter().any(|(_, act)| matches!(act, Act::StartDatabase));
                 away || self.database.is_some()

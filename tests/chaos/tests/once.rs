@@ -50,6 +50,7 @@ fn clean() -> Evidence {
         *account = (account.0 + 1, offset);
     }
     let mail = |offset: i64| TakenMail {
+        begun_ms: ended_ms(offset) + 500,
         at_ms: ended_ms(offset) + 500,
         message_id: message_id(TOPIC_ID, 3, offset),
         to: vec![format!("value-{offset}@example.org")],

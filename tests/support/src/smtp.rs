@@ -18,7 +18,9 @@ const LINE_BYTES: u64 = 64 * 1024;
 /// A mail that the server took.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TakenMail {
-    /// When, in milliseconds since the epoch.
+    /// When its sender began to speak of it, in milliseconds since the epoch.
+    pub begun_ms: u64,
+    /// When it was taken.
     pub at_ms: u64,
     /// Its Message-ID, without angle brackets; empty if it has none.
     pub message_id: String,
@@ -153,7 +155,7 @@ impl Shared {
 
     fn converse(&self, stream: &TcpStream) -> std::io::Result<()> {
         let (mut reader, mut writer) = (BufReader::new(Prompt(stream)), stream);
-        let mut to = Vec::new();
+        let (mut to, mut begun_ms) = (Vec::new(), 0);
         writer.write_all(b"220 keylane-test\r\n")?;
         while let Some(line) = line(&mut reader)? {
             if self.ends.load(Ordering::SeqCst) {
@@ -164,13 +166,14 @@ impl Shared {
                 "EHLO" | "HELO" => "250 keylane-test",
                 "MAIL" => {
                     to.clear();
+                    begun_ms = now_ms();
                     "250 ok"
                 }
                 "RCPT" => self.admit(&mut to, address(rest)),
                 "DATA" => {
                     writer.write_all(b"354 go on\r\n")?;
                     let Some(message) = message(&mut reader)? else { return Ok(()) };
-                    self.offer(std::mem::take(&mut to), message)
+                    self.offer(begun_ms, std::mem::take(&mut to), message)
                 }
                 "RSET" | "NOOP" => "250 ok",
                 "QUIT" => {
@@ -194,13 +197,13 @@ impl Shared {
     }
 
     /// Takes a mail or puts it off; the answer.
-    fn offer(&self, to: Vec<String>, message: String) -> &'static str {
+    fn offer(&self, begun_ms: u64, to: Vec<String>, message: String) -> &'static str {
         let offered = self.offered.fetch_add(1, Ordering::SeqCst) + 1;
         if offered.checked_rem(self.puts_off_each) == Some(0) {
             return "451 come again later";
         }
         let message_id = header(&message, "message-id").trim_matches(['<', '>']).to_owned();
-        let mail = TakenMail { at_ms: now_ms(), message_id, to, message };
+        let mail = TakenMail { begun_ms, at_ms: now_ms(), message_id, to, message };
         self.mails.lock().unwrap_or_else(PoisonError::into_inner).push(mail);
         "250 taken"
     }

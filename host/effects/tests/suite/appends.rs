@@ -172,6 +172,27 @@ pub async fn rows_of_a_table_go_in_the_order_of_the_calls(ground: &Ground) {
     assert_eq!(kept(database).await.len(), 303);
 }
 
+/// Also where a table's later rows have another text: those that need them come behind.
+pub async fn tables_go_in_the_order_in_which_each_came_first(ground: &Ground) {
+    let database = &*ground.here;
+    let sql = "CREATE TABLE parent (id BIGINT PRIMARY KEY, note TEXT); \
+               CREATE TABLE child (parent BIGINT NOT NULL REFERENCES parent (id))";
+    let fence = owner(database, sql).await;
+    let mut run = database.begin(&fence).await.unwrap();
+    for (text, id) in [
+        ("INSERT INTO parent (id, note) VALUES ($1, 'noted')", 1),
+        ("INSERT INTO child (parent) VALUES ($1)", 1),
+        ("INSERT INTO parent (id) VALUES ($1)", 2),
+        ("INSERT INTO child (parent) VALUES ($1)", 2),
+    ] {
+        run = append(database, run, text, vec![Value::Integer(id)]).await.unwrap();
+    }
+    run.finish(&[], &[(0, EndedAs::Done)], LONG).await.unwrap();
+    let statement = super::checked(database, "SELECT count(*) FROM child", &[]);
+    let counted = database.query(statement, Vec::new(), super::LIMITS, LONG).await.unwrap();
+    assert_eq!(counted.rows, [[Value::Integer(2)]]);
+}
+
 /// What could mean another thing together than alone.
 pub async fn what_is_no_plain_insert_is_refused(ground: &Ground) {
     let database = &*ground.here;
@@ -191,6 +212,10 @@ pub async fn what_is_no_plain_insert_is_refused(ground: &Ground) {
         "INSERT INTO t (a) VALUES (1 IN t)",
         "INSERT INTO t (a) VALUES (currval('t_a_seq'))",
         "INSERT INTO t (a) VALUES (1, \"lastval\"())",
+        "INSERT INTO t (a) VALUES (('t_a_seq'::regclass).currval)",
+        "INSERT INTO t (a) VALUES (generate_series(1, 2))",
+        "INSERT INTO t (a) VALUES (\"unnest\"(ARRAY[1, 2]))",
+        "INSERT INTO t (a) VALUES ((ARRAY[1, 2]).unnest)",
         "INSERT INTO t (a) VALUES (last_insert_rowid ())",
         "INSERT INTO t (a) VALUES (changes())",
         "INSERT INTO t (a) VALUES (1); DELETE FROM t",

@@ -130,6 +130,7 @@ mod tests {
         let to = format!("w-{offset}@workers.example");
         let units = if offset == 1 { "unit" } else { "units" };
         TakenMail {
+            begun_ms: 0,
             at_ms: 0,
             message_id: format!("email.payouts.BwcHBw.2.{offset}.0@exchange.example"),
             message: format!(

@@ -18,8 +18,9 @@ pub(crate) const MAIL_EVERY: u64 = 10;
 /// How long before a fault a mail may have been taken whose note was prevented by it: the handful that it came
 /// with has to be answered, and a statement to give up.
 const NOTE_LAG_MS: u64 = 5_000;
-/// How long after SIGKILL, or after SIGCONT, a mail may be taken that was begun before: the words of a process that
-/// is gone are still on their way, and one that stood still goes on.
+/// How long after SIGKILL, or after SIGCONT, the server may hear of a mail for the first time that was begun before: the
+/// words of a process that is gone are still on their way, and one that stood still goes on. When it has heard all of
+/// it says nothing: a busy machine takes its time.
 const BEGUN_BEFORE_MS: u64 = 800;
 
 pub(crate) fn check(case: &Case<'_>, _: &Excuses, verdict: &mut Verdict) {
@@ -82,13 +83,13 @@ fn one(case: &Case<'_>, (place, event): (Place, &Event<'_>), mails: &[&TakenMail
 /// not note it; where it stood still it goes on with it when its lease is over, and may not note it any more.
 /// Others explain nothing, but for one that held the database's only writer: it kept the note out for so long.
 fn explains(fault: &Entry, first: &TakenMail, again: &TakenMail) -> bool {
-    let begun_before_ms = match fault.deed {
-        Deed::Relayed(_) => BEGUN_BEFORE_MS,
-        Deed::KilledDatabase | Deed::HeldTheWriter(_) => 0,
+    let (first_ms, begun_before_ms) = match fault.deed {
+        Deed::Relayed(_) => (first.begun_ms, BEGUN_BEFORE_MS),
+        Deed::KilledDatabase | Deed::HeldTheWriter(_) => (first.at_ms, 0),
         _ => return false,
     };
     let noted_by = first.at_ms.saturating_add(NOTE_LAG_MS).min(again.at_ms);
-    fault.from_ms <= noted_by && first.at_ms <= fault.until_ms.saturating_add(begun_before_ms)
+    fault.from_ms <= noted_by && first_ms <= fault.until_ms.saturating_add(begun_before_ms)
 }
 
 #[cfg(test)]
@@ -97,7 +98,17 @@ mod tests {
 
     fn taken(at_ms: u64) -> TakenMail {
         let (message_id, message) = (String::new(), String::new());
-        TakenMail { at_ms, message_id, to: Vec::new(), message }
+        TakenMail { begun_ms: at_ms, at_ms, message_id, to: Vec::new(), message }
+    }
+
+    #[test]
+    fn a_relay_that_stood_still_explains_what_it_had_begun_however_long_the_rest_takes() {
+        let stopped = Entry { deed: Deed::Relayed(41), from_ms: 10_000, until_ms: 23_000 };
+        // As it was met: taken 833 ms after the host went on, on a busy machine.
+        let begun = |begun_ms| TakenMail { begun_ms, ..taken(23_833) };
+        assert!(explains(&stopped, &begun(9_990), &taken(23_860)));
+        assert!(explains(&stopped, &begun(23_200), &taken(23_860)));
+        assert!(!explains(&stopped, &begun(23_820), &taken(23_860)));
     }
 
     #[test]
