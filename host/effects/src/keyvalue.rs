@@ -19,7 +19,8 @@ pub enum KeyAsk {
     Get {
         /// The keys.
         keys: Vec<Vec<u8>>,
-        /// The values are about to be changed by what they are: nobody else may change them until the run ends.
+        /// The values are about to be changed by what they are: nobody else may change them until the run ends, or the
+        /// run is done again.
         for_change: bool,
         /// The most that the values may weigh together, in bytes.
         bytes_max: usize,

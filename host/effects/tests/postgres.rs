@@ -11,6 +11,8 @@ mod crash;
 mod ground;
 #[path = "postgres/guests.rs"]
 mod guests;
+#[path = "postgres/keyvalues.rs"]
+mod keyvalues;
 #[path = "postgres/owners.rs"]
 mod owners;
 #[path = "postgres/places.rs"]
@@ -164,6 +166,7 @@ fn postgres_only<'a>(ground: &'a Ground<'a>) -> Vec<Named<'a>> {
         borders: a_function_cannot_take_the_hosts_role, values_by_key_do_not_hide_a_taken_role, a_view_that_takes_the_hosts_role_is_found, a_deferred_trigger_fires_as_the_guest, functions_reach_this_database_and_no_other, extensions_that_reach_further_are_refused, names_of_the_handler_are_not_taken_for_the_hosts, temporary_tables_are_not_taken_for_the_catalogues, a_function_that_will_not_be_stopped_is_ended, a_function_cannot_change_how_texts_are_read, a_function_cannot_put_its_own_in_place_of_the_hosts_statements, a_superuser_is_refused, an_unknown_user_is_told_so, a_commit_that_is_not_pressed_to_the_disk_is_refused;
         commits: a_run_is_written_whole, a_swallowed_error_is_void, a_savepoint_saves_the_rest, conflicts_are_the_hosts, a_deadlock_is_the_hosts_to_redo, a_lock_that_is_not_had_is_told_apart_from_a_conflict, what_the_server_says_of_itself_is_told_apart_from_a_loss, a_refused_commit_keeps_its_connection, a_deferred_constraint_is_refused, migrations_run_once, a_migration_that_is_cut_off_may_be_tried_again;
         owners: a_former_epoch_is_refused, a_take_reads_what_it_waited_for, a_take_ends_who_holds_on, a_take_is_granted_though_runs_keep_coming, an_idle_run_is_ended_and_nobody_is_charged, a_cancelled_statement_holds_nothing, start_is_settled_once, pruning_raises_the_floor, what_has_ended_is_told_while_runs_go_on, a_commit_under_way_is_waited_for;
+        keyvalues: what_is_set_amid_a_change_is_not_lost, what_is_deleted_amid_a_change_is_not_lost, what_is_under_way_is_read_before_a_change, what_is_set_amid_a_change_of_nothing_is_not_lost, what_is_set_amid_a_deletion_of_nothing_is_not_lost, an_undone_event_has_found_nothing_missing;
         places: another_database_in_its_place_is_refused, a_copy_of_another_clusters_is_refused;
         poison: a_run_that_is_made_to_read_only_is_its_events_fault, what_a_function_raises_is_its_events_fault, what_a_late_trigger_raises_is_its_events_fault, a_function_that_forgets_what_is_prepared_harms_nobody;
         readers: a_late_read_is_stopped_at_its_own_server, a_reader_that_cannot_be_asked_is_told_apart_from_its_statement, a_reader_makes_nothing_and_needs_only_the_guests_role, a_reader_goes_on_after_its_table_has_changed;

@@ -2,12 +2,14 @@
 //! statement, in one message that gives it back. Keys and values stand in that message in hexadecimal digits
 //! alone, which end no literal whatever a handler's function has set.
 
+use std::collections::HashSet;
 use std::fmt::Write;
 use std::time::Duration;
 
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
+use crate::config::Isolation;
 use crate::database::RunTransaction;
 use crate::error::{StatementError, StatementFailed};
 use crate::keyvalue::{KeyAsk, KeyRequest, KeyRow, too_much};
@@ -25,6 +27,45 @@ const LEAVE: &str = "; SET LOCAL search_path = public; SET LOCAL ROLE keylane_gu
 /// The class of the locks by which runs that change a value by what it is wait for each other. A row's own
 /// lock is none where there is no row yet.
 const LOCK_CLASS: i32 = 0x6b_65_79;
+/// Says that another run has set what this one is about to change.
+const SET_MEANWHILE: &str = "another run has set a value that this one did not find and is about to change";
+
+/// Keys that a read-committed run has looked up for a change and found without a value, by their bucket. A value
+/// that is there is locked by its row, so that whoever sets or deletes it waits. Where there is none, what another
+/// run sets meanwhile must not be overwritten: the run inserts such a key and replaces nothing. Locks of whoever
+/// sets any key would do as well, but the server has room for some thousand in all, and a run may set more.
+#[derive(Default)]
+pub(crate) struct Missing(HashSet<(String, Vec<u8>)>);
+
+impl Missing {
+    /// What was undone may have been the deletion of such a key.
+    pub(crate) fn forget(&mut self) {
+        self.0.clear();
+    }
+
+    fn has(&self, bucket: &str, key: &[u8]) -> bool {
+        !self.0.is_empty() && self.0.contains(&(bucket.to_owned(), key.to_vec()))
+    }
+
+    /// Notes what a request has found or set.
+    fn note(&mut self, request: &KeyRequest, found: &[KeyRow]) {
+        let place = |key: &Vec<u8>| (request.bucket.clone(), key.clone());
+        match &request.ask {
+            KeyAsk::Get { keys, for_change: true, .. } => {
+                self.0.extend(keys.iter().map(place));
+                for row in found {
+                    self.0.remove(&place(&row.key));
+                }
+            }
+            KeyAsk::Put(pairs) if !self.0.is_empty() => {
+                for (key, _) in pairs {
+                    self.0.remove(&place(key));
+                }
+            }
+            _ => {}
+        }
+    }
+}
 
 /// A step of the run.
 pub(crate) async fn step(
@@ -37,13 +78,17 @@ pub(crate) async fn step(
     }
     let answer = match answer(&mut run, request, deadline).await {
         Err(Failure::Said(error)) if faults::is_division(&error) => Err(Failure::Refused(SETTINGS_CHANGED)),
+        Err(Failure::Said(error)) if faults::code(&error) == Some(faults::UNIQUE) => {
+            Err(Failure::Conflict(SET_MEANWHILE))
+        }
         answer => answer,
     };
     run.settle(answer, deadline).await
 }
 
 async fn answer(run: &mut Run, request: KeyRequest, deadline: Duration) -> Result<Vec<KeyRow>, Failure> {
-    let (text, locks) = text(&request);
+    let isolation = run.server.isolation;
+    let (text, locks) = text(&request, isolation, &run.missing);
     if text.is_empty() {
         return Ok(Vec::new());
     }
@@ -56,42 +101,41 @@ async fn answer(run: &mut Run, request: KeyRequest, deadline: Duration) -> Resul
         _ => None,
     };
     // The first row is the one of the role, then comes one for each lock.
-    rows.iter().skip(1 + locks).map(|row| key_row(row, bytes_max)).collect()
+    let rows = rows.iter().skip(1 + locks).map(|row| key_row(row, bytes_max));
+    let rows: Vec<_> = rows.collect::<Result<_, _>>()?;
+    // A serializable run that changes what another one has changed meanwhile is refused by the server.
+    if isolation == Isolation::ReadCommitted {
+        run.missing.note(&request, &rows);
+    }
+    Ok(rows)
 }
 
-/// The statement, and the locks that are taken before it; nothing where nothing is asked.
-fn text(request: &KeyRequest) -> (String, usize) {
+/// The statement, and how many locks are taken before it; nothing where nothing is asked.
+fn text(request: &KeyRequest, isolation: Isolation, missing: &Missing) -> (String, usize) {
     let bucket = format!("convert_from({}, 'UTF8')", bytes(request.bucket.as_bytes()));
-    let place = |keys: &[Vec<u8>]| {
-        let keys: Vec<_> = keys.iter().map(|key| bytes(key)).collect();
-        format!("FROM keylane.keyvalue WHERE bucket = {bucket} AND key IN ({})", keys.join(", "))
-    };
     match &request.ask {
         KeyAsk::Get { keys, .. } if keys.is_empty() => (String::new(), 0),
         KeyAsk::Get { keys, for_change, bytes_max } => {
             let locks = if *for_change { locks(&request.bucket, keys) } else { Vec::new() };
-            let text = format!(
-                "{}SELECT encode(key, 'hex'), CASE WHEN sum(octet_length(value)) OVER (ORDER BY key) <= {bytes_max} \
-                 THEN encode(value, 'hex') END {} ORDER BY key",
-                locks.concat(),
-                place(keys)
-            );
-            (text, locks.len())
+            let is_held = *for_change && isolation == Isolation::ReadCommitted;
+            (locks.concat() + &get(&place(&bucket, keys), is_held, *bytes_max), locks.len())
         }
-        KeyAsk::Put(pairs) if pairs.is_empty() => (String::new(), 0),
         KeyAsk::Put(pairs) => {
-            let row =
-                |(key, value): &(Vec<u8>, Vec<u8>)| format!("({bucket}, {}, {})", bytes(key), bytes(value));
-            let rows: Vec<_> = pairs.iter().map(row).collect();
-            let text = format!(
-                "INSERT INTO keylane.keyvalue (bucket, key, value) VALUES {} \
-                 ON CONFLICT (bucket, key) DO UPDATE SET value = excluded.value",
-                rows.join(", ")
-            );
+            let is_missing = |(key, _): &&(Vec<u8>, Vec<u8>)| missing.has(&request.bucket, key);
+            let (new, any): (Vec<_>, Vec<_>) = pairs.iter().partition(is_missing);
+            let replaces = " ON CONFLICT (bucket, key) DO UPDATE SET value = excluded.value";
+            let inserts = [insert(&bucket, &new, ""), insert(&bucket, &any, replaces)];
+            let inserts: Vec<_> = inserts.into_iter().flatten().collect();
+            (inserts.join("; "), 0)
+        }
+        KeyAsk::Delete(keys) => {
+            // What the run did not find it does not delete: another one may have set it since.
+            let keys: Vec<_> =
+                keys.iter().filter(|key| !missing.has(&request.bucket, key)).cloned().collect();
+            let text =
+                if keys.is_empty() { String::new() } else { format!("DELETE {}", place(&bucket, &keys)) };
             (text, 0)
         }
-        KeyAsk::Delete(keys) if keys.is_empty() => (String::new(), 0),
-        KeyAsk::Delete(keys) => (format!("DELETE {}", place(keys)), 0),
         KeyAsk::List { after, keys_max } => {
             let after =
                 after.as_ref().map(|after| format!(" AND key > {}", bytes(after))).unwrap_or_default();
@@ -102,6 +146,31 @@ fn text(request: &KeyRequest) -> (String, usize) {
             (text, 0)
         }
     }
+}
+
+/// The values from a place, if they are not too much. Those that are held nobody else sets or deletes.
+fn get(place: &str, is_held: bool, bytes_max: usize) -> String {
+    // No row is locked beside a sum over others.
+    let held = || format!("FROM (SELECT key, value {place} ORDER BY key FOR UPDATE) AS held");
+    let from = if is_held { held() } else { place.to_owned() };
+    format!(
+        "SELECT encode(key, 'hex'), CASE WHEN sum(octet_length(value)) OVER (ORDER BY key) <= {bytes_max} \
+         THEN encode(value, 'hex') END {from} ORDER BY key"
+    )
+}
+
+/// Where the values of these keys are.
+fn place(bucket: &str, keys: &[Vec<u8>]) -> String {
+    let keys: Vec<_> = keys.iter().map(|key| bytes(key)).collect();
+    format!("FROM keylane.keyvalue WHERE bucket = {bucket} AND key IN ({})", keys.join(", "))
+}
+
+/// Sets values, if there are any; `otherwise` says what becomes of those that are there.
+fn insert(bucket: &str, pairs: &[&(Vec<u8>, Vec<u8>)], otherwise: &str) -> Option<String> {
+    let row = |(key, value): &&(Vec<u8>, Vec<u8>)| format!("({bucket}, {}, {})", bytes(key), bytes(value));
+    let rows: Vec<_> = pairs.iter().map(row).collect();
+    let rows = (!rows.is_empty()).then(|| rows.join(", "))?;
+    Some(format!("INSERT INTO keylane.keyvalue (bucket, key, value) VALUES {rows}{otherwise}"))
 }
 
 /// One lock for each key, in the same order by everybody.
@@ -177,8 +246,11 @@ mod tests {
             KeyAsk::Delete(vec![key.clone()]),
             KeyAsk::List { after: Some(key), keys_max: 1 },
         ] {
-            let (text, _) = text(&KeyRequest { bucket: hostile.clone(), ask });
-            assert!(!text.contains("DROP") && !text.contains("--"), "{text}");
+            let request = KeyRequest { bucket: hostile.clone(), ask };
+            for isolation in [Isolation::Serializable, Isolation::ReadCommitted] {
+                let (text, _) = text(&request, isolation, &Missing::default());
+                assert!(!text.contains("DROP") && !text.contains("--"), "{text}");
+            }
         }
     }
 }

@@ -34,6 +34,8 @@ pub(crate) enum Failure {
     Unfit(StatementError),
     /// The host refuses what the server would have let pass.
     Refused(&'static str),
+    /// The host found out that another transaction was in the way: the run is done again.
+    Conflict(&'static str),
     /// It was cancelled at its deadline.
     Late,
     /// It was cancelled after it had waited for locks for so long.
@@ -60,7 +62,7 @@ impl Failure {
             }
             Self::Said(error) => faults::is_answer(error),
             Self::TooMuch(_) => session.drain().await,
-            Self::Refused(_) | Self::Unfit(_) => true,
+            Self::Refused(_) | Self::Conflict(_) | Self::Unfit(_) => true,
             Self::Late | Self::Waited(_) => true,
             Self::Deaf | Self::Silent => false,
         }
@@ -73,6 +75,7 @@ impl Failure {
             Self::TooMuch(said) => StatementError::Limit(said.clone()).into(),
             Self::Unfit(error) => error.clone().into(),
             Self::Refused(said) => StatementError::Refused((*said).to_owned()).into(),
+            Self::Conflict(said) => StepError::Conflict((*said).to_owned()),
             Self::Late | Self::Deaf => {
                 let said = format!("the statement took longer than {deadline:?} (host-call)");
                 StatementError::Late(said).into()

@@ -44,6 +44,8 @@ pub(crate) struct Run {
     savepoint: bool,
     /// A statement failed after the savepoint and was not undone yet.
     pub(super) failed: bool,
+    /// What it did not find among the values by key.
+    pub(super) missing: keyvalue::Missing,
     /// The session's `statement_timeout`, in milliseconds; none where it is not known.
     allowed_ms: Option<u64>,
 }
@@ -102,8 +104,8 @@ async fn try_begin(
     let backend = Backend { pid: sqlx::Row::try_get(row, 0)?, at_us: sqlx::Row::try_get(row, 1)? };
     session.backend = Some(backend);
     let server = server.clone();
-    let allowed_ms = Some(allowed_ms);
-    Ok(Some(Run { session, server, fence, backend, savepoint: false, failed: false, allowed_ms }))
+    let (allowed_ms, missing) = (Some(allowed_ms), keyvalue::Missing::default());
+    Ok(Some(Run { session, server, fence, backend, savepoint: false, failed: false, missing, allowed_ms }))
 }
 
 /// Whoever holds the fence at an epoch that has passed writes nothing: no row is answered then. A
@@ -350,6 +352,7 @@ impl RunTransaction for Run {
     fn rollback_to_savepoint(mut self: Box<Self>) -> Step<()> {
         Box::pin(async move {
             self.failed = false;
+            self.missing.forget();
             // The time-out may have been set after the savepoint.
             self.allowed_ms = None;
             self.step("ROLLBACK TO SAVEPOINT keylane").await
