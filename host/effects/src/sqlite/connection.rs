@@ -5,17 +5,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::TryStreamExt;
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteRow};
-use sqlx::{AssertSqlSafe, ConnectOptions, Executor, SqlSafeStr, Statement as _};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _};
 
 use crate::sqlite::authorizer::Mode;
 use crate::sqlite::fault::{Fault, explain, late};
 use crate::sqlite::life::{FileId, log_of};
 use crate::sqlite::watch::Watch;
-use crate::sqlite::{native, row};
+use crate::sqlite::{answer, native, row};
 use crate::statement::{LATE_GRACE, Statement};
-use crate::value::{Collected, ResultLimits, Rows, Value};
+use crate::value::{ResultLimits, Rows, Value};
 
 /// How long a short statement of the host's own may take.
 const HOST_STATEMENT: Duration = Duration::from_secs(30);
@@ -45,9 +44,9 @@ pub(crate) struct Connection {
     pub log: Option<FileId>,
     /// The length of guests' texts bounds it, not the host's.
     short: bool,
-    /// A statement outlived even its grace: the connection's thread is still inside it, and whoever asked
-    /// anything more would wait for it.
-    stuck: Option<Duration>,
+    /// A statement outlived even its grace, so that the connection's thread is still inside it, or the thread is
+    /// gone: whoever asked anything more would wait for it, perhaps for ever.
+    spent: Option<Fault>,
 }
 
 impl Connection {
@@ -67,7 +66,7 @@ impl Connection {
             }
             (watch, file)
         };
-        Ok(Self { inner, watch, log: FileId::at(&log_of(&path)), path, file, short: false, stuck: None })
+        Ok(Self { inner, watch, log: FileId::at(&log_of(&path)), path, file, short: false, spent: None })
     }
 
     /// Whether another file, or none, lies where this one was opened.
@@ -127,15 +126,32 @@ impl Connection {
     }
 
     fn answers(&self) -> Result<(), Fault> {
-        self.stuck.map_or(Ok(()), |deadline| Err(Fault::Stuck(deadline)))
+        self.spent.clone().map_or(Ok(()), Err)
     }
 
-    /// Remembers that it is stuck.
+    /// Whether nothing more may be asked of it.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.spent.is_some()
+    }
+
+    /// Remembers that it is of no more use.
     fn noted<T>(&mut self, answer: Result<T, Fault>) -> Result<T, Fault> {
-        if let Err(Fault::Stuck(deadline)) = &answer {
-            self.stuck = Some(*deadline);
+        if let Err(fault @ (Fault::Stuck(_) | Fault::Gone(_))) = &answer {
+            self.spent = Some(fault.clone());
         }
         answer
+    }
+
+    /// Ends a statement whose answer was not read to its end: the thread looks for its next row, which may never
+    /// come, and would work on under the deadline of whatever is asked next. Without an answer to this the
+    /// connection is of no more use, whatever is said of the statement.
+    async fn end_statement(&mut self, deadline: Duration) {
+        self.watch.begin(Mode::Guest, Duration::ZERO);
+        match tokio::time::timeout(LATE_GRACE, self.inner.ping()).await {
+            Ok(Ok(())) => self.watch.begin(Mode::Guest, Duration::MAX),
+            Ok(Err(error)) => self.spent = Some(explain(&error)),
+            Err(_) => self.spent = Some(Fault::Stuck(deadline)),
+        }
     }
 
     /// Stops what it does and closes it; SQLite rolls back.
@@ -151,8 +167,7 @@ impl Connection {
     /// The same under a deadline.
     pub(crate) async fn run_within(&mut self, query: Query<'_>, deadline: Duration) -> Result<u64, Fault> {
         let watch = self.watch.clone();
-        let done = async { Ok(query.execute(&mut self.inner).await?.rows_affected()) };
-        let done = within(&watch, Mode::Host, deadline, done).await;
+        let done = within(&watch, Mode::Host, deadline, answer::changes(&mut self.inner, query)).await;
         self.noted(done)
     }
 
@@ -168,14 +183,15 @@ impl Connection {
         deadline: Duration,
     ) -> Result<Vec<SqliteRow>, Fault> {
         let watch = self.watch.clone();
-        let rows = within(&watch, Mode::Host, deadline, query.fetch_all(&mut self.inner)).await;
+        let rows = within(&watch, Mode::Host, deadline, answer::all(&mut self.inner, query)).await;
         self.noted(rows)
     }
 
     /// Runs all statements of a text of the host's own (its tables) or of a handler's migration.
     pub(crate) async fn script(&mut self, mode: Mode, text: &str, deadline: Duration) -> Result<(), Fault> {
         let watch = self.watch.clone();
-        let done = async { sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut self.inner).await.map(|_| ()) };
+        let script = sqlx::raw_sql(AssertSqlSafe(text));
+        let done = async { script.execute(&mut self.inner).await.map(drop).map_err(|error| explain(&error)) };
         let done = within(&watch, mode, deadline, done).await;
         self.noted(done)
     }
@@ -189,11 +205,14 @@ impl Connection {
         deadline: Duration,
     ) -> Result<Rows, Fault> {
         let watch = self.watch.clone();
-        watch.begin(Mode::Guest, deadline);
         let text = format!("{GUEST}{}", statement.text);
-        let collected = collect(&mut self.inner, text, parameters, limits);
-        let rows = answered(&watch, deadline, collected).await;
-        self.noted(rows)
+        let collected = answer::collect(&mut self.inner, text, parameters, limits);
+        let rows = within(&watch, Mode::Guest, deadline, collected).await;
+        let rows = self.noted(rows);
+        if let Err(Fault::Statement(_)) = &rows {
+            self.end_statement(deadline).await;
+        }
+        rows
     }
 
     /// Runs a guest's statement and answers how many rows it changed.
@@ -206,58 +225,21 @@ impl Connection {
         let watch = self.watch.clone();
         let query = sqlx::query(AssertSqlSafe(format!("{GUEST}{}", statement.text)));
         let query = parameters.into_iter().fold(query, row::bind);
-        let done = async { Ok(query.execute(&mut self.inner).await?.rows_affected()) };
-        let rows = within(&watch, Mode::Guest, deadline, done).await;
+        let rows = within(&watch, Mode::Guest, deadline, answer::changes(&mut self.inner, query)).await;
         let rows = self.noted(rows)?;
         Ok(if statement.changes { rows } else { 0 })
     }
 }
 
-/// Reads rows under their limits.
-async fn collect(
-    inner: &mut SqliteConnection,
-    text: String,
-    parameters: Vec<Value>,
-    limits: ResultLimits,
-) -> Result<Rows, Fault> {
-    let refused = |said| Fault::Statement(crate::error::StatementError::Limit(said));
-    let query = sqlx::query(AssertSqlSafe(text.clone()));
-    let query = parameters.into_iter().fold(query, row::bind);
-    let mut collected = Collected::new(limits);
-    {
-        let mut stream = query.fetch(&mut *inner);
-        while let Some(one) = stream.try_next().await.map_err(|error| explain(&error))? {
-            if collected.rows.rows.is_empty() {
-                collected.rows.columns = row::names(sqlx::Row::columns(&one));
-            }
-            collected.push(row::values(&one).map_err(|error| explain(&error))?).map_err(refused)?;
-        }
-    }
-    if collected.rows.rows.is_empty() {
-        let prepared = inner.prepare(AssertSqlSafe(text).into_sql_str()).await;
-        collected.rows.columns = row::names(prepared.map_err(|error| explain(&error))?.columns());
-    }
-    Ok(collected.rows)
-}
-
-/// Runs one statement under its deadline, which stops it in the database.
+/// Runs one statement under its deadline, which stops it in the database. It is waited for a little longer, since
+/// SQLite looks at the deadline between steps, but a step that waits for the disk does not.
 async fn within<T>(
     watch: &Watch,
     mode: Mode,
     deadline: Duration,
-    statement: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, Fault> {
-    watch.begin(mode, deadline);
-    answered(watch, deadline, async { statement.await.map_err(|error| explain(&error)) }).await
-}
-
-/// Awaits what runs under the watch's deadline; a little longer, since SQLite looks at the deadline between steps,
-/// but a step that waits for the disk does not.
-async fn answered<T>(
-    watch: &Watch,
-    deadline: Duration,
     statement: impl Future<Output = Result<T, Fault>>,
 ) -> Result<T, Fault> {
+    watch.begin(mode, deadline);
     let answer = match tokio::time::timeout(deadline.saturating_add(LATE_GRACE), statement).await {
         Ok(Err(Fault::Busy(_) | Fault::Unable(_) | Fault::Gone(_))) if watch.late() => {
             Err(Fault::Statement(late(deadline)))

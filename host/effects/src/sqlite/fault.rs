@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::error::{DatabaseError, StatementError, StepError};
 
 /// A statement on a connection failed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Fault {
     /// The statement's own fault.
     Statement(StatementError),
@@ -13,7 +13,7 @@ pub(crate) enum Fault {
     Conflict(String),
     /// Another connection is in the way just now: it is worth asking again, by the same connection.
     Busy(String),
-    /// SQLite says that it cannot do its work: the disk, the file.
+    /// SQLite says that it cannot do its work: the disk, the file, memory.
     Unable(String),
     /// The connection is of no more use: its thread is gone, or what it reads is damaged.
     Gone(String),
@@ -110,10 +110,18 @@ pub(crate) fn explain(error: &sqlx::Error) -> Fault {
         (_, INTERRUPTED | IO_ERROR | FULL | CANNOT_OPEN | NOT_A_DATABASE) => Fault::Unable(said),
         (_, CORRUPT) => Fault::Gone(said),
         (_, READ_ONLY) => Fault::Statement(StatementError::Refused(format!("only reading here: {said}"))),
-        (_, NO_MEMORY | TOO_BIG) => {
+        // All databases of the process share one bound, so that whoever finds no memory has seldom taken it.
+        (_, NO_MEMORY) => {
+            Fault::Unable(format!("the SQLite databases of this process need too much memory: {said}"))
+        }
+        (_, TOO_BIG) => {
             let said = format!("the statement needs too much memory: {said}");
             Fault::Statement(StatementError::Limit(said))
         }
         _ => Fault::Statement(StatementError::Refused(said)),
     }
 }
+
+#[cfg(test)]
+#[path = "fault_tests.rs"]
+mod tests;

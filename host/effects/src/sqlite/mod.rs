@@ -9,8 +9,10 @@
 //! - `run.rs`, `closing.rs`, `ownership.rs`, `replay.rs`, `fleets.rs`: runs, and the host's own transactions.
 //! - `tables.rs`, `migrate.rs`: the host's tables and the handlers'. `outbox.rs`: what the relay does.
 //! - `life.rs`, `machine.rs`: which file the path names, and where it lies.
-//! - `fault.rs`, `holder.rs`, `row.rs`: errors, the process that holds the writer, values.
+//! - `answer.rs`, `row.rs`: what a statement answers, whole or not at all, and its values.
+//! - `fault.rs`, `holder.rs`: errors, and the process that holds the writer.
 
+mod answer;
 mod authorizer;
 mod closing;
 mod connection;

@@ -126,13 +126,18 @@ pub(crate) async fn ended(file: &File, fence: Fence, offsets: &[i64]) -> Result<
 pub(crate) async fn begin(file: &File, fence: Fence) -> Result<Writing, BeginError> {
     let words = |connection: &Connection| {
         let text = "BEGIN IMMEDIATE; \
-                    SELECT 1 FROM keylane_fence WHERE stream = $1 AND epoch_count = $2 AND epoch_nonce = $3 \
-                    AND life = (SELECT concat_ws(' ', $4, schema_version) FROM pragma_schema_version)";
+                    SELECT EXISTS (SELECT 1 FROM keylane_fence \
+                    WHERE stream = $1 AND epoch_count = $2 AND epoch_nonce = $3 \
+                    AND life = (SELECT concat_ws(' ', $4, schema_version) FROM pragma_schema_version))";
         let query = host(text).bind(fence.stream).bind(fence.epoch.count).bind(fence.epoch.nonce);
         query.bind(connection.file.to_string())
     };
     let (writing, owned) = Writing::begin_with(file, file.writer_wait, file.lock_wait, words).await?;
-    if owned.is_empty() {
+    // Always one row: none is no answer, which nothing else says of the second of two statements.
+    let Some(row) = owned.first() else {
+        return Err(file.unavailable("whose the partition is was not answered".to_owned()).into());
+    };
+    if !get::<bool>(row, 0, &file.url)? {
         writing.rollback().await;
         return Err(BeginError::NotOwner);
     }

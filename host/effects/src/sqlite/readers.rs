@@ -1,8 +1,8 @@
 //! The connections that only read: opened as they are needed, at most so many, and kept.
 //!
 //! Who owns: a query holds a permit and one connection. Who waits: queries beyond the permits, in order of
-//! arrival, for at most `wait`. Who wakes: the end of a query. A connection goes back unless it was stuck or
-//! its query was cancelled.
+//! arrival, for at most `wait`. Who wakes: the end of a query. A connection goes back after an answer or a fault of
+//! the query's own, if it has answered since; one that was cancelled does not.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -60,8 +60,10 @@ impl Readers {
         let mut connection = self.connection().await.map_err(Fault::guest)?;
         let rows = connection.guest_rows(&statement, parameters, limits, deadline).await;
         match &rows {
-            Err(Fault::Stuck(_)) => connection.abandon(),
-            _ => self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection),
+            Ok(_) | Err(Fault::Statement(_)) if !connection.is_spent() => {
+                self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            }
+            _ => connection.abandon(),
         }
         rows.map_err(Fault::guest)
     }

@@ -1,11 +1,11 @@
-//! A file that cannot be read or written.
+//! A file that cannot be read or written, and statements whose answers are not read to their ends.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use keylane_effects::{BeginError, DatabaseConfig, open};
+use keylane_effects::{BeginError, DatabaseConfig, ResultLimits, StatementError, Value, open};
 use sqlx::Row;
 
-use crate::suite::{LONG, commit_event, kept, owner};
+use crate::suite::{LIMITS, LONG, checked, commit_event, heard, kept, owner};
 use crate::{config, outside};
 
 /// Writes over the file's first bytes, by another process: to close the file in this one would end the locks that
@@ -42,4 +42,55 @@ async fn a_damaged_file_is_not_waited_for() {
     write_over(&file, b"SQLite format 3\0");
     commit_event(&*database, &fence, 3).await;
     assert_eq!(kept(&*database).await, [1, 2, 3]);
+}
+
+/// Its first row is no text, and a second one never comes.
+const UNREADABLE: &str = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) \
+                          SELECT CAST(x'ff' AS TEXT) UNION ALL SELECT i FROM n WHERE i < 0";
+/// The same with a row that can be read.
+const READABLE: &str = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) \
+                        SELECT 1 UNION ALL SELECT i FROM n WHERE i < 0";
+const NO_ROW: ResultLimits = ResultLimits { rows: 0, bytes: 1_000 };
+
+/// The writer is not kept by what nobody reads any more.
+#[tokio::test]
+async fn a_run_ends_what_it_does_not_read_to_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = open(&config(&folder)).await.unwrap();
+    let fence = owner(&*database, "CREATE TABLE t (a BIGINT)").await;
+    for (text, limits, deadline) in [
+        (UNREADABLE, LIMITS, Duration::from_millis(300)),
+        (UNREADABLE, LIMITS, LONG),
+        (READABLE, NO_ROW, LONG),
+    ] {
+        let run = database.begin(&fence).await.unwrap();
+        let ((), run) = run.savepoint().await.unwrap();
+        let asked = run.query(checked(&*database, text, &[]), Vec::new(), limits, deadline);
+        let asked = tokio::time::timeout(Duration::from_secs(5), asked).await.unwrap();
+        let failed = asked.err().unwrap();
+        let own = matches!(heard(&failed), StatementError::Refused(_) | StatementError::Limit(_));
+        assert!(own, "{failed:?}");
+        // It was only read, so that the transaction goes on.
+        let run = failed.transaction.unwrap();
+        tokio::time::timeout(Duration::from_secs(5), run.rollback()).await.unwrap();
+    }
+    commit_event(&*database, &fence, 1).await;
+    assert_eq!(kept(&*database).await, [1]);
+}
+
+/// The next query has the connection for itself.
+#[tokio::test]
+async fn a_reader_ends_what_it_does_not_read_to_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = DatabaseConfig { read_connections: 1, ..config(&folder) };
+    let database = open(&config).await.unwrap();
+    for (text, limits) in [(UNREADABLE, LIMITS), (READABLE, NO_ROW)] {
+        let cut = database.query(checked(&*database, text, &[]), Vec::new(), limits, LONG).await;
+        assert!(matches!(cut, Err(StatementError::Refused(_) | StatementError::Limit(_))), "{cut:?}");
+        let next = checked(&*database, "SELECT 1", &[]);
+        let asked = Instant::now();
+        let rows = database.query(next, Vec::new(), LIMITS, Duration::from_secs(5)).await.unwrap();
+        assert_eq!(rows.rows, [[Value::Integer(1)]]);
+        assert!(asked.elapsed() < Duration::from_secs(2), "it waited for the one before");
+    }
 }

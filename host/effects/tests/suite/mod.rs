@@ -18,6 +18,7 @@ pub mod savepoints;
 pub mod statements;
 pub mod values;
 
+#[allow(unused_imports, reason = "each test file uses the part that it needs")]
 pub use relay::{frozen, mails, refusals, setbacks, stops, wakes};
 
 use std::path::Path;
