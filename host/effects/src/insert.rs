@@ -5,7 +5,7 @@
 //! What could mean something else together than alone is refused: a query among the values (it would see the
 //! rows before it or not), a function that answers what the statement before has done, one that answers several rows,
 //! a parameter outside the rows, ON CONFLICT DO UPDATE (it may not meet one row twice), RETURNING. Functions are known
-//! by their names wherever they stand, since PostgreSQL also calls them as columns: `(x).f`.
+//! by their names before a bracket and behind a dot, since PostgreSQL also calls them as columns: `(x).f`.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -24,7 +24,6 @@ const NAME_BYTES_MAX: usize = 63;
 const QUERIES: &[&str] = &["select", "with", "table", "in"];
 /// Functions that answer what was done before: later it is what another event did.
 const OF_THE_SESSION: &[&str] = &["currval", "lastval", "last_insert_rowid", "changes", "total_changes"];
-
 /// Functions of PostgreSQL's that answer several rows: it takes them in a statement of one row alone.
 #[rustfmt::skip]
 const SETS: &[&str] = &[

@@ -44,6 +44,7 @@ impl Poller {
         }
     }
 
+    /// Of what is under way the kept hear all the same, or they would give out once more what is committed.
     fn turn_last(&mut self, gone: &[Feed], is_small: bool) {
         if !is_small {
             self.turn_cuts(gone, false);
