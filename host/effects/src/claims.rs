@@ -81,14 +81,23 @@ impl HandlerClaims {
         asking.await.copied().map_err(told)
     }
 
-    fn key(&self, topic: &str, topic_id: TopicId, partition: i32) -> StreamKey {
-        StreamKey {
+    /// A topic is known by its id: under its name another one may have been made meanwhile. So one that has none
+    /// could not be told from others.
+    fn key(&self, topic: &str, topic_id: TopicId, partition: i32) -> Result<StreamKey, ClaimsError> {
+        if !topic_id.is_known() {
+            return Err(ClaimsError::Refused(format!(
+                "the brokers tell no id of the topic {topic:?}, and without ids the progress of one topic cannot be \
+                 told from another's: a handler that writes to a database needs brokers that have them (Apache \
+                 Kafka from 2.8 on)"
+            )));
+        }
+        Ok(StreamKey {
             fleet: self.config.fleet.clone(),
             handler: self.config.handler.clone(),
             topic: topic.to_owned(),
             topic_id,
             partition,
-        }
+        })
     }
 
     /// Ends one event in a transaction of its own.
@@ -134,7 +143,7 @@ impl Claims for HandlerClaims {
     ) -> Boxed<'a, Result<BTreeMap<i32, i64>, ClaimsError>> {
         Box::pin(async move {
             self.check_cluster().await?;
-            let key = self.key(topic, topic_id, 0);
+            let key = self.key(topic, topic_id, 0)?;
             self.database.settle_start(&key, offered).await.map_err(told)
         })
     }
@@ -146,7 +155,7 @@ impl Claims for HandlerClaims {
     ) -> Boxed<'a, Result<Option<Hold>, ClaimsError>> {
         Box::pin(async move {
             self.check_cluster().await?;
-            let key = self.key(&partition.topic, topic_id, partition.partition);
+            let key = self.key(&partition.topic, topic_id, partition.partition)?;
             let taken = self.database.take(&key, self.config.take_limit).await.map_err(told)?;
             let Some(floor) = taken.floor else { return Ok(None) };
             let mut restored = GapSet { base: floor, ended: Vec::new() };

@@ -106,7 +106,8 @@ conform! {
     migrations: hosts_at_once_migrate_once, a_changed_history_is_refused,
         handlers_have_histories_of_their_own, a_failing_file_leaves_nothing, a_migration_reaches_only_its_own;
     claims: a_partition_is_taken_where_it_stands, a_letter_is_buried_once, a_former_owner_ends_nothing,
-        a_database_of_another_cluster_is_refused;
+        a_database_of_another_cluster_is_refused,
+        a_topic_without_an_id_is_refused;
     relay: one_that_dies_at_any_step_is_followed, one_that_is_stopped_at_any_step_does_no_harm,
         one_relays_and_the_other_stands_by;
     refusals: a_refused_record_holds_up_its_key_alone, a_dropped_row_lets_its_key_go_on,

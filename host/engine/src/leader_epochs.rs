@@ -3,7 +3,7 @@
 //! by whoever takes the partition later.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The most changes of the leader that are remembered of one assignment. Of older ones nothing is said.
 const CHANGES_MAX: usize = 32;
@@ -28,12 +28,21 @@ struct Reign {
 /// What was read under which leader, in one assignment. The poller writes it, record by record, and the owner
 /// asks when it raises the floor: each holds the lock for a few comparisons.
 #[derive(Debug, Default)]
-pub struct LeaderEpochs(Mutex<VecDeque<Reign>>);
+pub struct LeaderEpochs(Mutex<Seen>);
+
+#[derive(Debug, Default)]
+struct Seen {
+    reigns: VecDeque<Reign>,
+    /// Below it everything was read, or is no record.
+    to: i64,
+}
 
 impl LeaderEpochs {
     /// A record was read. Records come in offset order.
     pub fn note(&self, offset: i64, leader_epoch: Option<i32>) {
-        let mut reigns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.lock();
+        seen.to = seen.to.max(offset + 1);
+        let reigns = &mut seen.reigns;
         match reigns.back_mut() {
             Some(reign) if reign.leader_epoch == leader_epoch => reign.last = reign.last.max(offset),
             _ => {
@@ -45,14 +54,28 @@ impl LeaderEpochs {
         }
     }
 
+    /// Between what was read and this offset there is no record.
+    pub fn reach(&self, offset: i64) {
+        let mut seen = self.lock();
+        seen.to = seen.to.max(offset);
+    }
+
     /// The highest place up to this offset of which the leader is known. It lies below the offset where what
     /// follows the last record is no record (a transaction's marker), or was compacted away: a later leader
-    /// may have written that.
+    /// may have written that. None where not everything below the offset was read: what had ended before may
+    /// count as passed long before it is read.
     #[must_use]
     pub fn position_at(&self, offset: i64) -> Option<LogPosition> {
-        let reigns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let below = reigns.iter().rev().find(|reign| reign.first < offset)?;
+        let seen = self.lock();
+        if seen.to < offset {
+            return None;
+        }
+        let below = seen.reigns.iter().rev().find(|reign| reign.first < offset)?;
         Some(LogPosition { offset: offset.min(below.last + 1), leader_epoch: below.leader_epoch? })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Seen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -77,7 +100,19 @@ mod tests {
         assert_eq!(epochs.position_at(15), at(15, 3));
         assert_eq!(epochs.position_at(16), at(16, 7));
         assert_eq!(epochs.position_at(19), at(17, 7), "who wrote what is no record is not known");
-        assert_eq!(epochs.position_at(30), at(21, 8));
+        assert_eq!(epochs.position_at(21), at(21, 8));
+    }
+
+    #[test]
+    fn what_was_not_read_has_no_place() {
+        let epochs = LeaderEpochs::default();
+        epochs.note(20, Some(8));
+        assert_eq!(epochs.position_at(30), None, "there may be records from 21 on");
+        epochs.reach(30);
+        epochs.reach(25);
+        assert_eq!((epochs.position_at(30), epochs.position_at(31)), (at(21, 8), None));
+        epochs.note(30, Some(9));
+        assert_eq!((epochs.position_at(30), epochs.position_at(31)), (at(21, 8), at(31, 9)));
     }
 
     #[test]

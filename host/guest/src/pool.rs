@@ -5,9 +5,11 @@
 //! What bounds: `limits.concurrency` places, and so as many instances. The idle ones are taken last in,
 //! first out, so that in quiet times the others grow old and are ended by the reaper.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use keylane_engine::{Epoch, Fence};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::census::{Census, End};
@@ -45,6 +47,8 @@ struct Idle {
     instances: Vec<Instance>,
     /// How often all of them were ended. One that was taken before is not taken back after.
     age: u64,
+    /// Under which ownership each partition was handled last, by the database's number for it; as many as it has had.
+    epochs: BTreeMap<i64, Epoch>,
 }
 
 impl Pool {
@@ -106,6 +110,15 @@ impl Pool {
         let instances = std::mem::take(&mut idle.instances);
         drop(idle);
         instances.into_iter().for_each(|instance| instance.end(End::Undone));
+    }
+
+    /// A run begins under this ownership of its partition. If it was taken anew since the last one, the database may
+    /// have gone back meanwhile, without a run that met it: all instances end.
+    pub(crate) fn follow(&self, fence: Fence) {
+        let former = self.idle().epochs.insert(fence.stream, fence.epoch);
+        if former.is_some_and(|former| former != fence.epoch) {
+            self.end_all();
+        }
     }
 
     /// Ends what has been idle too long.

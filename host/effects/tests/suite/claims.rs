@@ -128,3 +128,15 @@ pub async fn a_database_of_another_cluster_is_refused(ground: &Ground) {
         assert!(matches!(&refused, Err(ClaimsError::Refused(said)) if said.contains("two")), "{refused:?}");
     }
 }
+
+/// Topics without ids would share their floors and claims.
+pub async fn a_topic_without_an_id_is_refused(ground: &Ground) {
+    let claims = claims(&ground.here, "cluster");
+    for refused in [
+        claims.settle("orders", TopicId::UNKNOWN, &[(0, 3)]).await.map(drop),
+        claims.take(&partition(), TopicId::UNKNOWN).await.map(drop),
+    ] {
+        let is_clear = |said: &str| said.contains("\"orders\"") && said.contains("from 2.8 on");
+        assert!(matches!(&refused, Err(ClaimsError::Refused(said)) if is_clear(said)), "{refused:?}");
+    }
+}

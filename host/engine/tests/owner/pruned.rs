@@ -104,6 +104,27 @@ async fn the_place_with_its_leader_goes_with_the_floor() {
     assert_eq!(*database.positions.lock().unwrap(), [None, Some(place)], "what is read above is not in it");
 }
 
+/// The watermark passes what had ended before without reading it. A place far below the floor would say that
+/// there is no record between them, and the next owner would take those that are there for a log that was cut.
+#[tokio::test(start_paused = true)]
+async fn what_is_not_read_yet_has_no_place() {
+    let (bench, database) = bench();
+    let inbox = bench.assign_at(0, GapSet { base: 0, ended: std::iter::once(1..30_000).collect() });
+    inbox.leader_epochs().note(0, Some(4));
+    deliver(&inbox, [event(0, "a", "done")]);
+    bench.until_watermark(&inbox, 30_000).await;
+    tokio::time::sleep(PRUNE_EVERY + SECOND).await;
+    assert_eq!(database.floors(), [(30_000, 1)]);
+    inbox.leader_epochs().note(29_998, Some(4));
+    inbox.leader_epochs().reach(30_000);
+    inbox.leader_epochs().note(30_000, Some(4));
+    deliver(&inbox, [event(30_000, "a", "done")]);
+    bench.until_watermark(&inbox, 30_001).await;
+    tokio::time::sleep(PRUNE_EVERY + SECOND).await;
+    let place = LogPosition { offset: 30_001, leader_epoch: 4 };
+    assert_eq!(*database.positions.lock().unwrap(), [None, Some(place)]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_prune_goes_on_batch_after_batch_and_alone() {
     let (bench, database) = bench();

@@ -16,7 +16,8 @@
 //! - A trap, a time-out or a memory limit in an instance that has served before is tried again in a fresh one
 //!   before its event is charged.
 //! - After any rollback the instance ends: its memory must not remember what the database forgot. Where the
-//!   partition is lost or in doubt, a restore for one, all of the pool do.
+//!   partition is lost or in doubt, a restore for one, all of the pool do, and so they do at the first run after
+//!   it was taken anew.
 //!
 //! Who owns: a run owns its transaction and its instance. Who waits: a run, for a place, for a connection and
 //! for locks, none of which is a guest's time, nor the run's slice: longer runs wait less for each event. What
@@ -64,6 +65,7 @@ pub(crate) async fn run(
         let reason = "the run was given no ownership of its partition in the handler's database".to_owned();
         return RunReport { stand: RunStand::InDoubt(reason), ..nothing.into() };
     };
+    pool.follow(fence);
     let mut plan = Plan::new(attempts);
     if attempts.iter().any(|attempt| pool.losses.is_suspect(&attempt.event)) {
         plan.go_singly();

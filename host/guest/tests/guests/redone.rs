@@ -330,6 +330,29 @@ async fn the_idle_instances_end_where_a_run_is_in_doubt_or_overtaken() {
     assert_eq!((loaded.revision.instances().undone, loaded.revision.instances().alive()), (3, 0));
 }
 
+/// Whoever takes a partition anew may find that its database has gone back, and no run need have met that.
+#[tokio::test]
+async fn what_served_under_a_former_ownership_serves_no_more() {
+    let mut loaded = loaded().await;
+    assert_eq!(loaded.one("").await, Outcome::Done);
+    loaded.fence = Some(loaded.own(3).await);
+    assert_eq!(loaded.one("if served\nreject").await, Outcome::Done);
+    let told = "if served\ndo INSERT INTO t (a) SELECT count(*) FROM t";
+    assert_eq!(loaded.one(told).await, Outcome::Done);
+    assert_eq!(
+        (kept(&loaded).await, loaded.revision.instances().undone),
+        (1, 1),
+        "it serves on under this one"
+    );
+    // Another partition is none of its business.
+    let former = loaded.fence.replace(loaded.own(4).await);
+    for fence in [loaded.fence, former] {
+        loaded.fence = fence;
+        assert_eq!(loaded.one(told).await, Outcome::Done);
+    }
+    assert_eq!((kept(&loaded).await, loaded.revision.instances().undone), (3, 1));
+}
+
 /// A fresh instance for the event at fault only: the memory of the others' is kept.
 #[tokio::test]
 async fn an_instance_outlives_a_run_that_is_committed_and_none_that_is_undone() {

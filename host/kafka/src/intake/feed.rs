@@ -182,7 +182,10 @@ impl Feed {
                 }
                 // The log's end may lie behind records that never come, the marker of a transaction among
                 // them. A word of an earlier assignment may lie before.
-                Some(Fetched::End { offset }) => self.next = self.next.max(offset),
+                Some(Fetched::End { offset }) => {
+                    self.inbox.leader_epochs().reach(offset);
+                    self.next = self.next.max(offset);
+                }
                 Some(Fetched::Error { code, reason }) => {
                     self.fail(code, reason);
                     if self.fault.is_some() || self.trouble.is_some() {
@@ -202,6 +205,7 @@ impl Feed {
     pub(super) fn check_at(&mut self, position: LogPosition, floor: i64) {
         // Who ends before anything is read tells the leader that was known before.
         self.note(position.offset - 1, Some(position.leader_epoch));
+        self.inbox.leader_epochs().reach(floor);
         (self.unchecked, self.floor) = (Some(position), floor);
     }
 
