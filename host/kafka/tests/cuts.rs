@@ -8,6 +8,7 @@ support::on_the_dev_broker!(cuts:
     a_dead_letter_is_written_once_with_the_progress,
     a_record_that_no_topic_takes_fails_its_event_alone,
     a_record_that_no_topic_takes_follows_the_policy,
+    what_was_refused_is_forgotten_with_its_topic,
     a_topic_that_is_not_there_fails_its_events_in_the_end,
     members_of_a_classic_group_come_and_go,
     an_idle_host_keeps_its_partitions_without_a_transaction

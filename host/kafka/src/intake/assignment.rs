@@ -285,7 +285,10 @@ impl Poller {
             partitions = names(&anew),
             "the topic was deleted and made again: what is buffered belongs to the former one and is dropped"
         );
-        self.drop_and_wait(&anew)
+        self.drop_and_wait(&anew)?;
+        // What was refused of the former topic says nothing of this one.
+        anew.iter().for_each(|partition| self.parts.commits.forget_refused(partition));
+        Ok(())
     }
 
     /// Drops partitions as if they were lost, and has them wait to be taken anew.

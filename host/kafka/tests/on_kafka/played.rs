@@ -44,6 +44,7 @@ pub fn play(checks: &mut Checks, runtime: &Runtime, cluster: &Cluster) {
         cuts::a_dead_letter_is_written_once_with_the_progress,
         cuts::a_record_that_no_topic_takes_fails_its_event_alone,
         cuts::a_record_that_no_topic_takes_follows_the_policy,
+        cuts::what_was_refused_is_forgotten_with_its_topic,
         cuts::a_topic_that_is_not_there_fails_its_events_in_the_end,
         cuts::members_of_a_classic_group_come_and_go,
         cuts::an_idle_host_keeps_its_partitions_without_a_transaction,

@@ -11,6 +11,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use super::copier::{ASTRAY, Copier, LARGE, dead_letters_of};
 use super::letters::everything;
+use super::topics::make_anew;
 use super::{Cluster, PATIENCE, consumer, unique, until, until_assigned, until_health};
 
 const LIMIT: Duration = Duration::from_secs(10);
@@ -157,6 +158,22 @@ pub async fn a_record_that_no_topic_takes_follows_the_policy(cluster: &Cluster) 
     until("they are committed", || committed(cluster, &config, &topic, 0) == 11).await;
     until("the partition is taken anew", || copier.assignments() == 2).await;
     assert!(everything(cluster, &dead_letters_of(&copier.to), 1).is_empty());
+    stop(intake).await;
+}
+
+/// What was refused was of an event of the former topic. The one at its offset in the new topic is another.
+pub async fn what_was_refused_is_forgotten_with_its_topic(cluster: &Cluster) {
+    let (topic, config, mut copier) = scene(cluster, 1).await;
+    copier.policy = Policy { then: Then::PauseLane, ..copier.policy };
+    produce(cluster, &topic, 0, &["a", "a", LARGE]);
+    let intake = copier.intake(cluster, config.clone());
+    until("the others are copied", || everything(cluster, &copier.to, 2).len() == 2).await;
+    until("the partition is taken anew", || copier.assignments() == 2).await;
+    make_anew(cluster, &topic).await;
+    until("the new topic is taken", || copier.assignments() == 3).await;
+    produce(cluster, &topic, 0, &["b"; 10]);
+    until("all of it is copied", || everything(cluster, &copier.to, 2).len() == 12).await;
+    until("all of it is committed", || committed(cluster, &config, &topic, 0) == 10).await;
     stop(intake).await;
 }
 

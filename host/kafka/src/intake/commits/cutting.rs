@@ -147,12 +147,14 @@ impl Committer {
         made.sort_by_key(|(token, _)| cuts.turn_of(*token));
         let owned: BTreeMap<Token, &Feed> =
             feeds.filter(|feed| !feed.inbox.ownership().is_lost()).map(|feed| (feed.token, feed)).collect();
+        // Where brokers refuse one partition's part they refuse the whole, and do not say for whose sake.
+        let goes_singly = cuts.failures >= FAILURES_ORDINARY;
         let mut bytes = 0;
         let mut parts = Vec::with_capacity(made.len());
         for (token, snapshot) in made {
             // One that was given up meanwhile has nothing to say any more.
             let Some(feed) = owned.get(&token) else { continue };
-            if bytes >= cuts.bytes_max() {
+            if bytes >= cuts.bytes_max() || (goes_singly && !parts.is_empty()) {
                 cuts.owed.insert(token);
                 continue;
             }
@@ -180,7 +182,7 @@ impl Committer {
     }
 
     /// Learns what became of the transaction that is under way.
-    fn hear_end<'a>(&mut self, cuts: &mut Cuts, feeds: impl Iterator<Item = &'a Feed>) {
+    fn hear_end<'a>(&mut self, cuts: &mut Cuts, feeds: impl Iterator<Item = &'a Feed> + Clone) {
         let Step::Sending(sending) = &cuts.step else { return };
         let Some(end) = cuts.cutter.ended() else { return };
         cuts.meters.seconds.record(sending.begun.elapsed().as_secs_f64());
@@ -194,7 +196,8 @@ impl Committer {
             }
             CutEnd::InDoubt(reason) => {
                 cuts.meters.count("in-doubt");
-                for part in &sending.parts {
+                let owned: BTreeSet<Token> = feeds.map(|feed| feed.token).collect();
+                for part in sending.parts.iter().filter(|part| owned.contains(&part.item.token)) {
                     let reason = format!("whether a transaction was committed is not known: {reason}");
                     cuts.set_back.insert(part.item.handed.partition.clone(), reason);
                 }
@@ -203,7 +206,8 @@ impl Committer {
             }
             CutEnd::Refused(refused) => {
                 cuts.meters.count("refused");
-                refuse(cuts, &sending, &refused, Instant::now());
+                let owned = feeds.map(|feed| feed.token).collect();
+                refuse(cuts, &sending, (&refused, &owned), Instant::now());
                 self.proof_failed = true;
             }
         }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use keylane_engine::{OutgoingRecord, TopicPartition};
+use keylane_engine::{OutgoingRecord, Token, TopicPartition};
 use rdkafka::error::RDKafkaErrorCode as Code;
 
 use super::closed::ClosedTopics;
@@ -14,7 +14,13 @@ use crate::transaction::{Fault, RefusedRecord};
 /// writes to it waits; when that has lasted for long, and is no mere silence, its events fail. All others are in the
 /// next cut. That nobody took a record in time may be the topic's silence or the size of the cut, so the next one is
 /// smaller as well.
-pub(super) fn refuse(cuts: &mut Cuts, sending: &Sending, refused: &[RefusedRecord], now: Instant) {
+/// What was given up meanwhile is another's, and not in `owned`: nothing is kept of that.
+pub(super) fn refuse(
+    cuts: &mut Cuts,
+    sending: &Sending,
+    (refused, owned): (&[RefusedRecord], &BTreeSet<Token>),
+    now: Instant,
+) {
     if refused.iter().any(|one| one.fault == Fault::Silence && one.code == Some(Code::MessageTimedOut)) {
         cuts.halve();
     }
@@ -32,6 +38,9 @@ pub(super) fn refuse(cuts: &mut Cuts, sending: &Sending, refused: &[RefusedRecor
             place += records.len();
             let Some(first) = of_event.first() else { continue };
             found = true;
+            if !owned.contains(&part.item.token) {
+                continue;
+            }
             let is_at_fault =
                 |one: &&&RefusedRecord| one.fault == Fault::Record || cuts.closed.is_at_fault(&one.topic);
             match of_event.iter().find(is_at_fault) {

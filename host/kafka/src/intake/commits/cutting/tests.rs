@@ -156,6 +156,25 @@ fn behind_failures_less_is_cut_at_once() {
     assert!(stage.cuts().halved < before, "it grows again");
 }
 
+/// Brokers that refuse one partition's part refuse the whole cut.
+#[test]
+fn behind_many_failures_each_partition_is_cut_by_itself() {
+    let mut stage = Stage::of(2, true, STEP);
+    (stage.cuts().failures, stage.cuts().halved) = (FAILURES_ORDINARY, 0);
+    let mut parts = Vec::new();
+    stage.until("one is cut", |stage| {
+        stage.serve();
+        stage.commit();
+        if let Step::Sending(sending) = &stage.cuts().step {
+            parts.push(sending.parts.len());
+        }
+        stage.committed() >= 1
+    });
+    assert_eq!(parts.first(), Some(&1));
+    stage.until_cut(2);
+    assert_eq!((stage.seen(), stage.cuts().failures), (2, 0));
+}
+
 /// A call of the client library that never returns: the partitions go to others, and whoever watches the process is
 /// told that a new one is needed.
 #[test]

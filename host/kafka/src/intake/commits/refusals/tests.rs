@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use keylane_engine::Token;
-
 use super::*;
 use crate::intake::commits::Item;
 use crate::intake::commits::cuts::Part;
@@ -48,12 +46,18 @@ fn refused(place: usize, topic: &str, fault: Fault) -> RefusedRecord {
     RefusedRecord { place: Some(place), topic: topic.to_owned(), fault, code: None, reason: "why".to_owned() }
 }
 
+/// Of partitions that are all owned still.
+fn hear(cuts: &mut Cuts, sending: &Sending, told: &[RefusedRecord], now: Instant) {
+    let owned = sending.parts.iter().map(|part| part.item.token).collect();
+    refuse(cuts, sending, (told, &owned), now);
+}
+
 /// Of the records for a topic only those are told that were tried first.
 #[test]
 fn all_that_write_to_a_silent_topic_wait_and_no_other() {
     let (mut cuts, sending) = (cuts(), sending(&["silent", "here", "silent"]));
     let now = sending.begun + Duration::from_secs(10);
-    refuse(&mut cuts, &sending, &[refused(0, "silent", Fault::Silence)], now);
+    hear(&mut cuts, &sending, &[refused(0, "silent", Fault::Silence)], now);
     let later = now + Duration::from_secs(29);
     assert!(cuts.closed.keeps(&partition(0), later) && cuts.closed.keeps(&partition(2), later));
     assert!(!cuts.closed.keeps(&partition(1), now));
@@ -68,12 +72,12 @@ fn nobody_is_blamed_for_silence_however_long_it_lasts() {
     let mut now = sending.begun;
     for _ in 0..1_000 {
         now += Duration::from_secs(60);
-        refuse(&mut cuts, &sending, &[refused(0, "silent", Fault::Silence)], now);
+        hear(&mut cuts, &sending, &[refused(0, "silent", Fault::Silence)], now);
     }
     assert!(cuts.refused.is_empty() && cuts.set_back.is_empty());
     assert_eq!(cuts.closed.trouble().as_deref(), Some("tasks[0] waits: silent: why"));
     // And brokers that say that it is gone now have half a minute's time, as ever.
-    refuse(&mut cuts, &sending, &[refused(0, "silent", Fault::Topic)], now + Duration::from_secs(60));
+    hear(&mut cuts, &sending, &[refused(0, "silent", Fault::Topic)], now + Duration::from_secs(60));
     assert!(cuts.refused.is_empty());
 }
 
@@ -83,11 +87,11 @@ fn nobody_is_blamed_for_silence_however_long_it_lasts() {
 fn what_was_not_taken_in_time_comes_again_in_smaller_parts() {
     let (mut cuts, sending) = (cuts(), sending(&["slow", "here"]));
     let whole = cuts.bytes_max();
-    refuse(&mut cuts, &sending, &[refused(0, "slow", Fault::Silence)], sending.begun);
+    hear(&mut cuts, &sending, &[refused(0, "slow", Fault::Silence)], sending.begun);
     assert_eq!(cuts.bytes_max(), whole, "it was not even tried");
     let late = RefusedRecord { code: Some(Code::MessageTimedOut), ..refused(0, "slow", Fault::Silence) };
     for halved in 1..=3 {
-        refuse(&mut cuts, &sending, std::slice::from_ref(&late), sending.begun);
+        hear(&mut cuts, &sending, std::slice::from_ref(&late), sending.begun);
         assert_eq!(cuts.bytes_max(), whole >> halved);
     }
     cuts.grow(whole / 8 / 2 - 1);
@@ -121,7 +125,7 @@ fn who_had_a_part_last_comes_last() {
 fn a_record_that_is_at_fault_counts_before_a_silent_topic() {
     let (mut cuts, sending) = (cuts(), sending(&["silent", "here"]));
     let told = [refused(0, "silent", Fault::Silence), refused(1, "here", Fault::Record)];
-    refuse(&mut cuts, &sending, &told, sending.begun);
+    hear(&mut cuts, &sending, &told, sending.begun);
     assert_eq!(cuts.set_back.keys().collect::<Vec<_>>(), [&partition(1)]);
     assert!(!cuts.closed.keeps(&partition(0), sending.begun));
 }

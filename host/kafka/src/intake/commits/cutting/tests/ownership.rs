@@ -138,6 +138,24 @@ fn what_the_kept_have_answered_is_not_forgotten() {
     assert_eq!(stage.seen(), 2);
 }
 
+/// Whoever has the partition now would else be waited for, and its events of then be blamed if it comes back.
+#[test]
+fn of_what_is_given_up_amid_a_cut_no_refusal_is_kept() {
+    let mut stage = answered();
+    let begun = Instant::now();
+    stage.delete(OUTPUTS);
+    stage.commit();
+    assert!(matches!(&stage.cuts().step, Step::Sending(sending) if sending.parts.len() == 2));
+    let [first, second] = [0, 1].map(|partition| TopicPartition { topic: SOURCE.into(), partition });
+    well(stage.poller.answer(Change::Revoked { partitions: vec![first.clone()], lost: true }));
+    stage.until("its end", |stage| {
+        stage.commit();
+        stage.cuts().is_resting()
+    });
+    assert!(stage.cuts().closed.keeps(&second, begun), "there is no topic for it");
+    assert!(!stage.cuts().closed.keeps(&first, begun), "another host's");
+}
+
 /// Has the group's one member leave it, as an administrator may.
 fn leave(stage: &Stage) {
     let client: BaseConsumer = stage.client().create().unwrap();

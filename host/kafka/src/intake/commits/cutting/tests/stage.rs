@@ -9,6 +9,8 @@ use keylane_engine::{
     Assignment, Attempt, BootClock, DeadLetter, HandlerEngine, Inbox, Lease, Outcome, OutgoingRecord, Owners,
     RunControl, RunReport, Runner,
 };
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError as ClientError;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -76,7 +78,7 @@ pub(super) struct Stage {
     /// The owners get on where this is driven.
     owners: Runtime,
     pub(super) broker: Broker,
-    _outside: Runtime,
+    outside: Runtime,
 }
 
 /// Gives out one record for each event.
@@ -142,7 +144,7 @@ impl Stage {
         let making = Making { kafka, config, health, owners, claims: None, clock: clock.clone(), shared };
         let poller = making.poller(making.lookout(), looks).unwrap();
         let first = (lease, its_clock);
-        let mut stage = Self { poller, clock, first, partitions, owners: inside, broker, _outside: outside };
+        let mut stage = Self { poller, clock, first, partitions, owners: inside, broker, outside };
         stage.take_all();
         (0..partitions).for_each(|partition| stage.produce(partition));
         stage.until("the events have ended", |stage| {
@@ -170,6 +172,14 @@ impl Stage {
         let record = BaseRecord::<(), _>::to(SOURCE).partition(partition).payload("v");
         producer.send(record).map_err(|(error, _)| error).unwrap();
         producer.flush(PATIENCE).unwrap();
+    }
+
+    /// Deletes a topic.
+    pub(super) fn delete(&self, topic: &str) {
+        let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap();
+        let (topics, options) = ([topic], AdminOptions::new());
+        let deleted = self.outside.block_on(admin.delete_topics(&topics, &options)).unwrap();
+        deleted.into_iter().for_each(|deleted| drop(deleted.unwrap()));
     }
 
     pub(super) fn client(&self) -> ClientConfig {
