@@ -150,7 +150,7 @@ fn conformance<'a>(ground: &'a Ground<'a>) -> Vec<Named<'a>> {
         claims: a_partition_is_taken_where_it_stands, a_letter_is_buried_once, a_former_owner_ends_nothing, a_database_of_another_cluster_is_refused, a_topic_without_an_id_is_refused;
         relay: one_that_dies_at_any_step_is_followed, one_that_is_stopped_at_any_step_does_no_harm, one_relays_and_the_other_stands_by;
         refusals: a_refused_record_holds_up_its_key_alone, a_dropped_row_lets_its_key_go_on, a_missing_topic_holds_up_its_records_alone, a_refused_mail_waits_alone, one_bad_record_among_many_is_found;
-        mails: a_planned_stop_waits_for_a_slow_mail, each_mail_is_noted_when_it_is_taken, a_mail_is_noted_as_soon_as_the_database_is_back, a_mail_is_noted_by_its_message_id_too, a_mail_without_a_key_goes_out_once, that_mails_cannot_leave_is_told, a_machine_that_slept_begins_no_mail;
+        mails: a_planned_stop_waits_for_a_slow_mail, each_mail_is_noted_when_it_is_taken, a_mail_is_noted_as_soon_as_the_database_is_back, a_mail_is_noted_by_its_message_id_too, refused_mails_keep_no_other_waiting, a_mail_without_a_key_goes_out_once, that_mails_cannot_leave_is_told, a_machine_that_slept_begins_no_mail;
         stops: what_lies_in_the_outbox_leaves_at_a_stop, a_stop_goes_on_for_a_while_only, a_stop_begins_no_more_mails, rows_behind_many_that_wait_leave_at_a_stop;
         setbacks: what_was_set_back_stops_the_relay, a_running_relay_heeds_a_reset, a_reset_repeats_no_batch, a_numbering_of_the_future_is_passed_by_one_reset, an_outbox_is_one_fleets_and_one_hosts;
         wakes: rows_of_this_process_are_sent_without_a_look, a_letter_of_this_process_is_sent_without_a_look, a_row_committed_behind_a_look_is_sent;
@@ -170,7 +170,7 @@ fn postgres_only<'a>(ground: &'a Ground<'a>) -> Vec<Named<'a>> {
         places: another_database_in_its_place_is_refused, a_copy_of_another_clusters_is_refused;
         poison: a_run_that_is_made_to_read_only_is_its_events_fault, what_a_function_raises_is_its_events_fault, what_a_late_trigger_raises_is_its_events_fault, a_function_that_forgets_what_is_prepared_harms_nobody;
         readers: a_late_read_is_stopped_at_its_own_server, a_reader_that_cannot_be_asked_is_told_apart_from_its_statement, a_reader_makes_nothing_and_needs_only_the_guests_role, a_reader_goes_on_after_its_table_has_changed;
-        relays: rows_that_are_seen_late_are_sent, one_that_is_frozen_anywhere_does_no_harm, a_session_that_keeps_the_relays_row_is_ended, takes_that_wait_do_not_hold_up_the_relay, what_other_tools_are_told_is_in_nobodys_way, rows_that_nobody_tells_of_are_found_by_looking, a_clock_that_was_set_back_keeps_the_outbox_from_nobody;
+        relays: rows_that_are_seen_late_are_sent, one_that_is_frozen_anywhere_does_no_harm, a_session_that_keeps_the_relays_row_is_ended, takes_that_wait_do_not_hold_up_the_relay, what_other_tools_are_told_is_in_nobodys_way, rows_that_nobody_tells_of_are_found_by_looking, a_clock_that_was_set_back_keeps_the_outbox_from_nobody, a_clock_that_was_set_back_has_no_row_wait_for_it;
         tables: tables_of_another_version_are_refused_and_left_as_they_are, an_ending_is_claimed_as_what_it_is, a_late_call_for_keys_is_stopped;
         trips: a_run_costs_no_more_messages_than_by_hand;
         restores: a_copy_in_its_place_ends_ownership, rows_read_back_end_ownership, rows_older_by_one_batch_stop_the_relay, rows_with_the_last_batch_under_way_are_recognised, rows_older_than_a_batch_are_not_taken_for_sent, a_reset_in_older_rows_counts_no_more;

@@ -113,7 +113,7 @@ conform! {
     refusals: a_refused_record_holds_up_its_key_alone, a_dropped_row_lets_its_key_go_on,
         a_missing_topic_holds_up_its_records_alone, a_refused_mail_waits_alone, one_bad_record_among_many_is_found;
     mails: a_planned_stop_waits_for_a_slow_mail, each_mail_is_noted_when_it_is_taken,
-        a_mail_is_noted_as_soon_as_the_database_is_back, a_mail_is_noted_by_its_message_id_too,
+        a_mail_is_noted_as_soon_as_the_database_is_back, a_mail_is_noted_by_its_message_id_too, refused_mails_keep_no_other_waiting,
         a_mail_without_a_key_goes_out_once, that_mails_cannot_leave_is_told, a_machine_that_slept_begins_no_mail;
     stops: what_lies_in_the_outbox_leaves_at_a_stop, a_stop_goes_on_for_a_while_only, a_stop_begins_no_more_mails,
         rows_behind_many_that_wait_leave_at_a_stop;
@@ -152,6 +152,18 @@ async fn a_clock_that_was_set_back_keeps_the_outbox_from_nobody() {
         sqlx::query(text).bind(time).execute(&mut outside(&folder).await).await.unwrap();
     };
     suite::setbacks::a_clock_that_was_set_back_keeps_the_outbox_from_nobody(&ground, set_back).await;
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_has_no_row_wait_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let ground = ground(&folder).await;
+    let set_back = async |time: Duration| {
+        let text = "UPDATE keylane_outbox SET not_before_us = not_before_us + $1";
+        let time = i64::try_from(time.as_micros()).unwrap();
+        sqlx::query(text).bind(time).execute(&mut outside(&folder).await).await.unwrap();
+    };
+    suite::setbacks::a_clock_that_was_set_back_has_no_row_wait_for_it(&ground, set_back).await;
 }
 
 #[tokio::test]

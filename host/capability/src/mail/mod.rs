@@ -1,8 +1,10 @@
 //! `mail`: mails are checked when the guest sends them and held until the event's end. They become rows of
 //! the outbox of the handler's database, committed with the event, and are sent from there.
 
+mod folder;
 mod mailer;
 mod message;
+mod smtp;
 
 use std::sync::Arc;
 
@@ -20,7 +22,8 @@ use crate::limits;
 use crate::scope::LogScope;
 use crate::state::GuestState;
 
-pub use mailer::{Mailer, SmtpConfig, SmtpSecurity};
+pub use mailer::Mailer;
+pub use smtp::{SmtpConfig, SmtpSecurity};
 
 /// The capability.
 pub(crate) struct Mail;

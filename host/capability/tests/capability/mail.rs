@@ -1,13 +1,12 @@
-//! Mails: held, checked, made letters, and sent to a folder or a server.
+//! Mails: held, checked, made letters, and sent to a folder or a server in turn.
 
 use std::time::Duration;
 
 use keylane_capability::bindings::keylane::handler::mail::{Error, Host, Message};
 use keylane_capability::{GuestState, Mailer, RunSlot, SmtpConfig, SmtpSecurity};
-use keylane_effects::{Handed, Letter, MailError, MailSender as _, letter_of};
+use keylane_effects::{Handed, Letter, MailSender as _, letter_of};
 use tokio::sync::watch;
 
-use crate::smtp_server::SmtpServer;
 use crate::support::{Surroundings, TOPIC_ID, at_event, event};
 
 fn message(id: Option<&str>, to: &str) -> Message {
@@ -80,6 +79,29 @@ async fn a_message_id_of_whatever_shape_names_a_file_in_the_folder() {
     assert_eq!(surroundings.mails(), [".._.._etc_passwd.eml"]);
 }
 
+/// Two hosts may have one folder, and mails of both are written at the same time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_mailers_of_one_folder_lose_no_mail() {
+    let dir = tempfile::tempdir().unwrap();
+    let mailers = [(); 2].map(|()| Mailer::folder(dir.path()).unwrap());
+    let send = async |ordinal: usize| {
+        let letter = Letter {
+            message_id: format!("{ordinal}@x"),
+            from: "a@example.org".to_owned(),
+            to: vec!["b@example.org".to_owned()],
+            message: ordinal.to_string().into_bytes(),
+        };
+        mailers[ordinal % 2].send(letter, &|| true).await
+    };
+    for sent in futures::future::join_all((0..100).map(send)).await {
+        assert_eq!(sent, Ok(Handed::Taken));
+    }
+    for ordinal in 0..100 {
+        let text = std::fs::read_to_string(dir.path().join(format!("{ordinal}.eml"))).unwrap();
+        assert_eq!(text, ordinal.to_string());
+    }
+}
+
 #[tokio::test]
 async fn addresses_and_sizes_are_checked_when_the_guest_calls() {
     let mut surroundings = Surroundings::new("CREATE TABLE t (a);");
@@ -94,46 +116,6 @@ async fn addresses_and_sizes_are_checked_when_the_guest_calls() {
     }
     let said = "one event may send 2 mails (mails-max)".to_owned();
     assert_eq!(send(&mut state, message(None, "ann@example.org")).await, Err(Error::Limit(said)));
-}
-
-/// Sends one mail through a server at this port.
-async fn send_by_smtp(port: u16) -> Result<Handed, MailError> {
-    let surroundings = Surroundings::new("CREATE TABLE t (a);");
-    let config = SmtpConfig {
-        host: "127.0.0.1".to_owned(),
-        port,
-        security: SmtpSecurity::None,
-        credentials: None,
-        timeout: Duration::from_secs(20),
-    };
-    let (mut state, _run) = at_event(&surroundings.prepared().await, 9).await;
-    send(&mut state, message(None, "ann@example.org")).await.unwrap();
-    Mailer::smtp(&config).unwrap().send(letters(&mut state).remove(0), &|| true).await
-}
-
-#[tokio::test]
-async fn a_server_takes_a_mail() {
-    let server = SmtpServer::start("250 taken").await;
-    send_by_smtp(server.port).await.unwrap();
-    let mails = server.mails();
-    assert_eq!(mails.len(), 1);
-    assert!(
-        mails[0].contains("Message-ID: <accounting.tasks.BwcHBwcHBwcHBwcHBwcHBw.7.9.0@exchange.example>"),
-        "{}",
-        mails[0]
-    );
-    assert!(mails[0].contains("To: ann@example.org"), "{}", mails[0]);
-}
-
-#[tokio::test]
-async fn a_server_that_refuses_tells_whether_it_would_say_the_same_again() {
-    for (answer, is_final) in [("554 never", true), ("451 later", false)] {
-        let server = SmtpServer::start(answer).await;
-        let error = send_by_smtp(server.port).await.unwrap_err();
-        assert_eq!(error.is_final, is_final, "{error}");
-        assert!(error.reason.starts_with("127.0.0.1:"), "{error}");
-        assert_eq!(server.mails().len(), 1);
-    }
 }
 
 /// Mails may wait long for their turn: whether one may go is asked when it comes, not before.
@@ -176,46 +158,4 @@ async fn a_mail_is_begun_only_if_it_may_when_its_turn_comes() {
     for mail in under_way {
         mail.abort();
     }
-}
-
-#[tokio::test]
-async fn a_server_that_is_away_may_come_back() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    drop(listener);
-    let error = send_by_smtp(port).await.unwrap_err();
-    assert!(!error.is_final, "{error}");
-}
-
-#[tokio::test]
-async fn a_letter_to_nobody_never_leaves() {
-    let server = SmtpServer::start("250 taken").await;
-    let config = SmtpConfig {
-        host: "127.0.0.1".to_owned(),
-        port: server.port,
-        security: SmtpSecurity::None,
-        credentials: None,
-        timeout: Duration::from_secs(20),
-    };
-    let letter = Letter {
-        message_id: "1@x".to_owned(),
-        from: "a@example.org".to_owned(),
-        to: vec!["nobody".to_owned()],
-        message: Vec::new(),
-    };
-    let error = Mailer::smtp(&config).unwrap().send(letter, &|| true).await.unwrap_err();
-    assert!(error.is_final && error.reason.contains("nobody"), "{error}");
-}
-
-#[test]
-fn a_password_is_never_printed() {
-    let config = SmtpConfig {
-        host: "mail.example".to_owned(),
-        port: 465,
-        security: SmtpSecurity::Tls,
-        credentials: Some(("user".to_owned(), "hunter2".to_owned())),
-        timeout: Duration::from_secs(1),
-    };
-    let printed = format!("{config:?}");
-    assert!(printed.contains("user") && !printed.contains("hunter2"), "{printed}");
 }

@@ -19,6 +19,7 @@ mod order;
 mod preparing;
 mod producer;
 mod refusals;
+mod smtp;
 mod smtp_server;
 mod sql;
 mod sql_hostile;

@@ -147,10 +147,7 @@ impl PostgresOutbox {
     async fn mails(&self, epoch: Epoch, most: usize) -> Result<Vec<StoredRow>, OutboxError> {
         let reading = async {
             let Some((mut session, _)) = owned(&self.database.server, epoch).await? else { return Ok(None) };
-            rows::let_go_due(&mut session).await?;
-            let text = "SELECT id FROM keylane.outbox WHERE kind = 2 AND parked <= 0 ORDER BY id LIMIT $1";
-            let ids = sqlx::query_scalar(text).bind(i64::try_from(most).unwrap_or(i64::MAX));
-            let ids: Vec<i64> = ids.fetch_all(session.connection()?).await?;
+            let ids = rows::pick_mails(&mut session, most).await?;
             let mails = rows::read(&mut session, &ids).await?;
             session.commit().await?;
             Ok(Some(mails))

@@ -16,8 +16,9 @@ pub(crate) const BATCH_BYTES: usize = 8 * 1024 * 1024;
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// The longest wait of a row that may be taken later.
 const WAIT_MAX: Duration = Duration::from_secs(300);
-/// The longest wait of a row that is itself at fault: only a changed topic or mailbox would help.
-const FINAL_WAIT_MAX: Duration = Duration::from_secs(3_600);
+/// The longest wait of a row that is itself at fault: only a changed topic or mailbox would help. One that has to wait
+/// for longer was refused before the clock was set back, and is due.
+pub(crate) const FINAL_WAIT_MAX: Duration = Duration::from_secs(3_600);
 /// The longest wait for a topic that takes nothing. Short: asking whether it is there costs little.
 const TOPIC_WAIT_MAX: Duration = Duration::from_secs(10);
 /// One that was found out only after a time, in which nothing else was sent, waits up to so many times as long.
@@ -153,6 +154,17 @@ pub(crate) fn fitting(sizes: impl Iterator<Item = usize>, bytes: usize) -> usize
         count += 1;
     }
     count
+}
+
+/// One place in so many is for mails that were refused before.
+const AGAIN_PART: usize = 4;
+
+/// Which mails are tried next. Those that were refused before have some of the places, whoever has waited longest
+/// first, so that however many they are, they keep no others waiting; what one side leaves, the other has.
+pub(crate) fn places(fresh: &[i64], again: &[i64], most: usize) -> Vec<i64> {
+    let kept = most.div_ceil(AGAIN_PART).min(again.len());
+    let first = fresh.len().min(most.saturating_sub(kept));
+    fresh.iter().take(first).chain(again.iter().take(most.saturating_sub(first))).copied().collect()
 }
 
 /// How long something that was refused so often waits.

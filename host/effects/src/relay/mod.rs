@@ -48,6 +48,6 @@ pub use store::{
 };
 pub use task::Relay;
 
-pub(crate) use self::core::{fitting, next_batch};
+pub(crate) use self::core::{FINAL_WAIT_MAX, fitting, next_batch, places};
 pub(crate) use news::Written;
 pub(crate) use store::{ASIDE_MAX, DUE_ROWS_MAX, ERROR_CHARS_MAX, LEASES, RELEASE_ROWS_MAX, noted};

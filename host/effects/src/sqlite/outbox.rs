@@ -130,10 +130,7 @@ impl SqliteOutbox {
     async fn mails(&self, epoch: Epoch, rows: usize) -> Result<Vec<StoredRow>, OutboxError> {
         let file = &self.database.file;
         let (mut writing, _) = self.owned(epoch).await?;
-        rows::let_go_due(&mut writing).await?;
-        let text = "SELECT id FROM keylane_outbox WHERE kind = 2 AND parked <= 0 ORDER BY id LIMIT $1";
-        let found = writing.fetch(host(text).bind(i64::try_from(rows).unwrap_or(i64::MAX))).await?;
-        let ids = found.iter().map(|row| get(row, 0, &file.url)).collect::<Result<Vec<i64>, _>>()?;
+        let ids = rows::pick_mails(&mut writing, file, rows).await?;
         let mails = rows::read(&mut writing, file, &ids).await?;
         writing.commit().await?;
         Ok(mails)

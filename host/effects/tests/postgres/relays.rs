@@ -164,6 +164,16 @@ pub async fn a_clock_that_was_set_back_keeps_the_outbox_from_nobody(ground: &Gro
     setbacks::a_clock_that_was_set_back_keeps_the_outbox_from_nobody(&pair, set_back).await;
 }
 
+pub async fn a_clock_that_was_set_back_has_no_row_wait_for_it(ground: &Ground<'_>) {
+    let config = ground.config();
+    let (pair, admin) = (pair_of(&config).await, ground.admin(&config).await);
+    let set_back = async |time: Duration| {
+        let text = "UPDATE keylane.outbox SET not_before = not_before + make_interval(secs => $1)";
+        sqlx::query(text).bind(time.as_secs_f64()).execute(&admin).await.unwrap();
+    };
+    setbacks::a_clock_that_was_set_back_has_no_row_wait_for_it(&pair, set_back).await;
+}
+
 /// The server is killed again and again while a relay works.
 pub async fn a_killed_server_has_nothing_sent_twice(ground: &Ground<'_>) {
     let database = open(&ground.config()).await.unwrap();

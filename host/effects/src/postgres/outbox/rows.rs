@@ -8,8 +8,8 @@ use super::millis;
 use crate::database::{OutboxKind, OutboxRow};
 use crate::postgres::session::Session;
 use crate::relay::{
-    ASIDE_MAX, Advance, DUE_ROWS_MAX, ERROR_CHARS_MAX, MailEnded, RELEASE_ROWS_MAX, Refused, StoredRow,
-    fitting,
+    ASIDE_MAX, Advance, DUE_ROWS_MAX, ERROR_CHARS_MAX, FINAL_WAIT_MAX, MailEnded, RELEASE_ROWS_MAX, Refused,
+    StoredRow, fitting, places,
 };
 
 /// The oldest records that may be sent, of topics that are not paused, and which of them stand behind one that
@@ -80,11 +80,27 @@ pub(super) async fn refuse(session: &mut Session, refused: &[Refused]) -> Result
 }
 
 /// Lets rows go whose time has come.
-pub(super) async fn let_go_due(session: &mut Session) -> Result<(), sqlx::Error> {
-    let text = "UPDATE keylane.outbox SET parked = -1 WHERE id IN (SELECT id FROM keylane.outbox \
-                WHERE parked = 1 AND not_before <= clock_timestamp() ORDER BY not_before LIMIT $1)";
-    sqlx::query(text).bind(DUE_ROWS_MAX).execute(session.connection()?).await?;
+async fn let_go_due(session: &mut Session) -> Result<(), sqlx::Error> {
+    let text = "UPDATE keylane.outbox SET parked = -1 WHERE id IN ((SELECT id FROM keylane.outbox \
+                WHERE parked = 1 AND not_before <= clock_timestamp() ORDER BY not_before LIMIT $1) \
+                UNION ALL (SELECT id FROM keylane.outbox WHERE parked = 1 \
+                AND not_before > clock_timestamp() + $2 * interval '1 millisecond' LIMIT $1))";
+    let letting_go = sqlx::query(text).bind(DUE_ROWS_MAX).bind(millis(FINAL_WAIT_MAX));
+    letting_go.execute(session.connection()?).await?;
     Ok(())
+}
+
+/// The next mails to send.
+pub(super) async fn pick_mails(session: &mut Session, most: usize) -> Result<Vec<i64>, sqlx::Error> {
+    let_go_due(session).await?;
+    let fresh =
+        "SELECT id FROM keylane.outbox WHERE kind = 2 AND parked <= 0 AND parked = 0 ORDER BY id LIMIT $1";
+    let again = "SELECT id FROM keylane.outbox WHERE kind = 2 AND parked <= 0 AND parked = -1 \
+                 ORDER BY not_before, id LIMIT $1";
+    let limit = i64::try_from(most).unwrap_or(i64::MAX);
+    let fresh: Vec<i64> = sqlx::query_scalar(fresh).bind(limit).fetch_all(session.connection()?).await?;
+    let again: Vec<i64> = sqlx::query_scalar(again).bind(limit).fetch_all(session.connection()?).await?;
+    Ok(places(&fresh, &again, most))
 }
 
 /// The next rows to send, in order. Those behind one that waits are put aside.

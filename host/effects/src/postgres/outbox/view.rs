@@ -3,8 +3,8 @@
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
-use super::{PostgresOutbox, rows};
-use crate::relay::{ListedRow, OutboxCounts, OutboxError, Parked};
+use super::{PostgresOutbox, millis, rows};
+use crate::relay::{FINAL_WAIT_MAX, ListedRow, OutboxCounts, OutboxError, Parked};
 
 /// A query being put together.
 type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
@@ -14,17 +14,20 @@ impl PostgresOutbox {
         let text = concat!(
             topics!(),
             " SELECT EXISTS (SELECT FROM topics WHERE topic IS NOT NULL AND topic <> ALL ($1)) \
-            OR EXISTS (SELECT FROM keylane.outbox \
-            WHERE parked = 1 AND not_before <= clock_timestamp() AND kind = 1)"
+            OR EXISTS (SELECT FROM keylane.outbox WHERE parked = 1 AND not_before <= clock_timestamp() AND kind = 1) \
+            OR EXISTS (SELECT FROM keylane.outbox WHERE parked = 1 AND kind = 1 \
+            AND not_before > clock_timestamp() + $2 * interval '1 millisecond')"
         );
-        self.answer(sqlx::query(text).bind(paused)).await
+        self.answer(sqlx::query(text).bind(paused).bind(millis(FINAL_WAIT_MAX))).await
     }
 
     pub(super) async fn has_mails(&self) -> Result<bool, OutboxError> {
         let text = "SELECT EXISTS (SELECT FROM keylane.outbox WHERE kind = 2 AND parked <= 0) \
                     OR EXISTS (SELECT FROM keylane.outbox \
-                    WHERE parked = 1 AND not_before <= clock_timestamp() AND kind = 2)";
-        self.answer(sqlx::query(text)).await
+                    WHERE parked = 1 AND not_before <= clock_timestamp() AND kind = 2) \
+                    OR EXISTS (SELECT FROM keylane.outbox WHERE parked = 1 AND kind = 2 \
+                    AND not_before > clock_timestamp() + $1 * interval '1 millisecond')";
+        self.answer(sqlx::query(text).bind(millis(FINAL_WAIT_MAX))).await
     }
 
     pub(super) async fn counts(&self) -> Result<OutboxCounts, OutboxError> {

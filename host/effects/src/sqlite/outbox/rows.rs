@@ -6,8 +6,8 @@ use super::{later_us, now_us};
 use crate::database::{OutboxKind, OutboxRow};
 use crate::error::DatabaseError;
 use crate::relay::{
-    ASIDE_MAX, Advance, DUE_ROWS_MAX, ERROR_CHARS_MAX, MailEnded, RELEASE_ROWS_MAX, Refused, StoredRow,
-    fitting,
+    ASIDE_MAX, Advance, DUE_ROWS_MAX, ERROR_CHARS_MAX, FINAL_WAIT_MAX, MailEnded, RELEASE_ROWS_MAX, Refused,
+    StoredRow, fitting, places,
 };
 use crate::sqlite::connection::host;
 use crate::sqlite::file::File;
@@ -91,11 +91,35 @@ pub(super) async fn refuse(writing: &mut Writing, refused: &[Refused]) -> Result
 }
 
 /// Lets rows go whose time has come.
-pub(super) async fn let_go_due(writing: &mut Writing) -> Result<(), DatabaseError> {
-    let text = "UPDATE keylane_outbox SET parked = -1 WHERE id IN (SELECT id FROM keylane_outbox \
-                WHERE parked = 1 AND not_before_us <= $1 ORDER BY not_before_us LIMIT $2)";
-    writing.run(host(text).bind(now_us()).bind(DUE_ROWS_MAX)).await?;
+async fn let_go_due(writing: &mut Writing) -> Result<(), DatabaseError> {
+    let text = "UPDATE keylane_outbox SET parked = -1 WHERE id IN (SELECT id FROM (SELECT id FROM keylane_outbox \
+                WHERE parked = 1 AND not_before_us <= $1 ORDER BY not_before_us LIMIT $2) \
+                UNION ALL SELECT id FROM (SELECT id FROM keylane_outbox \
+                WHERE parked = 1 AND not_before_us > $3 LIMIT $2))";
+    let letting_go = host(text).bind(now_us()).bind(DUE_ROWS_MAX).bind(later_us(FINAL_WAIT_MAX));
+    writing.run(letting_go).await?;
     Ok(())
+}
+
+/// The next mails to send.
+pub(super) async fn pick_mails(
+    writing: &mut Writing,
+    file: &File,
+    most: usize,
+) -> Result<Vec<i64>, DatabaseError> {
+    let_go_due(writing).await?;
+    let limit = i64::try_from(most).unwrap_or(i64::MAX);
+    let mut found = [Vec::new(), Vec::new()];
+    let fresh =
+        "SELECT id FROM keylane_outbox WHERE kind = 2 AND parked <= 0 AND parked = 0 ORDER BY id LIMIT $1";
+    let again = "SELECT id FROM keylane_outbox WHERE kind = 2 AND parked <= 0 AND parked = -1 \
+                 ORDER BY not_before_us, id LIMIT $1";
+    for (ids, text) in found.iter_mut().zip([fresh, again]) {
+        let rows = writing.fetch(host(text).bind(limit)).await?;
+        *ids = rows.iter().map(|row| get(row, 0, &file.url)).collect::<Result<_, _>>()?;
+    }
+    let [fresh, again] = found;
+    Ok(places(&fresh, &again, most))
 }
 
 /// The next rows to send, in order. Those behind one that waits are put aside.

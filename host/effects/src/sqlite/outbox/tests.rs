@@ -17,7 +17,7 @@ async fn rows_of_a_paused_topic_are_not_looked_at() {
     let mut connection = options.connect().await.unwrap();
     for text in [READY, HAS_RECORDS] {
         let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {text}"));
-        let plan = sqlx::query(explain).bind("[]").bind(1).fetch_all(&mut connection).await.unwrap();
+        let plan = sqlx::query(explain).bind("[]").bind(1).bind(2).fetch_all(&mut connection).await.unwrap();
         let steps: Vec<String> = plan.iter().map(|step| step.get("detail")).collect();
         let by_topic = steps.iter().filter(|step| step.contains("keylane_outbox_records (topic")).count();
         assert!(by_topic > 0, "{steps:?}");

@@ -2,8 +2,8 @@
 
 use sqlx::sqlite::SqliteRow;
 
-use super::{SqliteOutbox, now_us, rows};
-use crate::relay::{ListedRow, OutboxCounts, OutboxError, Parked};
+use super::{SqliteOutbox, later_us, now_us, rows};
+use crate::relay::{FINAL_WAIT_MAX, ListedRow, OutboxCounts, OutboxError, Parked};
 use crate::sqlite::connection::{Connection, Query, host};
 use crate::sqlite::fault::Fault;
 use crate::sqlite::tables::{get, only};
@@ -13,19 +13,21 @@ pub(super) const HAS_RECORDS: &str = concat!(
     topics!(),
     " SELECT EXISTS (SELECT 1 FROM topics WHERE topic IS NOT NULL \
     AND topic NOT IN (SELECT value FROM json_each($1))) OR EXISTS (SELECT 1 FROM keylane_outbox \
-    WHERE parked = 1 AND not_before_us <= $2 AND kind = 1)"
+    WHERE parked = 1 AND not_before_us <= $2 AND kind = 1) OR EXISTS (SELECT 1 FROM keylane_outbox \
+    WHERE parked = 1 AND not_before_us > $3 AND kind = 1)"
 );
 
 impl SqliteOutbox {
     pub(super) async fn has_records(&self, paused: &[String]) -> Result<bool, OutboxError> {
         let paused = serde_json::Value::from(paused).to_string();
-        self.answer(host(HAS_RECORDS).bind(paused).bind(now_us())).await
+        self.answer(host(HAS_RECORDS).bind(paused).bind(now_us()).bind(later_us(FINAL_WAIT_MAX))).await
     }
 
     pub(super) async fn has_mails(&self) -> Result<bool, OutboxError> {
         let text = "SELECT EXISTS (SELECT 1 FROM keylane_outbox WHERE kind = 2 AND parked <= 0) \
-                    OR EXISTS (SELECT 1 FROM keylane_outbox WHERE parked = 1 AND not_before_us <= $1 AND kind = 2)";
-        self.answer(host(text).bind(now_us())).await
+                    OR EXISTS (SELECT 1 FROM keylane_outbox WHERE parked = 1 AND not_before_us <= $1 AND kind = 2) \
+                    OR EXISTS (SELECT 1 FROM keylane_outbox WHERE parked = 1 AND not_before_us > $2 AND kind = 2)";
+        self.answer(host(text).bind(now_us()).bind(later_us(FINAL_WAIT_MAX))).await
     }
 
     pub(super) async fn counts(&self) -> Result<OutboxCounts, OutboxError> {

@@ -1,11 +1,13 @@
 //! Mails go out again only where the server's yes did not become a deleted row, and that is rare.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
-use keylane_effects::{Applicant, Leased, MailEnded, OutboxCounts, OutboxRow, RelayConfig, RelayStatus};
+use keylane_effects::{
+    Applicant, Leased, MailEnded, OutboxCounts, OutboxRow, Refused, RelayConfig, RelayStatus, StoredRow,
+};
 
 use super::fragile::Fragile;
 use super::{
@@ -121,6 +123,45 @@ pub async fn a_mail_is_noted_by_its_message_id_too(ground: &Ground) {
     }
     let OutboxCounts { records, mails, .. } = outbox.counts().await.unwrap();
     assert_eq!((records, mails), (1, 0));
+}
+
+/// Mails that a server refuses again and again, one mailbox being full, have places of their own and no more: those
+/// that were never tried go out beside them, and each of them has its turn.
+pub async fn refused_mails_keep_no_other_waiting(ground: &Ground) {
+    const PLACES: usize = 8;
+    const REFUSED: usize = 20;
+    let outbox = ground.here.clone().outbox();
+    let mut writer = Writer::new(&ground.here).await;
+    writer.write((0..20).map(|number| mail(&id(number))).collect()).await;
+    let applicant =
+        Applicant { fleet: "fleet".to_owned(), host: "host".to_owned(), former: None, time: LONG };
+    let Leased::Ours(epoch) = outbox.lease(&applicant).await.unwrap() else { panic!("held") };
+    let refuse = async |mails: Vec<StoredRow>| {
+        let refused = |mail: StoredRow| MailEnded {
+            id: mail.id,
+            message_id: mail.row.key.unwrap(),
+            refused: Some(Refused { id: mail.id, reason: "full".to_owned(), wait: Some(Duration::ZERO) }),
+        };
+        outbox.mails_ended(epoch, mails.into_iter().map(refused).collect()).await.unwrap();
+    };
+    let mut tried = BTreeSet::new();
+    while tried.len() < REFUSED {
+        let mails = outbox.mails(epoch, PLACES).await.unwrap();
+        assert_eq!(mails.len(), PLACES, "no place is left empty");
+        let news: BTreeSet<i64> = mails.iter().map(|mail| mail.id).filter(|id| tried.insert(*id)).collect();
+        assert!(!news.is_empty(), "those that were refused take all places");
+        refuse(mails).await;
+    }
+    let mut again = BTreeSet::new();
+    for number in (100..).take(REFUSED) {
+        writer.write((0..PLACES as u32).map(|one| mail(&id(number * 100 + one))).collect()).await;
+        let mails = outbox.mails(epoch, PLACES).await.unwrap();
+        let (former, fresh): (Vec<_>, Vec<_>) = mails.into_iter().partition(|mail| tried.contains(&mail.id));
+        assert!(fresh.len() > former.len() && !former.is_empty(), "{} and {}", fresh.len(), former.len());
+        again.extend(former.iter().map(|mail| mail.id));
+        refuse(former).await;
+    }
+    assert_eq!(again, tried, "each has its turn");
 }
 
 /// A machine that sleeps before a mail begins may have lost the lease meanwhile, though little time has passed for

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use keylane_effects::{Applicant, Leased, Outbox, OutboxError, Position, Relay, RelayStatus};
+use keylane_effects::{
+    Advance, Applicant, Batch, Leased, MailEnded, Outbox, OutboxError, Position, Refused, Relay, RelayStatus,
+    StoredRow, UnderWay,
+};
 
-use super::{Life, World, Writer, emptied, record, says, start, until};
+use super::{Life, World, Writer, emptied, mail, record, says, start, until};
 use crate::suite::{Ground, LONG};
 
 fn values(world: &World) -> Vec<String> {
@@ -280,4 +283,45 @@ pub async fn a_clock_that_was_set_back_keeps_the_outbox_from_nobody(
     let taken = there.lease(&applicant("b")).await.unwrap();
     assert!(matches!(taken, Leased::Ours(_)), "{taken:?}");
     assert_eq!(here.renew(first, LONG).await, Err(OutboxError::NotOwner), "it learns by its epoch");
+}
+
+/// Nothing waits for longer than an hour, so what does was refused before the clock was set back.
+pub async fn a_clock_that_was_set_back_has_no_row_wait_for_it(
+    ground: &Ground,
+    set_back: impl AsyncFn(Duration),
+) {
+    let outbox = ground.here.clone().outbox();
+    let mut writer = Writer::new(&ground.here).await;
+    let applicant = Applicant { fleet: "fleet".to_owned(), host: "a".to_owned(), former: None, time: LONG };
+    let Leased::Ours(epoch) = outbox.lease(&applicant).await.unwrap() else { panic!("held") };
+    outbox.begin_numbering(epoch, 1).await.unwrap();
+    writer.write(vec![mail("1@keylane"), record("t", "k", "1")]).await;
+    let refused = |id| Refused { id, reason: "not now".to_owned(), wait: Some(LONG) };
+    let step = |expected, refused| Advance {
+        expected,
+        under_way: UnderWay::NotSent,
+        refused,
+        paused: Vec::new(),
+        rows: 10,
+        bytes: 1_000,
+        lease: LONG,
+    };
+    let records =
+        outbox.advance(epoch, step(outbox.renew(epoch, LONG).await.unwrap(), vec![])).await.unwrap();
+    let again = step(records.standing, vec![refused(records.rows[0].id)]);
+    let Batch { standing, rows } = outbox.advance(epoch, again).await.unwrap();
+    assert_eq!(rows, []);
+    let mails = outbox.mails(epoch, 8).await.unwrap();
+    let (id, message_id) = (mails[0].id, b"1@keylane".to_vec());
+    outbox.mails_ended(epoch, vec![MailEnded { id, message_id, refused: Some(refused(id)) }]).await.unwrap();
+    let waits = async || (outbox.has_records(&[]).await.unwrap(), outbox.has_mails().await.unwrap());
+    assert_eq!(waits().await, (false, false));
+    set_back(LONG).await;
+    assert_eq!(waits().await, (false, false), "a little is no reason");
+    set_back(Duration::from_secs(3_600)).await;
+    assert_eq!(waits().await, (true, true));
+    let ids = |rows: &[StoredRow]| rows.iter().map(|row| row.id).collect::<Vec<_>>();
+    assert_eq!(ids(&outbox.mails(epoch, 8).await.unwrap()), ids(&mails));
+    let batch = outbox.advance(epoch, step(standing, vec![])).await.unwrap();
+    assert_eq!(ids(&batch.rows), ids(&records.rows));
 }
