@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use keylane_engine::{Epoch, Fence};
+use keylane_engine::{Epoch, Fence, TopicPartition};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::census::{Census, End};
@@ -47,8 +47,9 @@ struct Idle {
     instances: Vec<Instance>,
     /// How often all of them were ended. One that was taken before is not taken back after.
     age: u64,
-    /// Under which ownership each partition was handled last, by the database's number for it; as many as it has had.
-    epochs: BTreeMap<i64, Epoch>,
+    /// Under which ownership each partition was handled last: its number in the database, which a replay changes, and
+    /// its epoch. As many as it has had.
+    owned: BTreeMap<TopicPartition, (i64, Epoch)>,
 }
 
 impl Pool {
@@ -114,9 +115,10 @@ impl Pool {
 
     /// A run begins under this ownership of its partition. If it was taken anew since the last one, the database may
     /// have gone back meanwhile, without a run that met it: all instances end.
-    pub(crate) fn follow(&self, fence: Fence) {
-        let former = self.idle().epochs.insert(fence.stream, fence.epoch);
-        if former.is_some_and(|former| former != fence.epoch) {
+    pub(crate) fn follow(&self, partition: &TopicPartition, fence: Fence) {
+        let own = (fence.stream, fence.epoch);
+        let former = self.idle().owned.insert(partition.clone(), own);
+        if former.is_some_and(|former| former != own) {
             self.end_all();
         }
     }

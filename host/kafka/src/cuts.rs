@@ -102,6 +102,21 @@ impl Cutter {
         Ok(Self { cuts, ends, standing })
     }
 
+    /// One that asks no brokers: what becomes of each cut is answered here.
+    #[cfg(test)]
+    pub(crate) fn played(mut answer: impl FnMut(&Cut) -> CutEnd + Send + 'static) -> Self {
+        let (cuts, orders) = sync_channel::<Cut>(1);
+        let (answers, ends) = sync_channel(1);
+        let standing = Arc::new(Standing::default());
+        standing.tell(Ok(()));
+        std::thread::spawn(move || {
+            while let Ok(cut) = orders.recv()
+                && answers.send(answer(&cut)).is_ok()
+            {}
+        });
+        Self { cuts, ends, standing }
+    }
+
     /// Whether the producer is open. A cut that had to wait for that would keep the membership unproven
     /// meanwhile: the first of a cluster takes seconds.
     pub(crate) fn is_open(&self) -> bool {

@@ -45,7 +45,7 @@ impl MailSender for Post {
             });
             match taken.await {
                 Some(()) => Ok(Handed::Taken),
-                None => Err(MailError { reason: "no answer".to_owned(), is_final: false }),
+                None => Err(MailError { reason: "no answer".to_owned(), is_final: false, is_its_own: false }),
             }
         })
     }

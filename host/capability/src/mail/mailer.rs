@@ -84,10 +84,11 @@ impl Mailer {
         let _under_way = Counted::new(&self.under_way);
         let sent = match &self.way {
             Way::Smtp(server) => server.send(letter).await,
-            Way::Folder(folder) => folder
-                .write(letter)
-                .await
-                .map_err(|error| MailError { reason: error.to_string(), is_final: false }),
+            Way::Folder(folder) => folder.write(letter).await.map_err(|error| MailError {
+                reason: error.to_string(),
+                is_final: false,
+                is_its_own: false,
+            }),
         };
         sent.map_err(|error| MailError { reason: format!("{}: {}", self.place, error.reason), ..error })?;
         self.sent.increment(1);

@@ -14,6 +14,7 @@ use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, TlsParameters};
 use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
 use lettre::transport::smtp::extension::{ClientId, Extension, MailBodyParameter, MailParameter};
+use lettre::transport::smtp::response::Category;
 
 /// How the connection to the server is protected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,7 +95,7 @@ impl Server {
         // What is refused before a mail is spoken of is no mail: it is the server's or our own trouble.
         let mut connection = self.connection().await.map_err(|error| later(error.to_string()))?;
         let answer = speak(&mut connection, envelope, message).await;
-        // Polled once, the goodbye is sent and its answer not waited for: it would say nothing of the mail.
+        // Polled once, the goodbye is tried and its answer not waited for: it would say nothing of the mail.
         let _left = connection.abort().now_or_never();
         answer
     }
@@ -124,7 +125,7 @@ async fn speak(
     let parameters = parameters(connection, envelope, message)?;
     connection.command(Mail::new(envelope.from().cloned(), parameters)).await.map_err(refused)?;
     for to in envelope.to() {
-        connection.command(Rcpt::new(to.clone(), Vec::new())).await.map_err(refused)?;
+        connection.command(Rcpt::new(to.clone(), Vec::new())).await.map_err(not_for_them)?;
     }
     connection.command(Data).await.map_err(refused)?;
     connection.message(message).await.map_err(refused)?;
@@ -169,14 +170,22 @@ fn envelope(letter: &Letter) -> Result<Envelope, String> {
     Envelope::new(Some(address(&letter.from)?), to).map_err(|error| error.to_string())
 }
 
+/// What is refused for now, its disk being full for one, the server may refuse to everybody.
 fn refused(error: Error) -> MailError {
-    MailError { reason: error.to_string(), is_final: error.is_permanent() }
+    let is_final = error.is_permanent();
+    MailError { reason: error.to_string(), is_final, is_its_own: is_final }
+}
+
+/// What it says of one recipient it need not say of others, unless it takes its leave.
+fn not_for_them(error: Error) -> MailError {
+    let is_about_them = error.status().is_some_and(|code| code.category != Category::Connections);
+    MailError { is_its_own: is_about_them, ..refused(error) }
 }
 
 fn never(reason: String) -> MailError {
-    MailError { reason, is_final: true }
+    MailError { reason, is_final: true, is_its_own: true }
 }
 
 fn later(reason: String) -> MailError {
-    MailError { reason, is_final: false }
+    MailError { reason, is_final: false, is_its_own: false }
 }

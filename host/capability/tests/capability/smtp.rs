@@ -83,16 +83,18 @@ async fn a_mail_is_refused_although_nobody_answers_the_goodbye() {
 
 #[tokio::test]
 async fn a_server_that_refuses_tells_whether_it_would_say_the_same_again() {
-    for (answers, is_final) in [
-        (&[(CONTENT, "554 never")] as Answers, true),
-        (&[(CONTENT, "451 later")], false),
-        (&[("DATA", "554 never")], true),
-        (&[("RCPT", "450 later")], false),
-        (&[("RCPT", "550 never")], true),
-        (&[("MAIL", "550 never")], true),
+    for (answers, is_final, is_its_own) in [
+        (&[(CONTENT, "554 never")] as Answers, true, true),
+        (&[(CONTENT, "451 later")], false, false),
+        (&[("DATA", "554 never")], true, true),
+        (&[("RCPT", "450 later")], false, true),
+        (&[("RCPT", "421 nobody now")], false, false),
+        (&[("RCPT", "550 never")], true, true),
+        (&[("MAIL", "452 nobody now")], false, false),
+        (&[("MAIL", "550 never")], true, true),
     ] {
         let error = refused(answers).await;
-        assert_eq!(error.is_final, is_final, "{error}");
+        assert_eq!((error.is_final, error.is_its_own), (is_final, is_its_own), "{error}");
         assert!(error.reason.starts_with("127.0.0.1:"), "{error}");
     }
 }
@@ -108,7 +110,7 @@ async fn a_server_that_wants_none_of_us_has_refused_no_mail() {
         let server = SmtpServer::start(answers).await;
         let error =
             send(&config(server.port, SmtpSecurity::None), letter("b@example.org")).await.unwrap_err();
-        assert!(!error.is_final && error.reason.contains("not for you"), "{error}");
+        assert!(!error.is_final && !error.is_its_own && error.reason.contains("not for you"), "{error}");
         assert_eq!(server.mails().len(), 0);
     }
 }

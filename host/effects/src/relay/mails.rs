@@ -82,7 +82,7 @@ async fn without_sender(work: &Work, end: &watch::Sender<bool>) -> End {
 enum Handful {
     /// No mail waits.
     Empty,
-    /// The server took at least one, or refused one for what it is.
+    /// The server took at least one, or refused one for what it is or for whom.
     Answered,
     /// The server takes nothing now.
     Unanswered,
@@ -112,7 +112,7 @@ async fn handful(
                     None
                 }
                 Err(error) => {
-                    answered |= error.is_final;
+                    answered |= error.is_its_own;
                     Some(refusal(work, mail, error))
                 }
             };
@@ -133,7 +133,7 @@ async fn send(
 ) -> Result<Handed, MailError> {
     match letter_of(&mail.row) {
         Ok(letter) => sender.send(letter, may_begin).await,
-        Err(error) => Err(MailError { reason: error.to_string(), is_final: true }),
+        Err(error) => Err(MailError { reason: error.to_string(), is_final: true, is_its_own: true }),
     }
 }
 

@@ -60,6 +60,8 @@ pub struct MailError {
     pub reason: String,
     /// Whether it would say the same again.
     pub is_final: bool,
+    /// Whether that is about this very mail: others may be taken.
+    pub is_its_own: bool,
 }
 
 /// What became of a mail that was handed over.

@@ -215,7 +215,7 @@ impl Work {
             let _told = end.send_replace(true);
             done
         };
-        let (worked, renewed) = tokio::join!(parts, self.renew(epoch, &end));
+        let (worked, renewed, ()) = tokio::join!(parts, self.renew(epoch, &end), self.show_figures(&end));
         first_reason(renewed, worked)
     }
 
@@ -250,9 +250,8 @@ impl Work {
         self.stopping.is_asked()
     }
 
-    /// Renews the lease, however long the ways out take, and shows the outbox's figures.
+    /// Renews the lease, however long the ways out take.
     async fn renew(&self, epoch: Epoch, end: &watch::Sender<bool>) -> End {
-        let mut counted: Option<Instant> = None;
         // Also while the host stops, since mails may still be begun then.
         while tokio::time::timeout(self.every(), ended(end)).await.is_err() {
             let asked = self.lease.now();
@@ -261,12 +260,24 @@ impl Work {
                 return error.into();
             }
             self.lease.renew(asked);
-            if counted.is_none_or(|counted| counted.elapsed() > COUNT_EVERY) {
-                counted = Some(Instant::now());
-                self.show_counts().await;
-            }
         }
         End::Asked
+    }
+
+    /// Shows the outbox's figures until the turn ends. Counting reads all of it, which may take longer than a lease is
+    /// good for: nothing waits for that.
+    async fn show_figures(&self, end: &watch::Sender<bool>) {
+        let showing = async {
+            loop {
+                tokio::time::sleep(self.every()).await;
+                self.show_counts().await;
+                tokio::time::sleep(COUNT_EVERY).await;
+            }
+        };
+        tokio::select! {
+            () = ended(end) => {}
+            () = showing => {}
+        }
     }
 
     async fn show_counts(&self) {

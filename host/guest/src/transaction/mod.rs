@@ -65,7 +65,9 @@ pub(crate) async fn run(
         let reason = "the run was given no ownership of its partition in the handler's database".to_owned();
         return RunReport { stand: RunStand::InDoubt(reason), ..nothing.into() };
     };
-    pool.follow(fence);
+    if let Some(first) = attempts.first() {
+        pool.follow(&first.event.source, fence);
+    }
     let mut plan = Plan::new(attempts);
     if attempts.iter().any(|attempt| pool.losses.is_suspect(&attempt.event)) {
         plan.go_singly();

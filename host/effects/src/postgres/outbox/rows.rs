@@ -79,27 +79,30 @@ pub(super) async fn refuse(session: &mut Session, refused: &[Refused]) -> Result
     Ok(())
 }
 
-/// Lets rows go whose time has come.
+/// Lets records go whose time has come.
 async fn let_go_due(session: &mut Session) -> Result<(), sqlx::Error> {
     let text = "UPDATE keylane.outbox SET parked = -1 WHERE id IN ((SELECT id FROM keylane.outbox \
-                WHERE parked = 1 AND not_before <= clock_timestamp() ORDER BY not_before LIMIT $1) \
-                UNION ALL (SELECT id FROM keylane.outbox WHERE parked = 1 \
+                WHERE parked = 1 AND not_before <= clock_timestamp() AND kind = 1 ORDER BY not_before LIMIT $1) \
+                UNION ALL (SELECT id FROM keylane.outbox WHERE parked = 1 AND kind = 1 \
                 AND not_before > clock_timestamp() + $2 * interval '1 millisecond' LIMIT $1))";
     let letting_go = sqlx::query(text).bind(DUE_ROWS_MAX).bind(millis(FINAL_WAIT_MAX));
     letting_go.execute(session.connection()?).await?;
     Ok(())
 }
 
-/// The next mails to send.
+/// The next mails to send. Those that were refused before keep their mark while they are tried. Who waits for a clock
+/// that was set back is the first of them, and waits no longer than others after that.
 pub(super) async fn pick_mails(session: &mut Session, most: usize) -> Result<Vec<i64>, sqlx::Error> {
-    let_go_due(session).await?;
-    let fresh =
-        "SELECT id FROM keylane.outbox WHERE kind = 2 AND parked <= 0 AND parked = 0 ORDER BY id LIMIT $1";
-    let again = "SELECT id FROM keylane.outbox WHERE kind = 2 AND parked <= 0 AND parked = -1 \
-                 ORDER BY not_before, id LIMIT $1";
+    let fresh = "SELECT id FROM keylane.outbox WHERE kind = 2 AND parked <= 0 ORDER BY id LIMIT $1";
+    let astray = "SELECT id FROM keylane.outbox WHERE parked = 1 AND kind = 2 \
+                  AND not_before > clock_timestamp() + $2 * interval '1 millisecond' LIMIT $1";
+    let due = "SELECT id FROM keylane.outbox \
+               WHERE parked = 1 AND not_before <= clock_timestamp() AND kind = 2 ORDER BY not_before LIMIT $1";
     let limit = i64::try_from(most).unwrap_or(i64::MAX);
     let fresh: Vec<i64> = sqlx::query_scalar(fresh).bind(limit).fetch_all(session.connection()?).await?;
-    let again: Vec<i64> = sqlx::query_scalar(again).bind(limit).fetch_all(session.connection()?).await?;
+    let astray = sqlx::query_scalar(astray).bind(limit).bind(millis(FINAL_WAIT_MAX));
+    let mut again: Vec<i64> = astray.fetch_all(session.connection()?).await?;
+    again.extend(sqlx::query_scalar::<_, i64>(due).bind(limit).fetch_all(session.connection()?).await?);
     Ok(places(&fresh, &again, most))
 }
 

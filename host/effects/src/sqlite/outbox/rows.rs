@@ -90,36 +90,41 @@ pub(super) async fn refuse(writing: &mut Writing, refused: &[Refused]) -> Result
     Ok(())
 }
 
-/// Lets rows go whose time has come.
+/// Lets records go whose time has come.
 async fn let_go_due(writing: &mut Writing) -> Result<(), DatabaseError> {
     let text = "UPDATE keylane_outbox SET parked = -1 WHERE id IN (SELECT id FROM (SELECT id FROM keylane_outbox \
-                WHERE parked = 1 AND not_before_us <= $1 ORDER BY not_before_us LIMIT $2) \
+                WHERE parked = 1 AND not_before_us <= $1 AND kind = 1 ORDER BY not_before_us LIMIT $2) \
                 UNION ALL SELECT id FROM (SELECT id FROM keylane_outbox \
-                WHERE parked = 1 AND not_before_us > $3 LIMIT $2))";
+                WHERE parked = 1 AND not_before_us > $3 AND kind = 1 LIMIT $2))";
     let letting_go = host(text).bind(now_us()).bind(DUE_ROWS_MAX).bind(later_us(FINAL_WAIT_MAX));
     writing.run(letting_go).await?;
     Ok(())
 }
 
-/// The next mails to send.
+/// The next mails to send. Those that were refused before keep their mark while they are tried. Who waits for a clock
+/// that was set back is the first of them, and waits no longer than others after that.
 pub(super) async fn pick_mails(
     writing: &mut Writing,
     file: &File,
     most: usize,
 ) -> Result<Vec<i64>, DatabaseError> {
-    let_go_due(writing).await?;
     let limit = i64::try_from(most).unwrap_or(i64::MAX);
-    let mut found = [Vec::new(), Vec::new()];
-    let fresh =
-        "SELECT id FROM keylane_outbox WHERE kind = 2 AND parked <= 0 AND parked = 0 ORDER BY id LIMIT $1";
-    let again = "SELECT id FROM keylane_outbox WHERE kind = 2 AND parked <= 0 AND parked = -1 \
-                 ORDER BY not_before_us, id LIMIT $1";
-    for (ids, text) in found.iter_mut().zip([fresh, again]) {
-        let rows = writing.fetch(host(text).bind(limit)).await?;
-        *ids = rows.iter().map(|row| get(row, 0, &file.url)).collect::<Result<_, _>>()?;
+    let fresh = "SELECT id FROM keylane_outbox WHERE kind = 2 AND parked <= 0 ORDER BY id LIMIT $1";
+    let astray =
+        "SELECT id FROM keylane_outbox WHERE parked = 1 AND not_before_us > $2 AND kind = 2 LIMIT $1";
+    let due = "SELECT id FROM keylane_outbox WHERE parked = 1 AND not_before_us <= $2 AND kind = 2 \
+               ORDER BY not_before_us LIMIT $1";
+    let mut found = Vec::with_capacity(3);
+    for asked in [
+        host(fresh).bind(limit),
+        host(astray).bind(limit).bind(later_us(FINAL_WAIT_MAX)),
+        host(due).bind(limit).bind(now_us()),
+    ] {
+        let rows = writing.fetch(asked).await?;
+        found.push(rows.iter().map(|row| get(row, 0, &file.url)).collect::<Result<Vec<i64>, _>>()?);
     }
-    let [fresh, again] = found;
-    Ok(places(&fresh, &again, most))
+    let again = found.split_off(1).concat();
+    Ok(places(&found.concat(), &again, most))
 }
 
 /// The next rows to send, in order. Those behind one that waits are put aside.

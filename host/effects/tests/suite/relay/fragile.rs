@@ -103,11 +103,19 @@ pub struct Fragile {
     pub frost: Arc<Frost>,
     /// So many notes of what became of mails are not taken.
     pub lost_notes: AtomicU32,
+    /// Counting takes so long.
+    pub counting: Duration,
 }
 
 impl Fragile {
     pub fn new(inner: Arc<dyn Outbox>, life: &Arc<Life>) -> Self {
-        Self { inner, life: life.clone(), frost: Frost::never(), lost_notes: AtomicU32::new(0) }
+        Self {
+            inner,
+            life: life.clone(),
+            frost: Frost::never(),
+            lost_notes: AtomicU32::new(0),
+            counting: Duration::ZERO,
+        }
     }
 
     async fn around<T>(
@@ -184,7 +192,10 @@ impl Outbox for Fragile {
     }
 
     fn counts(&self) -> Boxed<'_, Result<OutboxCounts, OutboxError>> {
-        self.inner.counts()
+        Box::pin(async {
+            tokio::time::sleep(self.counting).await;
+            self.inner.counts().await
+        })
     }
 
     fn list(&self, refused_only: bool, rows: usize) -> Boxed<'_, Result<Vec<ListedRow>, OutboxError>> {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use keylane_effects::{
     Applicant, Leased, MailEnded, OutboxCounts, OutboxRow, Refused, RelayConfig, RelayStatus, StoredRow,
@@ -162,6 +162,23 @@ pub async fn refused_mails_keep_no_other_waiting(ground: &Ground) {
         refuse(former).await;
     }
     assert_eq!(again, tried, "each has its turn");
+}
+
+/// A server that refuses some mails for their recipients takes others: nobody waits for it.
+pub async fn a_full_mailbox_is_no_trouble_of_the_server(ground: &Ground) {
+    let (world, outbox) = (World::default(), ground.here.clone().outbox());
+    let mut writer = Writer::new(&ground.here).await;
+    world.set_full(&id(1));
+    writer.write(vec![mail(&id(1))]).await;
+    let relay = start(&ground.here, &world, &Life::immortal(), "first");
+    // The next pause would be eight seconds by then.
+    let tried = async || outbox.list(false, 10).await.unwrap().iter().all(|row| row.attempts >= 3);
+    until("the third try", tried).await;
+    let begun = Instant::now();
+    writer.write(vec![mail(&id(2))]).await;
+    until("another mail", async || world.mails().contains_key(&id(2))).await;
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    relay.stop().await;
 }
 
 /// A machine that sleeps before a mail begins may have lost the lease meanwhile, though little time has passed for

@@ -271,6 +271,31 @@ pub async fn one_that_is_stopped_at_any_step_does_no_harm(ground: &Ground) {
     }
 }
 
+/// An outbox may hold so much that counting it takes longer than a lease is good for.
+pub async fn one_that_counts_for_long_goes_on_relaying(ground: &Ground) {
+    // Longer than a busy machine keeps a relay waiting.
+    const LEASE: Duration = Duration::from_secs(2);
+    let config = |host: &str| RelayConfig { lease: LEASE, ..config(host) };
+    let world = World::default();
+    let mut writer = Writer::new(&ground.here).await;
+    let slow = Fragile::new(ground.here.clone().outbox(), &Life::immortal());
+    let first = started_as(Fragile { counting: LEASE * 10, ..slow }, &world, config("first"));
+    says(&first, |status| *status == RelayStatus::Relaying).await;
+    let quick = Fragile::new(ground.there.clone().outbox(), &Life::immortal());
+    let second = started_as(quick, &world, config("second"));
+    let standby = RelayStatus::Standby { by: "first".to_owned() };
+    says(&second, |status| *status == standby).await;
+    tokio::time::sleep(LEASE * 3).await;
+    assert_eq!(*second.status().borrow(), standby, "nobody had to take over");
+    writer.write(some_rows(0..10)).await;
+    emptied(&*ground.there.clone().outbox()).await;
+    let stopping = Instant::now();
+    first.stop().await;
+    assert!(stopping.elapsed() < LEASE * 3, "nor does a stop wait for it");
+    second.stop().await;
+    check(&world, 10, &BTreeSet::new());
+}
+
 /// One relays, the other one stands by and takes over when the first one stops.
 pub async fn one_relays_and_the_other_stands_by(ground: &Ground) {
     let (world, outbox) = (World::default(), ground.here.clone().outbox());

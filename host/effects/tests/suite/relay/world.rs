@@ -37,6 +37,7 @@ struct Inner {
     /// Mails taken, by Message-ID.
     mails: BTreeMap<String, u32>,
     /// Message-IDs that are refused.
+    full: BTreeSet<String>,
     bounced: BTreeSet<String>,
 }
 
@@ -81,6 +82,10 @@ impl World {
             true => drop(inner.bounced.insert(message_id.to_owned())),
             false => drop(inner.bounced.remove(message_id)),
         });
+    }
+
+    pub fn set_full(&self, message_id: &str) {
+        self.with(|inner| inner.full.insert(message_id.to_owned()));
     }
 
     pub fn set_slow(&self, message_id: &str, slow: bool) {
@@ -198,7 +203,12 @@ impl MailSender for Ways {
             }
             let taken = self.world.with(|inner| {
                 if inner.bounced.contains(&letter.message_id) {
-                    return Err(MailError { reason: "no such mailbox".to_owned(), is_final: true });
+                    let reason = "no such mailbox".to_owned();
+                    return Err(MailError { reason, is_final: true, is_its_own: true });
+                }
+                if inner.full.contains(&letter.message_id) {
+                    let reason = "the mailbox is full".to_owned();
+                    return Err(MailError { reason, is_final: false, is_its_own: true });
                 }
                 *inner.mails.entry(letter.message_id.clone()).or_default() += 1;
                 Ok(Handed::Taken)

@@ -57,6 +57,9 @@ pub(in crate::intake) struct Cuts {
     pub(super) owed: BTreeSet<Token>,
     /// Failures in a row.
     pub(super) failures: u32,
+    /// Assignments that had a part in the later ones of many failures in a row, and in none that was committed since.
+    /// Brokers refuse a whole cut for one partition's sake and do not say whose, so each goes by itself.
+    pub(super) suspects: BTreeSet<Token>,
     /// How often the most bytes of a cut are halved: once more by each cut that fails or is too slow, once less by each
     /// that is committed and was about as large as it may be. Brokers that are too slow for all that has ended take
     /// it in smaller parts.
@@ -149,6 +152,7 @@ impl Cuts {
             held_off: false,
             owed: BTreeSet::new(),
             failures: 0,
+            suspects: BTreeSet::new(),
             halved: 0,
             turns: BTreeMap::new(),
             turn: 0,
@@ -206,6 +210,7 @@ impl Cuts {
     /// Only these are assigned.
     pub(super) fn forget_all_but(&mut self, assigned: &BTreeSet<Token>) {
         self.owed.retain(|token| assigned.contains(token));
+        self.suspects.retain(|token| assigned.contains(token));
         self.turns.retain(|token, _| assigned.contains(token));
     }
 
@@ -221,6 +226,9 @@ impl Cuts {
         self.step = Step::Resting;
         self.next_at = Instant::now() + pause_after(self.failures);
         self.failures += 1;
+        if self.failures >= FAILURES_ORDINARY {
+            self.suspects.extend(parts.iter().map(|part| part.item.token));
+        }
         self.halve();
         let group = self.meters.group.as_str();
         match self.failures.cmp(&FAILURES_ORDINARY) {

@@ -147,14 +147,13 @@ impl Committer {
         made.sort_by_key(|(token, _)| cuts.turn_of(*token));
         let owned: BTreeMap<Token, &Feed> =
             feeds.filter(|feed| !feed.inbox.ownership().is_lost()).map(|feed| (feed.token, feed)).collect();
-        // Where brokers refuse one partition's part they refuse the whole, and do not say for whose sake.
-        let goes_singly = cuts.failures >= FAILURES_ORDINARY;
-        let mut bytes = 0;
+        let (mut bytes, mut alone) = (0, false);
         let mut parts = Vec::with_capacity(made.len());
         for (token, snapshot) in made {
             // One that was given up meanwhile has nothing to say any more.
             let Some(feed) = owned.get(&token) else { continue };
-            if bytes >= cuts.bytes_max() || (goes_singly && !parts.is_empty()) {
+            let is_suspect = cuts.suspects.contains(&token);
+            if bytes >= cuts.bytes_max() || alone || (is_suspect && !parts.is_empty()) {
                 cuts.owed.insert(token);
                 continue;
             }
@@ -167,6 +166,7 @@ impl Committer {
                 continue;
             }
             bytes += records.map(OutgoingRecord::weight_bytes).sum::<usize>();
+            alone = is_suspect;
             parts.push(part);
         }
         (parts, bytes)
@@ -182,7 +182,7 @@ impl Committer {
     }
 
     /// Learns what became of the transaction that is under way.
-    fn hear_end<'a>(&mut self, cuts: &mut Cuts, feeds: impl Iterator<Item = &'a Feed> + Clone) {
+    fn hear_end<'a>(&mut self, cuts: &mut Cuts, feeds: impl Iterator<Item = &'a Feed>) {
         let Step::Sending(sending) = &cuts.step else { return };
         let Some(end) = cuts.cutter.ended() else { return };
         cuts.meters.seconds.record(sending.begun.elapsed().as_secs_f64());
@@ -191,6 +191,12 @@ impl Committer {
             CutEnd::Committed => self.committed(cuts, feeds, sending),
             CutEnd::Failed(reason) => {
                 cuts.meters.count("failed");
+                if let [part] = &sending.parts[..]
+                    && cuts.suspects.contains(&part.item.token)
+                {
+                    // It alone is the reason, or there is another one for all: the others have their turn.
+                    cuts.closed.wait_on(&part.item.handed.partition, reason.clone(), Instant::now());
+                }
                 cuts.fail(&sending.parts, reason);
                 self.proof_failed = true;
             }
@@ -207,7 +213,7 @@ impl Committer {
             CutEnd::Refused(refused) => {
                 cuts.meters.count("refused");
                 let owned = feeds.map(|feed| feed.token).collect();
-                refuse(cuts, &sending, (&refused, &owned), Instant::now());
+                refuse(cuts, &sending, &refused, &owned, Instant::now());
                 self.proof_failed = true;
             }
         }
@@ -232,6 +238,7 @@ impl Committer {
                     *offset >= handed.offset && !endings.iter().any(|(ended, _)| ended == offset)
                 });
             }
+            cuts.suspects.remove(&token);
             numbers.insert(token, number);
             // One that was forgotten meanwhile is not brought back.
             if let Some(stand) = self.stands.get_mut(&token) {
@@ -347,7 +354,7 @@ impl Committer {
         Some(self.cuts.as_ref()?.refused.get(partition).cloned().unwrap_or_default())
     }
 
-    /// The partition is another host's from now on.
+    /// The partition is another host's from now on, or that of a topic that was made anew.
     pub(in crate::intake) fn forget_refused(&mut self, partition: &TopicPartition) {
         if let Some(cuts) = &mut self.cuts {
             cuts.refused.remove(partition);

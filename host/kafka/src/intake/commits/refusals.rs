@@ -18,7 +18,8 @@ use crate::transaction::{Fault, RefusedRecord};
 pub(super) fn refuse(
     cuts: &mut Cuts,
     sending: &Sending,
-    (refused, owned): (&[RefusedRecord], &BTreeSet<Token>),
+    refused: &[RefusedRecord],
+    owned: &BTreeSet<Token>,
     now: Instant,
 ) {
     if refused.iter().any(|one| one.fault == Fault::Silence && one.code == Some(Code::MessageTimedOut)) {

@@ -3,10 +3,13 @@
 mod ownership;
 mod stage;
 
+use std::sync::{Arc, Mutex};
+
 use rdkafka::consumer::BaseConsumer;
 
 use self::stage::{OUTPUTS, SOURCE, STEP, Stage, well};
 use super::*;
+use crate::cuts::Cutter;
 use crate::intake::commits::closed::ClosedTopics;
 use crate::intake::group::Change;
 use crate::intake::poller::Failure;
@@ -156,23 +159,38 @@ fn behind_failures_less_is_cut_at_once() {
     assert!(stage.cuts().halved < before, "it grows again");
 }
 
-/// Brokers that refuse one partition's part refuse the whole cut.
+/// Brokers that refuse one partition's part refuse the whole cut. The others go on without it.
 #[test]
-fn behind_many_failures_each_partition_is_cut_by_itself() {
-    let mut stage = Stage::of(2, true, STEP);
-    (stage.cuts().failures, stage.cuts().halved) = (FAILURES_ORDINARY, 0);
-    let mut parts = Vec::new();
-    stage.until("one is cut", |stage| {
+fn a_part_that_is_refused_again_and_again_holds_no_other_up() {
+    let mut stage = Stage::of(3, true, STEP);
+    let cuts = Arc::new(Mutex::new(Vec::new()));
+    let noted = cuts.clone();
+    stage.cuts().cutter = Cutter::played(move |cut| {
+        let parts: Vec<i32> = cut.offsets.iter().map(|part| part.partition.partition).collect();
+        let end = match parts.contains(&0) {
+            true => CutEnd::Failed("not allowed to write there".to_owned()),
+            false => CutEnd::Committed,
+        };
+        noted.lock().unwrap().push(parts);
+        end
+    });
+    let with = |cuts: &[Vec<i32>], part| {
+        cuts.iter().filter(|parts| !parts.contains(&0) && parts.contains(&part)).count()
+    };
+    let mut next = 1;
+    stage.until("the others are cut again and again, and it is tried", |stage| {
         stage.serve();
         stage.commit();
-        if let Step::Sending(sending) = &stage.cuts().step {
-            parts.push(sending.parts.len());
-        }
-        stage.committed() >= 1
+        next = 3 - next;
+        stage.produce(next);
+        let cuts = cuts.lock().unwrap();
+        with(&cuts, 1).min(with(&cuts, 2)) >= 5 && cuts.iter().filter(|parts| **parts == [0]).count() >= 3
     });
-    assert_eq!(parts.first(), Some(&1));
-    stage.until_cut(2);
-    assert_eq!((stage.seen(), stage.cuts().failures), (2, 0));
+    let cuts = cuts.lock().unwrap();
+    let together = cuts.iter().filter(|parts| parts.contains(&0) && parts.len() > 1).count();
+    assert_eq!(together, usize::try_from(FAILURES_ORDINARY).unwrap(), "then it goes by itself: {cuts:?}");
+    let trouble = stage.poller.parts.commits.cut_trouble().unwrap_or_default();
+    assert!(trouble.contains("source[0] waits: not allowed"), "{trouble}");
 }
 
 /// A call of the client library that never returns: the partitions go to others, and whoever watches the process is

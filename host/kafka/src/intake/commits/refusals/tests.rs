@@ -49,7 +49,7 @@ fn refused(place: usize, topic: &str, fault: Fault) -> RefusedRecord {
 /// Of partitions that are all owned still.
 fn hear(cuts: &mut Cuts, sending: &Sending, told: &[RefusedRecord], now: Instant) {
     let owned = sending.parts.iter().map(|part| part.item.token).collect();
-    refuse(cuts, sending, (told, &owned), now);
+    refuse(cuts, sending, told, &owned, now);
 }
 
 /// Of the records for a topic only those are told that were tried first.
