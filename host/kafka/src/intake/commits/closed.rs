@@ -4,7 +4,8 @@
 //! concerned wait; the others are cut without them. A topic that takes nothing for about half a minute counts as
 //! the fault of the events that write to it: they are refused, those that come later at once, until the topic
 //! takes something, or has been left alone for [`FORGOTTEN_AFTER`]. What is refused once more though its event has
-//! failed already, its dead letter for one, is nobody's fault that could be told: its partition waits.
+//! failed already, its dead letter for one, is nobody's fault that could be told: its partition waits. So does one
+//! whose part was refused though it went alone, when nobody says for which topic.
 //!
 //! Where a partition of the topic is only silent, without a leader or without enough replicas, that is never the
 //! fault of an event, however long it lasts. A try may take all the time that a record has, and everybody waits
@@ -127,7 +128,8 @@ impl ClosedTopics {
         self.waits.insert(partition.clone(), wait);
     }
 
-    /// The partition has a record that nobody can be asked about any more: it waits, each time longer.
+    /// The partition has a record that nobody can be asked about any more, or its part was refused though it went alone:
+    /// it waits, each time longer.
     pub(super) fn wait_on(&mut self, partition: &TopicPartition, reason: String, now: Instant) {
         let tries = self.waits.get(partition).map_or(0, |wait| wait.tries);
         let wait = Wait { tries: tries.saturating_add(1), until: now + pause_after(tries), reason };
