@@ -16,6 +16,10 @@ use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
 use lettre::transport::smtp::extension::{ClientId, Extension, MailBodyParameter, MailParameter};
 use lettre::transport::smtp::response::Category;
 
+/// What a server answers, of whatever mail, to one who is not logged in as it wants: RFC 4954, section 6, and
+/// RFC 3207, section 4.
+const WANTS_ANOTHER_LOGIN: [u16; 4] = [530, 534, 535, 538];
+
 /// How the connection to the server is protected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SmtpSecurity {
@@ -172,14 +176,20 @@ fn envelope(letter: &Letter) -> Result<Envelope, String> {
 
 /// What is refused for now, its disk being full for one, the server may refuse to everybody.
 fn refused(error: Error) -> MailError {
-    let is_final = error.is_permanent();
+    let is_final = error.is_permanent() && !is_about_us(&error);
     MailError { reason: error.to_string(), is_final, is_its_own: is_final }
 }
 
 /// What it says of one recipient it need not say of others, unless it takes its leave.
 fn not_for_them(error: Error) -> MailError {
-    let is_about_them = error.status().is_some_and(|code| code.category != Category::Connections);
-    MailError { is_its_own: is_about_them, ..refused(error) }
+    let takes_its_leave = error.status().is_none_or(|code| code.category == Category::Connections);
+    let is_its_own = !takes_its_leave && !is_about_us(&error);
+    MailError { is_its_own, ..refused(error) }
+}
+
+/// Whether the server wants a login, another one, or TLS, before it looks at any mail.
+fn is_about_us(error: &Error) -> bool {
+    error.status().is_some_and(|code| WANTS_ANOTHER_LOGIN.contains(&u16::from(code)))
 }
 
 fn never(reason: String) -> MailError {

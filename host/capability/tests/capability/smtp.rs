@@ -92,6 +92,10 @@ async fn a_server_that_refuses_tells_whether_it_would_say_the_same_again() {
         (&[("RCPT", "550 never")], true, true),
         (&[("MAIL", "452 nobody now")], false, false),
         (&[("MAIL", "550 never")], true, true),
+        (&[("MAIL", "530 log in first")], false, false),
+        (&[("MAIL", "538 not in the clear")], false, false),
+        (&[("RCPT", "535 log in again")], false, false),
+        (&[("DATA", "534 log in otherwise")], false, false),
     ] {
         let error = refused(answers).await;
         assert_eq!((error.is_final, error.is_its_own), (is_final, is_its_own), "{error}");
