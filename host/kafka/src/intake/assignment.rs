@@ -170,7 +170,7 @@ impl Poller {
         let wake: Wake = Arc::new(move || doorbell.ring());
         let (start, lease) = (restored.base, self.parts.commits.lease().clone());
         let is_claimed = fence.is_some();
-        let refused = self.parts.commits.refused(&partition);
+        let refused = self.parts.commits.refused(&partition, topic_id);
         let assignment = Assignment { partition, token, restored, fence, refused, topic_id, lease, wake };
         let inbox = self.parts.owners.assign(assignment);
         let mut feed = Feed::new(inbox, token, topic_id, queue, start);
@@ -285,10 +285,7 @@ impl Poller {
             partitions = names(&anew),
             "the topic was deleted and made again: what is buffered belongs to the former one and is dropped"
         );
-        self.drop_and_wait(&anew)?;
-        // What was refused of the former topic says nothing of this one.
-        anew.iter().for_each(|partition| self.parts.commits.forget_refused(partition));
-        Ok(())
+        self.drop_and_wait(&anew)
     }
 
     /// Drops partitions as if they were lost, and has them wait to be taken anew.

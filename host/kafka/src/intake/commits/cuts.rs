@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use keylane_engine::{CutQuestion, OutgoingRecord, Ownership, Snapshot, Token, TopicPartition};
+use keylane_engine::{CutQuestion, OutgoingRecord, Ownership, Snapshot, Token, TopicId, TopicPartition};
 use rdkafka::consumer::ConsumerGroupMetadata;
 
 use super::Item;
@@ -71,6 +71,8 @@ pub(in crate::intake) struct Cuts {
     pub(super) closed: ClosedTopics,
     /// By partition and offset, with the reason: events whose records were refused for good.
     pub(super) refused: BTreeMap<TopicPartition, BTreeMap<i64, String>>,
+    /// The topic's id under which each partition was taken last: what is known of it here is of that one.
+    pub(super) taken_under: BTreeMap<TopicPartition, TopicId>,
     /// Partitions that are to be dropped and taken anew, with the reason.
     pub(super) set_back: BTreeMap<TopicPartition, String>,
     pub(super) meters: CutMeters,
@@ -159,6 +161,7 @@ impl Cuts {
             trouble: None,
             closed: ClosedTopics::default(),
             refused: BTreeMap::new(),
+            taken_under: BTreeMap::new(),
             set_back: BTreeMap::new(),
             meters: CutMeters::new(&config.group),
         })

@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use keylane_engine::{CutAnswer, OutgoingRecord, Snapshot, Token, TopicPartition};
+use keylane_engine::{CutAnswer, OutgoingRecord, Snapshot, Token, TopicId, TopicPartition};
 use rdkafka::consumer::Consumer;
 
 use super::cuts::{ANSWER_LIMIT, Asking, Cuts, FAILURES_ORDINARY, Part, Sending, Step};
@@ -349,17 +349,19 @@ impl Committer {
         }
     }
 
-    /// For a handler in cuts: what was refused of this partition.
-    pub(in crate::intake) fn refused(&self, partition: &TopicPartition) -> Option<BTreeMap<i64, String>> {
-        Some(self.cuts.as_ref()?.refused.get(partition).cloned().unwrap_or_default())
+    /// For a handler in cuts: what was refused of this partition, which is taken under this id.
+    pub(in crate::intake) fn refused(
+        &mut self,
+        partition: &TopicPartition,
+        topic_id: TopicId,
+    ) -> Option<BTreeMap<i64, String>> {
+        Some(self.cuts.as_mut()?.refused_under(partition, topic_id))
     }
 
-    /// The partition is another host's from now on, or that of a topic that was made anew.
+    /// The partition is another host's from now on.
     pub(in crate::intake) fn forget_refused(&mut self, partition: &TopicPartition) {
         if let Some(cuts) = &mut self.cuts {
-            cuts.refused.remove(partition);
-            cuts.set_back.remove(partition);
-            cuts.closed.end_wait(partition);
+            cuts.forget(partition);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use keylane_engine::{OutgoingRecord, Token, TopicPartition};
+use keylane_engine::{OutgoingRecord, Token, TopicId, TopicPartition};
 use rdkafka::error::RDKafkaErrorCode as Code;
 
 use super::closed::ClosedTopics;
@@ -126,6 +126,30 @@ impl Cuts {
                 None => self.closed.end_wait(&partition),
             }
         }
+    }
+
+    /// What was refused of this partition, which is taken under this id. Of a former topic of its name, whose place it
+    /// has taken since it was taken last, nothing is known any more.
+    pub(super) fn refused_under(
+        &mut self,
+        partition: &TopicPartition,
+        topic_id: TopicId,
+    ) -> BTreeMap<i64, String> {
+        if self.taken_under.get(partition).is_some_and(|former| former.contradicts(&topic_id)) {
+            self.forget(partition);
+        }
+        if topic_id.is_known() {
+            self.taken_under.insert(partition.clone(), topic_id);
+        }
+        self.refused.get(partition).cloned().unwrap_or_default()
+    }
+
+    /// What was refused of this partition is forgotten, nor is it waited for.
+    pub(super) fn forget(&mut self, partition: &TopicPartition) {
+        self.taken_under.remove(partition);
+        self.refused.remove(partition);
+        self.set_back.remove(partition);
+        self.closed.end_wait(partition);
     }
 }
 

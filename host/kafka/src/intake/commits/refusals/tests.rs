@@ -129,3 +129,21 @@ fn a_record_that_is_at_fault_counts_before_a_silent_topic() {
     assert_eq!(cuts.set_back.keys().collect::<Vec<_>>(), [&partition(1)]);
     assert!(!cuts.closed.keeps(&partition(0), sending.begun));
 }
+
+/// A partition may wait to be taken while its topic is deleted and made again: only the id tells that.
+#[test]
+fn what_was_refused_of_a_former_topic_says_nothing_of_the_next() {
+    let (mut cuts, sending) = (cuts(), sending(&["here"]));
+    let former = TopicId::new([1; 16]);
+    assert_eq!(cuts.refused_under(&partition(0), former), BTreeMap::new());
+    // Twice, so that the partition waits as well.
+    for _ in 0..2 {
+        hear(&mut cuts, &sending, &[refused(0, "here", Fault::Record)], sending.begun);
+    }
+    let known = |offsets: BTreeMap<i64, String>| offsets.into_keys().collect::<Vec<_>>();
+    assert_eq!(known(cuts.refused_under(&partition(0), former)), [7]);
+    assert_eq!(known(cuts.refused_under(&partition(0), TopicId::UNKNOWN)), [7], "no broker told another one");
+    assert!(cuts.closed.keeps(&partition(0), sending.begun));
+    assert_eq!(known(cuts.refused_under(&partition(0), TopicId::new([2; 16]))), [0_i64; 0]);
+    assert!(cuts.set_back.is_empty() && !cuts.closed.keeps(&partition(0), sending.begun));
+}
