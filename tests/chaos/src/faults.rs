@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::clock::now_ms;
+use crate::given_up::{GivenUp, Why};
 use crate::losses::Loss;
 use crate::plan::SESSION_MS;
 
@@ -64,6 +65,13 @@ impl Entry {
         let wake = self.from_ms..=self.until_ms.saturating_add(WAKE_MS);
         self.deed.silences() && wake.contains(&loss.at_ms)
     }
+
+    /// Whether the database took a partition from its owner because of this deed: a server that was started again
+    /// takes all of them, and an owner hears of it when it asks next.
+    fn takes(&self, given_up: &GivenUp) -> bool {
+        let wake = self.from_ms..=self.until_ms.saturating_add(GRACE_MS);
+        self.deed == Deed::KilledDatabase && given_up.why == Why::Overtaken && wake.contains(&given_up.at_ms)
+    }
 }
 
 /// All deeds, in the order of their beginnings.
@@ -89,17 +97,22 @@ impl FaultLog {
 
     /// Whether a host may say that it left work undone when it was told to end for the last time: because at any time
     /// of that a broker or the database was away, or another host stood still with the database's writer or its
-    /// locks; or because it lost partitions meanwhile, in the wake of a fault.
+    /// locks; or because the group or the database took partitions from it meanwhile, in the wake of a fault.
     #[must_use]
-    pub fn may_leave_work(&self, host: u32, losses: &[Loss]) -> bool {
+    pub fn may_leave_work(&self, host: u32, losses: &[Loss], given_up: &[GivenUp]) -> bool {
         let ends = |entry: &&Entry| entry.deed == Deed::EndedHost(host);
         let Some(of) = self.entries.iter().rev().find(ends) else { return false };
         let overlaps = |entry: &Entry| entry.from_ms <= of.until_ms && of.from_ms <= entry.until_ms;
         let holds_up =
             |deed| matches!(deed, Deed::KilledBroker(_) | Deed::KilledDatabase | Deed::StoodInside(_));
-        let meanwhile = |loss: &&Loss| loss.host == host && (of.from_ms..=of.until_ms).contains(&loss.at_ms);
-        let lost = |entry: &Entry| losses.iter().filter(meanwhile).any(|loss| entry.explains(loss));
-        self.entries.iter().any(|entry| holds_up(entry.deed) && overlaps(entry) || lost(entry))
+        let meanwhile = |whose, at_ms| whose == host && (of.from_ms..=of.until_ms).contains(&at_ms);
+        let lost = |entry: &Entry| {
+            losses.iter().any(|loss| meanwhile(loss.host, loss.at_ms) && entry.explains(loss))
+        };
+        let taken =
+            |entry: &Entry| given_up.iter().any(|one| meanwhile(one.host, one.at_ms) && entry.takes(one));
+        let excuses = |entry: &Entry| holds_up(entry.deed) && overlaps(entry) || lost(entry) || taken(entry);
+        self.entries.iter().any(excuses)
     }
 
     /// Something happened at one moment, now.
@@ -121,19 +134,26 @@ mod tests {
                 Entry { deed, from_ms, until_ms },
             ],
         };
-        let may = |deed, from_ms, until_ms| with(deed, from_ms, until_ms).may_leave_work(1, &[]);
+        let may = |deed, from_ms, until_ms| with(deed, from_ms, until_ms).may_leave_work(1, &[], &[]);
         for deed in [Deed::KilledBroker(2), Deed::KilledDatabase, Deed::StoodInside(3)] {
             assert!(may(deed, 5, 10) && may(deed, 20, u64::MAX) && may(deed, 12, 13));
             assert!(!may(deed, 0, 9) && !may(deed, 21, u64::MAX));
-            assert!(!with(deed, 5, 30).may_leave_work(2, &[]), "another host's end");
+            assert!(!with(deed, 5, 30).may_leave_work(2, &[], &[]), "another host's end");
         }
         assert!(!may(Deed::StoppedHost(3), 5, 30), "it held nothing");
         let lost = |host, at_ms| Loss { host, partition: None, at_ms };
-        let may = |deed, loss| with(deed, 5, 30).may_leave_work(1, &[loss]);
+        let may = |deed, loss| with(deed, 5, 30).may_leave_work(1, &[loss], &[]);
         assert!(may(Deed::StoppedHost(3), lost(1, 15)));
         assert!(!may(Deed::StoppedHost(3), lost(2, 15)), "another's loss");
         assert!(!may(Deed::StoppedHost(3), lost(1, 9)), "it was not leaving yet");
         assert!(!may(Deed::AddedPartitions(2), lost(1, 15)), "nobody is silent for that");
+        let taken = |host, at_ms, why| GivenUp { host, partition: None, at_ms, why };
+        let may = |deed, given_up| with(deed, 5, 9).may_leave_work(1, &[], &[given_up]);
+        assert!(may(Deed::KilledDatabase, taken(1, 15, Why::Overtaken)));
+        assert!(!may(Deed::KilledDatabase, taken(2, 15, Why::Overtaken)), "another's");
+        assert!(!may(Deed::KilledDatabase, taken(1, 21, Why::Overtaken)), "it had ended");
+        assert!(!may(Deed::KilledDatabase, taken(1, 15, Why::Unknown)), "the database was there");
+        assert!(!may(Deed::KilledHost(2), taken(1, 15, Why::Overtaken)), "the group would have told it");
     }
 
     #[test]

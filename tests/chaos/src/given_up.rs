@@ -1,5 +1,6 @@
 //! What hosts say of partitions that they gave up for what the database said, read from their logs. It excuses
-//! nothing: it shows in the report whether the faults met what they are meant to meet.
+//! no repeat, only a host that says that work is left where the database began anew while it left; and it shows in the
+//! report whether the faults met what they are meant to meet.
 
 use std::collections::BTreeSet;
 use std::path::Path;

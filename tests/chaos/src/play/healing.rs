@@ -4,6 +4,7 @@ use anyhow::{Result, anyhow};
 
 use super::{Act, Broker, Player};
 use crate::faults::Deed;
+use crate::given_up;
 use crate::plan::{GUEST_SLOT, HOSTS};
 use crate::report::say;
 
@@ -20,7 +21,9 @@ impl Player<'_> {
                 self.down.remove(&leaving.slot);
             }
             // It says so itself when work is left, or its last progress is not committed.
-            let may_leave_work = self.stage.log.may_leave_work(number, &self.stage.fleet.losses()?);
+            let (losses, given_up) =
+                (self.stage.fleet.losses()?, given_up::of_logs(self.stage.fleet.logs())?);
+            let may_leave_work = self.stage.log.may_leave_work(number, &losses, &given_up);
             if status.code() == Some(1) && may_leave_work {
                 say(&format!("    host {number} was held up while it left, and says that work is left"));
             } else if !status.success() {
