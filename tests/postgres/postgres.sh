@@ -3,7 +3,8 @@
 #
 #   postgres.sh up     [PORT] [DIR]   start it, print its address; a running one is left alone
 #   postgres.sh down   [PORT] [DIR]   stop it (sessions are ended, what was committed is kept)
-#   postgres.sh kill   [PORT] [DIR]   kill -9 of the server's process: a crash; `up` recovers
+#   postgres.sh kill   [PORT] [DIR]   kill -9 of the server's process: what its sessions are at is done yet; `up` recovers
+#   postgres.sh crash  [PORT] [DIR]   kill -9 of all of its processes, amid what they are at; `up` recovers
 #   postgres.sh clean  [PORT] [DIR]   stop it and remove DIR (only a DIR that up made)
 #   postgres.sh stop   [PORT] [DIR]   SIGSTOP to all of its processes: it takes connections and answers nothing
 #   postgres.sh cont   [PORT] [DIR]   SIGCONT to all of its processes
@@ -186,14 +187,15 @@ clean() {
 cmd=${1:-}; shift || true
 case $cmd in
   fetch) fetch; echo "$CACHE"; exit;;
-  up|down|kill|clean|status|guard|stop|cont) ;;
-  *) sed -n '2,21p' "${BASH_SOURCE[0]}"; exit 2;;
+  up|down|kill|crash|clean|status|guard|stop|cont) ;;
+  *) sed -n '2,22p' "${BASH_SOURCE[0]}"; exit 2;;
 esac
 PORT=${1:-15432}; DIR=${2:-${TMPDIR:-/tmp}/keylane-postgres-$PORT}
 case $DIR in /*) ;; *) DIR=$PWD/$DIR;; esac
 case $cmd in
   down) lock; halt INT;;
   kill) lock; halt KILL;;
+  crash) lock; signal_all KILL; halt KILL;;
   stop) lock; signal_all STOP;;
   cont) lock; signal_all CONT;;
   status) alive || { echo stopped; exit 1; };;

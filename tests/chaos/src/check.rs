@@ -32,6 +32,8 @@ const SHOWN: usize = 20;
 pub struct Tally {
     /// Events of the input.
     pub events: usize,
+    /// Events that the producer's client wrote twice, because a broker was killed.
+    pub written_again: usize,
     /// Events whose handler was done.
     pub done: usize,
     /// Events in the dead letters.

@@ -12,6 +12,8 @@ pub(crate) const GRACE_MS: u64 = 8_000;
 /// How long after a fault a member may lose partitions by it: the group waits for a silent member for a
 /// session, and no commit is acknowledged meanwhile.
 const WAKE_MS: u64 = 2 * SESSION_MS + GRACE_MS;
+/// How long after its database began anew an owner may not know that: an idle one asks every 30 s.
+const ASKED_MS: u64 = 30_000 + GRACE_MS;
 
 /// What was done to whom. A host is named by the number of its process: each start has a new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -67,9 +69,9 @@ impl Entry {
     }
 
     /// Whether the database took a partition from its owner because of this deed: a server that was started again
-    /// takes all of them, and an owner hears of it when it asks next.
+    /// takes all of them, and an owner hears of it when it asks next, at the latest in its drain.
     fn takes(&self, given_up: &GivenUp) -> bool {
-        let wake = self.from_ms..=self.until_ms.saturating_add(GRACE_MS);
+        let wake = self.from_ms..=self.until_ms.saturating_add(ASKED_MS);
         self.deed == Deed::KilledDatabase && given_up.why == Why::Overtaken && wake.contains(&given_up.at_ms)
     }
 }

@@ -21,6 +21,8 @@ const AT_ONCE: Duration = Duration::from_secs(1);
 /// A session that is idle in its transaction for longer belongs to a host that stands still: others are done
 /// with what they do there.
 const IDLE: Duration = Duration::from_millis(300);
+/// How long the server stands still before it dies amid what its sessions are at: several commits of each host.
+const STANDS_STILL: Duration = Duration::from_millis(100);
 /// The byte of SQLite's shared memory that whoever writes has locked (WAL_WRITE_LOCK in its wal.c).
 const WRITER_BYTE: &str = "120";
 
@@ -220,6 +222,18 @@ impl Ledger {
     /// When there is none, or the script fails.
     pub fn kill(&self) -> Result<()> {
         self.server()?.kill()
+    }
+
+    /// Kills all processes of the server amid commits: they stand still for long enough that hosts wait for an
+    /// answer, which none gives then.
+    ///
+    /// # Errors
+    /// When there is none, or the script fails.
+    pub fn crash(&self) -> Result<()> {
+        let server = self.server()?;
+        server.stop()?;
+        std::thread::sleep(STANDS_STILL);
+        server.crash()
     }
 
     /// What starts a killed server again. It can run beside other things.

@@ -106,6 +106,8 @@ pub enum Fault {
     },
     /// SIGKILL of the database's server, which is started again later.
     KillDatabase {
+        /// Whether that is in the middle of what its sessions are at, or they end that first.
+        amid_commits: bool,
         /// Until it is started again, in milliseconds.
         away_ms: u64,
     },
@@ -255,7 +257,9 @@ fn fault(kind: u32, slots: &mut Vec<usize>, numbers: &mut Numbers) -> Option<Fau
             }
         }
         10 => Fault::DeleteOffsets,
-        _ => Fault::KillDatabase { away_ms: numbers.between(200, 5_000) },
+        _ => {
+            Fault::KillDatabase { amid_commits: numbers.below(2) == 0, away_ms: numbers.between(200, 5_000) }
+        }
     })
 }
 

@@ -55,8 +55,8 @@ enum Act {
     KillRelay(u64),
     /// The host that relays stands still for so many milliseconds.
     StopRelay(u64),
-    /// Killed, and started again after so many milliseconds.
-    KillDatabase(u64),
+    /// Killed, in the middle of commits or not, and started again after so many milliseconds.
+    KillDatabase(bool, u64),
     StartDatabase,
     DeleteOffsets,
 }
@@ -159,7 +159,9 @@ fn steps(plan: &Plan) -> Vec<(u64, Act)> {
             Fault::AddPartitions => vec![(at, Act::AddPartitions)],
             Fault::KillRelay { away_ms } => vec![(at, Act::KillRelay(away_ms))],
             Fault::StopRelay { for_ms } => vec![(at, Act::StopRelay(for_ms))],
-            Fault::KillDatabase { away_ms } => vec![(at, Act::KillDatabase(away_ms))],
+            Fault::KillDatabase { amid_commits, away_ms } => {
+                vec![(at, Act::KillDatabase(amid_commits, away_ms))]
+            }
             Fault::DeleteOffsets => vec![(at, Act::DeleteOffsets)],
         }
     });
@@ -237,9 +239,14 @@ impl Player<'_> {
                 self.stage.fleet.signal(slot, "TERM")?;
                 self.leaving.push(Leaving { slot, number, away_ms });
             }
-            Act::KillDatabase(away_ms) => {
+            Act::KillDatabase(amid_commits, away_ms) => {
                 self.stage.log.begins(Deed::KilledDatabase);
-                self.stage.ledger()?.kill()?;
+                let ledger = self.stage.ledger()?;
+                if amid_commits {
+                    ledger.crash()?
+                } else {
+                    ledger.kill()?
+                }
                 self.later(away_ms, Act::StartDatabase);
             }
             Act::StartDatabase => {
@@ -272,7 +279,7 @@ impl Player<'_> {
                 !(is_calm && (0..HOSTS).all(|slot| self.stage.fleet.is_ready(slot)))
             }
             Act::EndHost(slot, _) => self.stage.fleet.relays(slot).is_none(),
-            Act::KillDatabase(_) => {
+            Act::KillDatabase(..) => {
                 let away = self.due.iter().any(|(_, act)| matches!(act, Act::StartDatabase));
                 away || self.database.is_some()
             }

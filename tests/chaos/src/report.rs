@@ -66,9 +66,11 @@ pub fn table(rows: &[Row]) -> String {
     let drawn: Vec<_> =
         possible.iter().map(|name| format!("{name} {}", drawn.get(name).unwrap_or(&0))).collect();
     text.push_str(&format!(
-        "\nfaults: {}\n{} attempts of events that do not fail by themselves\n",
+        "\nfaults: {}\n{} attempts of events that do not fail by themselves\n\
+         {} events were written twice by their producer's client when a broker was killed\n",
         drawn.join(", "),
         total.innocent,
+        total.written_again,
     ));
     let what = if effects.is_some() { once(&total) } else { commits(&total) };
     text + &what
@@ -131,6 +133,7 @@ fn numbers(round: &str, seed: &str, faults: String, tally: &Tally, drain_ms: u64
 fn sum(tallies: impl Iterator<Item = Tally>) -> Tally {
     tallies.fold(Tally::default(), |all, one| Tally {
         events: all.events + one.events,
+        written_again: all.written_again + one.written_again,
         done: all.done + one.done,
         dead: all.dead + one.dead,
         repeats_killed: all.repeats_killed + one.repeats_killed,

@@ -13,7 +13,7 @@ use keylane_chaos::samples::Sample;
 use keylane_chaos::traffic::Written;
 use scene::{
     EVENTS, HOPELESS, HOST, OTHER, REJECTED, bites, clean, ended_ms, fault, found, letter, telling,
-    telling_of,
+    telling_of, written_ms,
 };
 
 #[test]
@@ -44,6 +44,22 @@ fn what_the_producer_cannot_tell_of_may_be_there_or_not() {
     let lost = Written { value: b"lost".to_vec(), ..there.clone() };
     evidence.unsure = vec![there, lost];
     assert_eq!(judge(&evidence).findings, Vec::<String>::new());
+}
+
+/// It is not the hosts' doing that a value is there twice, if a broker died meanwhile.
+#[test]
+fn what_the_producers_client_writes_twice_is_an_event_of_its_own() {
+    let twice = |evidence: &mut Evidence| {
+        evidence.input.push(Stored { offset: 12, at_ms: written_ms(12), ..evidence.input[4].clone() });
+        evidence.seen.push(telling(12, HOST, 52, ended_ms(12)));
+    };
+    bites("(3, 12) is there and was not acknowledged", twice);
+    let mut evidence = clean();
+    twice(&mut evidence);
+    fault(&mut evidence, Deed::KilledBroker(1), written_ms(12) + 100, written_ms(12) + 200);
+    let verdict = judge(&evidence);
+    assert_eq!(verdict.findings, Vec::<String>::new());
+    assert_eq!((verdict.tally.events, verdict.tally.written_again), (13, 1));
 }
 
 #[test]

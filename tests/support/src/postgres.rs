@@ -79,12 +79,20 @@ impl PostgreSql {
         format!("postgres://{user}@127.0.0.1:{}/{database}", self.port)
     }
 
-    /// Ends it as a crash does.
+    /// Kills its first process. Those of its sessions end what they are at, a commit among it, before they miss it.
     ///
     /// # Errors
     /// The script failed.
     pub fn kill(&self) -> anyhow::Result<()> {
         self.script("kill")
+    }
+
+    /// Kills all of its processes, amid what they are at, as a machine that fails does.
+    ///
+    /// # Errors
+    /// The script failed, or the server does not run.
+    pub fn crash(&self) -> anyhow::Result<()> {
+        self.script("crash")
     }
 
     /// Starts it again on the same data.

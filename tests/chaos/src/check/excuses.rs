@@ -10,7 +10,8 @@ use crate::plan::SESSION_MS;
 /// second, but none is taken while the group waits for a silent member's session and for the others to give
 /// back what they have.
 const COMMIT_LAG_MS: u64 = SESSION_MS + 5_000;
-/// How long after SIGKILL a record of the killed host may still be appended by a broker.
+/// How long after SIGKILL a record of the killed host may still be appended by a broker, and before a broker's an
+/// answer may be on its way.
 const ON_ITS_WAY_MS: u64 = 2_000;
 
 /// What explains something.
@@ -105,6 +106,16 @@ impl Excuses {
             (same && from_ms <= later(loss.at_ms) && loss.at_ms <= by.at_ms).then_some(Excuse::Lost)
         };
         self.faults.iter().filter_map(fault).chain(self.losses.iter().filter_map(loss)).min()
+    }
+
+    /// Whether a broker died so soon after this moment that its answer may be missing, or was away.
+    pub(crate) fn broker_died(&self, at_ms: u64) -> bool {
+        let around = |fault: &Entry| {
+            let until_ms = later(fault.until_ms);
+            (fault.from_ms.saturating_sub(ON_ITS_WAY_MS)..=until_ms).contains(&at_ms)
+        };
+        let broker = |fault: &&Entry| matches!(fault.deed, Deed::KilledBroker(_));
+        self.faults.iter().filter(broker).any(around)
     }
 
     /// Whether any host stood still or any broker was away around this moment.
