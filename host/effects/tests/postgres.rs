@@ -56,6 +56,11 @@ const WORDS: Words = Words {
     refused: &[
         "COPY t TO '/tmp/x'",
         "SELECT * INTO u FROM t",
+        "SELECT 1 AS insert INTO u",
+        "SELECT a insert INTO TEMP u FROM t",
+        "SELECT (1) merge INTO u",
+        "WITH x AS (SELECT 1) SELECT (1) insert INTO u",
+        "WITH x AS (SELECT 1) (SELECT 1 insert INTO u)",
         "SET synchronous_commit = off",
         "SET ROLE NONE",
         "RESET ALL",
@@ -163,13 +168,13 @@ fn postgres_only<'a>(ground: &'a Ground<'a>) -> Vec<Named<'a>> {
     own! {
         ground;
         guests: values_come_back, a_statement_is_prepared_for_its_kinds, failures_are_told_apart, limits_hold, waiting_for_a_lock_is_not_their_time, waiting_for_locks_is_not_their_time, the_hosts_tables_are_out_of_reach, readers_cannot_write;
-        borders: a_function_cannot_take_the_hosts_role, values_by_key_do_not_hide_a_taken_role, a_view_that_takes_the_hosts_role_is_found, a_deferred_trigger_fires_as_the_guest, functions_reach_this_database_and_no_other, extensions_that_reach_further_are_refused, names_of_the_handler_are_not_taken_for_the_hosts, temporary_tables_are_not_taken_for_the_catalogues, a_function_that_will_not_be_stopped_is_ended, a_function_cannot_change_how_texts_are_read, a_function_cannot_put_its_own_in_place_of_the_hosts_statements, a_superuser_is_refused, an_unknown_user_is_told_so, a_commit_that_is_not_pressed_to_the_disk_is_refused;
+        borders: a_function_cannot_take_the_hosts_role, values_by_key_do_not_hide_a_taken_role, a_view_that_takes_the_hosts_role_is_found, a_deferred_trigger_fires_as_the_guest, functions_reach_this_database_and_no_other, extensions_that_reach_further_are_refused, names_of_the_handler_are_not_taken_for_the_hosts, temporary_tables_are_not_taken_for_the_catalogues, temporary_tables_are_not_taken_for_the_handlers, a_function_that_will_not_be_stopped_is_ended, a_function_cannot_change_how_texts_are_read, a_function_cannot_put_its_own_in_place_of_the_hosts_statements, a_superuser_is_refused, an_unknown_user_is_told_so, a_commit_that_is_not_pressed_to_the_disk_is_refused;
         commits: a_run_is_written_whole, a_swallowed_error_is_void, a_savepoint_saves_the_rest, conflicts_are_the_hosts, a_deadlock_is_the_hosts_to_redo, a_lock_that_is_not_had_is_told_apart_from_a_conflict, what_the_server_says_of_itself_is_told_apart_from_a_loss, a_refused_commit_keeps_its_connection, a_deferred_constraint_is_refused, migrations_run_once, a_migration_that_is_cut_off_may_be_tried_again;
         owners: a_former_epoch_is_refused, a_take_reads_what_it_waited_for, a_take_ends_who_holds_on, a_take_is_granted_though_runs_keep_coming, an_idle_run_is_ended_and_nobody_is_charged, a_cancelled_statement_holds_nothing, start_is_settled_once, pruning_raises_the_floor, what_has_ended_is_told_while_runs_go_on, a_commit_under_way_is_waited_for;
         keyvalues: what_is_set_amid_a_change_is_not_lost, what_is_deleted_amid_a_change_is_not_lost, what_is_under_way_is_read_before_a_change, what_is_set_amid_a_change_of_nothing_is_not_lost, what_is_set_amid_a_deletion_of_nothing_is_not_lost, an_undone_event_has_found_nothing_missing;
         places: another_database_in_its_place_is_refused, a_copy_of_another_clusters_is_refused;
         poison: a_run_that_is_made_to_read_only_is_its_events_fault, what_a_function_raises_is_its_events_fault, what_a_late_trigger_raises_is_its_events_fault, a_function_that_forgets_what_is_prepared_harms_nobody;
-        readers: a_late_read_is_stopped_at_its_own_server, a_reader_that_cannot_be_asked_is_told_apart_from_its_statement, a_reader_makes_nothing_and_needs_only_the_guests_role, a_reader_goes_on_after_its_table_has_changed;
+        readers: a_late_read_is_stopped_at_its_own_server, a_reader_that_cannot_be_asked_is_told_apart_from_its_statement, a_reader_makes_nothing_and_needs_only_the_guests_role, a_reader_goes_on_after_its_table_has_changed, a_read_begins_as_a_standby_lets_it;
         relays: rows_that_are_seen_late_are_sent, one_that_is_frozen_anywhere_does_no_harm, a_session_that_keeps_the_relays_row_is_ended, takes_that_wait_do_not_hold_up_the_relay, what_other_tools_are_told_is_in_nobodys_way, rows_that_nobody_tells_of_are_found_by_looking, a_clock_that_was_set_back_keeps_the_outbox_from_nobody, a_clock_that_was_set_back_has_no_row_wait_for_it;
         tables: tables_of_another_version_are_refused_and_left_as_they_are, an_ending_is_claimed_as_what_it_is, a_late_call_for_keys_is_stopped;
         trips: a_run_costs_no_more_messages_than_by_hand;

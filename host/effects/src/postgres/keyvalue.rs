@@ -23,7 +23,7 @@ use crate::postgres::run::Run;
 const ENTER: &str = "SELECT 1 OPERATOR(pg_catalog./) \
     (pg_catalog.current_setting('role') OPERATOR(pg_catalog.=) 'keylane_guest')::pg_catalog.int4; \
     SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL ROLE NONE; ";
-const LEAVE: &str = "; SET LOCAL search_path = public; SET LOCAL ROLE keylane_guest";
+const LEAVE: &str = "; SET LOCAL search_path = public, pg_temp; SET LOCAL ROLE keylane_guest";
 /// The class of the locks by which runs that change a value by what it is wait for each other. A row's own
 /// lock is none where there is no row yet.
 const LOCK_CLASS: i32 = 0x6b_65_79;

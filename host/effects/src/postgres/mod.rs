@@ -16,7 +16,8 @@
 //!
 //! The host's own statements never resolve a name in a schema in which a handler could make something: their
 //! `search_path` is `pg_catalog`, with temporary tables named last (unnamed they come first, as tables and as
-//! types, and stay in a session), and deferred triggers fire as the role of guests.
+//! types, and stay in a session), and deferred triggers fire as the role of guests. Guests' statements have
+//! temporary tables last as well, so that one which a function left is never taken for a table of the handler's.
 
 mod closing;
 mod faults;

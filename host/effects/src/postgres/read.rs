@@ -184,7 +184,7 @@ pub(crate) async fn within<T>(
 fn begin_text(server: &Server, deadline: Duration) -> String {
     let bound = statement_timeout_ms(server, deadline);
     format!(
-        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL ROLE NONE; SET LOCAL search_path = public; \
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL ROLE NONE; SET LOCAL search_path = public, pg_temp; \
          SET LOCAL timezone = 'UTC'; SET LOCAL client_encoding = 'UTF8'; SET LOCAL standard_conforming_strings = on; \
          SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = {bound}; \
          SET LOCAL ROLE {GUEST}",

@@ -20,6 +20,8 @@ use crate::value::Value;
 const VERBS: &[&str] = &["select", "values", "insert", "update", "delete", "merge", "with"];
 /// Those that change rows.
 const CHANGING: &[&str] = &["insert", "update", "delete", "merge"];
+/// Words behind which columns are listed, each with a label perhaps.
+const LISTING: &[&str] = &["select", "returning"];
 /// Beginnings of names that no statement may mention: the catalogue's tables, views and functions.
 const PREFIXES: &[&str] = &["pg_", "lo_", "keylane_"];
 /// Names that no statement may mention.
@@ -80,19 +82,13 @@ impl Rules {
         for (first, second) in tokens.iter().zip(tokens.iter().skip(1)) {
             self.check_pair(first, second)?;
         }
+        check_into(&tokens)?;
         check_parameters(&tokens, given)?;
         Ok(changes(verb, &tokens))
     }
 
     /// What is refused of two tokens that follow each other.
     fn check_pair(&self, first: &Token<'_>, second: &Token<'_>) -> Result<(), String> {
-        let into =
-            |token: &Token<'_>| matches!(token, Token::Word(word) if word.eq_ignore_ascii_case("into"));
-        let inserts = matches!(first, Token::Word(word)
-            if word.eq_ignore_ascii_case("insert") || word.eq_ignore_ascii_case("merge"));
-        if into(second) && !inserts {
-            return Err("SELECT INTO is not for handlers: tables are made by migrations".to_owned());
-        }
         // `x.f` is the column `f` of `x` or, where `x` has none, the function `f` of `x`.
         if *first == Token::Symbol('.')
             && let Some(name) = name_of(second)
@@ -161,6 +157,35 @@ fn check_token(token: &Token<'_>) -> Result<(), String> {
     let refused = NAMES.contains(&name.as_str()) || PREFIXES.iter().any(|prefix| name.starts_with(prefix));
     if refused {
         return Err(format!("{name:?} is not for handlers; if it is a value, make it a parameter"));
+    }
+    Ok(())
+}
+
+/// Whether it is one of these keywords.
+fn is_one_of(token: &Token<'_>, list: &[&str]) -> bool {
+    matches!(token, Token::Word(word) if list.iter().any(|one| one.eq_ignore_ascii_case(word)))
+}
+
+/// INTO stands behind the INSERT or MERGE that begins a statement, and nowhere else: a SELECT with it makes a table.
+/// The word before it is not enough to tell, since `SELECT 1 insert INTO t` calls a column so. But a SELECT stands
+/// before its INTO within the same brackets, where an INSERT or MERGE that begins a statement has none before it.
+fn check_into(tokens: &[Token<'_>]) -> Result<(), String> {
+    // Whether columns are listed outside all brackets, and in each bracket that is open.
+    let (mut outside, mut inside, mut inserts) = (false, Vec::new(), false);
+    for token in tokens {
+        let lists = inside.last_mut().unwrap_or(&mut outside);
+        if is_one_of(token, &["into"]) && (*lists || !inserts) {
+            return Err("SELECT INTO is not for handlers: tables are made by migrations".to_owned());
+        }
+        *lists |= is_one_of(token, LISTING);
+        inserts = is_one_of(token, &["insert", "merge"]);
+        match token {
+            Token::Symbol('(') => inside.push(false),
+            Token::Symbol(')') => {
+                inside.pop();
+            }
+            _ => {}
+        }
     }
     Ok(())
 }

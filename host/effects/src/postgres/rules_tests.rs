@@ -79,6 +79,109 @@ fn what_reaches_beyond_the_data_is_refused() {
     }
 }
 
+/// PostgreSQL takes INSERT and MERGE as labels too, also without AS, so that the word before INTO tells nothing.
+#[test]
+fn no_select_makes_a_table_whatever_its_columns_are_called() {
+    for text in [
+        "select into t2",
+        "select all into t2",
+        "select 1 into t2",
+        "select 1 as insert into t2",
+        "select 1 AS MERGE INTO t2",
+        "select a insert into temp t2 from t",
+        "select a merge into unlogged table t2 from t",
+        "select (1) insert into t2",
+        "select \"x\" merge into temp t2 from t",
+        "select (array[1])[1] insert into t2",
+        "select 'a' insert into t2",
+        "select 1insert into t2",
+        "select t.* , 1 insert /* into */ into -- x\n t2 from t",
+        "select (select 1) insert into t2",
+        "select lower('a')insert into t2",
+        "select distinct on (a) a insert into t2 from t",
+        "select 1 insert into t2 union select 2",
+        "select 1 union select 1 insert into t2",
+        "values (1) union all select 1 insert into t2",
+        "(select 1 insert into t2)",
+        "with a as (select 1) select (1) insert into t2",
+        "with a as (select 1) (select (1) insert into t2)",
+        "with a as (select 1) ((select (1) insert into t2) union select 1)",
+        "with recursive insert (select) as (select 1) select 1 insert into t2",
+        "with a as materialized (select (1) merge into t2) select 1",
+        "with a as (insert into t values (1) returning a insert into t2) select 1",
+        "with a as (insert into t values (1) returning a) select a insert into t2 from a",
+        "insert into t select a insert into t2 from t",
+        "insert into t (select a insert into t2 from t)",
+        "insert into t values (1) returning a insert into t2",
+        "merge into t using (select 1 insert into t2) s on true when matched then delete",
+        "update t set a = (select 1 insert into t2)",
+        "delete from t where exists (select 1 merge into t2)",
+        "select 1 from t where a in (select a insert into t2 from t)",
+    ] {
+        assert!(matches!(check(text, 0), Err(StatementError::Refused(_))), "{text}");
+    }
+    assert!(check("select $1 insert into t2", 1).is_err());
+}
+
+#[test]
+fn insert_and_merge_go_into_their_tables_wherever_they_begin_a_statement() {
+    for (text, changes) in [
+        ("insert into t values (1)", true),
+        ("/* x */ INSERT -- y\n INTO t select a from t returning a", true),
+        ("insert into t with x as (select 1) select * from x", true),
+        ("with x as (select 1) insert into t select * from x", true),
+        (
+            "with x (a) as not materialized (select 1), y as (values (2)) insert into t select * from x, y",
+            true,
+        ),
+        ("with x as (insert into t values (1) returning a), y as (select 1) select a from x", false),
+        (
+            "with x as materialized (insert into t select a from s returning a) insert into t select a from x",
+            true,
+        ),
+        (
+            "with x as (with y as (select 1 as a) insert into t select a from y returning a) select a from x",
+            false,
+        ),
+        (
+            "with x as (delete from t returning a) merge into s using x on s.a = x.a when matched then delete",
+            true,
+        ),
+        (
+            "with x as (merge into t using s on t.a = s.a when matched then delete returning a) select a from x",
+            false,
+        ),
+        (
+            "merge into t using s on t.a = s.a when not matched then insert (a) values (s.a) when matched then delete",
+            true,
+        ),
+        (
+            "with recursive x (a) as (select 1) search depth first by a set b insert into t select a from x",
+            true,
+        ),
+        ("with recursive x (a) as (select 1) cycle a set b using c insert into t select a from x", true),
+        ("select insert, merge, 1 insert, t.insert as merge from t", false),
+        ("select \"into\", \"insert\" from t", false),
+        ("insert into t (insert, \"into\") values (1, 2) returning insert", true),
+    ] {
+        assert_eq!(check(text, 0), Ok(changes), "{text}");
+    }
+}
+
+/// Servers before the fifteenth version end a number at the first letter that it cannot have: a name, or a keyword,
+/// follows it.
+#[test]
+fn no_word_hides_behind_a_number() {
+    for text in
+        ["1into t2", "1.into t2", "1.5into t2", ".5into t2", "1e5into t2", "1e+5into t2", "0x1into t2"]
+    {
+        let text = format!("select {text}");
+        assert!(matches!(check(&text, 0), Err(StatementError::Refused(_))), "{text}");
+    }
+    let numbers = "select 1, 1., 1.5, .5, 1e5, 1E-5, 1.5e+3, 1_000, 0xFf, 0o17, 0B1_0";
+    assert_eq!(check(numbers, 0), Ok(false));
+}
+
 #[test]
 fn parameters_are_those_that_were_given() {
     assert!(check("select $1", 0).is_err());

@@ -124,7 +124,7 @@ fn begin_text(server: &Server, fence: Fence, allowed_ms: u64) -> String {
          SET LOCAL lock_timeout = {lock}; SET LOCAL statement_timeout = 0; \
          SET LOCAL idle_in_transaction_session_timeout = {idle}; \
          SELECT pg_catalog.pg_backend_pid(), {NOW} WHERE keylane.holds({stream}, {count}, {nonce}); \
-         SET LOCAL statement_timeout = {allowed_ms}; SET LOCAL search_path = public; SET LOCAL ROLE {GUEST}",
+         SET LOCAL statement_timeout = {allowed_ms}; SET LOCAL search_path = public, pg_temp; SET LOCAL ROLE {GUEST}",
         lock = server.lock_wait.as_millis(),
         idle = server.idle.as_millis(),
         stream = fence.stream,
@@ -387,3 +387,7 @@ impl RunTransaction for Run {
         Box::pin(async move { self.session.rollback().await })
     }
 }
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;

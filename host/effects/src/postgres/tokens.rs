@@ -107,6 +107,19 @@ impl<'a> Tokens<'a> {
         Ok(Token::Parameter(digits))
     }
 
+    /// A number. Servers before version 15 end it at the first letter that it cannot have, and read a keyword or a
+    /// name from there (`1into t`); later ones refuse it.
+    fn number(&mut self) -> Result<Token<'a>, &'static str> {
+        let number = self.take_while(|one| one.is_ascii_alphanumeric() || one == '_' || one == '.');
+        let lower = number.to_ascii_lowercase();
+        let is_one = match ["0x", "0o", "0b"].iter().find_map(|prefix| lower.strip_prefix(prefix)) {
+            Some(digits) => digits.chars().all(|one| one.is_ascii_hexdigit() || one == '_'),
+            // What stands behind the sign of an exponent is a number of its own here.
+            None => !lower.replacen('e', "", 1).contains(|one: char| one.is_ascii_alphabetic()),
+        };
+        if is_one { Ok(Token::Number) } else { Err("a number that a name follows at once") }
+    }
+
     /// A name, unless it opens a text in which backslashes count.
     fn word(&mut self) -> Result<Token<'a>, &'static str> {
         let word = self.take_while(is_name);
@@ -126,10 +139,7 @@ impl<'a> Tokens<'a> {
             '\'' => self.quoted(first).map(|_text| Token::Text)?,
             '"' => Token::Name(self.quoted(first)?),
             '$' => self.dollar()?,
-            _ if first.is_ascii_digit() => {
-                self.take_while(|one| one.is_ascii_alphanumeric() || one == '_' || one == '.');
-                Token::Number
-            }
+            _ if first.is_ascii_digit() => self.number()?,
             _ if is_name(first) => self.word()?,
             _ if first.is_control() => return Err("a control character stands outside quotes"),
             _ => {

@@ -241,6 +241,31 @@ pub async fn temporary_tables_are_not_taken_for_the_catalogues(ground: &Ground<'
     assert!(said.contains("security-definer function"), "{said}");
 }
 
+/// One that a function has left in the session stands in the way of no later run, which means the table of the
+/// handler's; nor does one of its own run, before a request for values and after it.
+pub async fn temporary_tables_are_not_taken_for_the_handlers(ground: &Ground<'_>) {
+    let tables = "CREATE TABLE t (a int); CREATE FUNCTION hide() RETURNS void LANGUAGE plpgsql AS \
+        $$ BEGIN CREATE TEMP TABLE t (a int); END $$";
+    let config = DatabaseConfig { write_connections: 1, ..ground.config() };
+    let database = open(&config).await.unwrap();
+    migrate(database.as_ref(), tables).await;
+    let fence = take(database.as_ref()).await;
+    let run = begin(database.as_ref(), &fence).await;
+    let (_, run) = query(database.as_ref(), run, "select hide()", &[]).await.unwrap();
+    finish(run, &[1]).await.unwrap();
+    let run = begin(database.as_ref(), &fence).await;
+    let left = query(database.as_ref(), run, "select hide()", &[]).await.err().unwrap();
+    assert!(left.error.to_string().contains("already exists"), "it is another session: {left:?}");
+    let run = begin(database.as_ref(), &fence).await;
+    let (_, run) = execute(database.as_ref(), run, "insert into t values (1)", &[]).await.unwrap();
+    let ask = KeyAsk::Put(vec![(b"a".to_vec(), b"1".to_vec())]);
+    let (_, run) = run.keyvalue(KeyRequest { bucket: "seen".to_owned(), ask }, LONG).await.unwrap();
+    let (_, run) = execute(database.as_ref(), run, "insert into t values (2)", &[]).await.unwrap();
+    finish(run, &[2]).await.unwrap();
+    let rows = read(database.as_ref(), "select a from t order by a").await.rows;
+    assert_eq!(rows, [[Value::Integer(1)], [Value::Integer(2)]]);
+}
+
 fn output() -> OutboxRow {
     let (kind, topic) = (OutboxKind::Record, "out".to_owned());
     OutboxRow { event_offset: 1, ordinal: 0, kind, topic, key: None, value: None, headers: Vec::new() }

@@ -35,18 +35,28 @@ pub async fn a_take_reads_what_it_waited_for(ground: &Ground<'_>) {
     assert_eq!(taken.unwrap().ended, [3, 5]);
 }
 
-/// The owner is stopped in its transaction, with a queue of another taker behind it.
+/// The owner is stopped in two transactions, of which each holds on by itself. The take waits for one after another,
+/// so that it meets the second only when the first is ended.
 pub async fn a_take_ends_who_holds_on(ground: &Ground<'_>) {
-    let database = ground.database("CREATE TABLE t (a int)").await;
+    // Longer than any take: nobody leaves by itself.
+    let config = DatabaseConfig { idle_in_transaction: Duration::from_secs(600), ..ground.config() };
+    let database = open(&config).await.unwrap();
+    crate::ground::migrate(database.as_ref(), "CREATE TABLE t (a int)").await;
     let fence = take(database.as_ref()).await;
-    let run = begin(database.as_ref(), &fence).await;
-    let (_, run) = execute(database.as_ref(), run, "insert into t values (1)", &[]).await.unwrap();
+    let mut runs = Vec::new();
+    for offset in [1, 2] {
+        let run = begin(database.as_ref(), &fence).await;
+        let (_, run) = execute(database.as_ref(), run, "insert into t values (1)", &[]).await.unwrap();
+        runs.push((offset, run));
+    }
     let taken = database.take(&stream(), Duration::from_millis(200)).await.unwrap();
     assert_eq!((taken.fence.epoch.count, taken.ended.len()), (2, 0));
-    let finished = finish(run, &[1]).await;
-    assert!(is_in_doubt(&finished), "{finished:?}");
+    for (offset, run) in runs {
+        let finished = finish(run, &[offset]).await;
+        assert!(is_in_doubt(&finished), "{finished:?}");
+    }
     assert_eq!(read(database.as_ref(), "select count(*) from t").await.rows, [[Value::Integer(0)]]);
-    finish(begin(database.as_ref(), &taken.fence).await, &[1]).await.unwrap();
+    finish(begin(database.as_ref(), &taken.fence).await, &[1, 2]).await.unwrap();
 }
 
 /// Shared locks overtake a take that waits: former runs that begin again and again, each before the last one

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use keylane_effects::{DatabaseConfig, ResultLimits, StatementError, StatementLimits, open, open_reading};
+use keylane_effects::{
+    DatabaseConfig, ResultLimits, StatementError, StatementLimits, Value, open, open_reading,
+};
 use keylane_test_support::PostgreSql;
 
-use crate::ground::{Ground, LONG, migrate};
+use crate::ground::{Ground, LONG, migrate, read};
 
 const SESSIONS: &str = "SELECT pid FROM pg_stat_activity WHERE datname LIKE 'check%' AND application_name = 'keylane' \
     AND query LIKE '%n(i)%' ORDER BY pid";
@@ -130,4 +132,17 @@ pub async fn a_reader_goes_on_after_its_table_has_changed(ground: &Ground<'_>) {
     let first = columns().await;
     assert!(matches!(first, Err(StatementError::Unavailable(_))), "{first:?}");
     assert_eq!(columns().await.unwrap(), 2, "by another connection");
+}
+
+/// A hot standby refuses serializable, which no other server would show: so the transaction itself is asked, by a
+/// function of the handler's.
+pub async fn a_read_begins_as_a_standby_lets_it(ground: &Ground<'_>) {
+    let database = ground
+        .database(
+            "CREATE FUNCTION setting(name text) RETURNS text LANGUAGE sql AS 'SELECT current_setting(name)'",
+        )
+        .await;
+    let settings = "select setting('transaction_isolation'), setting('transaction_read_only')";
+    let said = read(database.as_ref(), settings).await.rows;
+    assert_eq!(said, [["repeatable read", "on"].map(|said| Value::Text(said.to_owned()))]);
 }

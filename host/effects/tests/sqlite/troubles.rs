@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use keylane_effects::{BeginError, DatabaseConfig, ResultLimits, StatementError, Value, open};
+use keylane_effects::{BeginError, DatabaseConfig, EndedAs, ResultLimits, StatementError, Value, open};
 use sqlx::Row;
 
-use crate::suite::{LIMITS, LONG, checked, commit_event, heard, kept, owner};
+use crate::suite::{LIMITS, LONG, checked, commit_event, did, heard, kept, owner};
 use crate::{config, outside};
 
 /// Writes over the file's first bytes, by another process: to close the file in this one would end the locks that
@@ -76,6 +76,40 @@ async fn a_run_ends_what_it_does_not_read_to_the_end() {
     }
     commit_event(&*database, &fence, 1).await;
     assert_eq!(kept(&*database).await, [1]);
+}
+
+/// Writes without end.
+const ENDLESS_WRITE: &str = "INSERT INTO t WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) \
+                             SELECT i FROM n";
+
+/// SQLite rolls all of a transaction back where it stops a statement that writes, so that the run is over with all of
+/// its events, whether a savepoint stood or not.
+#[tokio::test]
+async fn a_write_that_is_stopped_at_its_deadline_takes_its_run_along() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = open(&config(&folder)).await.unwrap();
+    let fence = owner(&*database, "CREATE TABLE t (a BIGINT)").await;
+    let short = Duration::from_millis(300);
+    for (offset, savepoint) in [(1, false), (2, true)] {
+        let run = database.begin(&fence).await.unwrap();
+        let mut run = did(&*database, run, "INSERT INTO t VALUES (-1)", Vec::new()).await;
+        if savepoint {
+            ((), run) = run.savepoint().await.unwrap();
+        }
+        let statement = checked(&*database, ENDLESS_WRITE, &[]);
+        let failed = run.execute(statement, Vec::new(), short).await.err().unwrap();
+        let StatementError::Late(said) = heard(&failed) else { panic!("{failed:?}") };
+        assert!(said.contains("300ms"), "{said}");
+        assert!(failed.transaction.is_none(), "there is nothing left to go back in");
+        assert_eq!(kept(&*database).await, [0_i64; 0]);
+        commit_event(&*database, &fence, offset).await;
+        let all = checked(&*database, "DELETE FROM t", &[]);
+        let (deleted, run) =
+            database.begin(&fence).await.unwrap().execute(all, Vec::new(), LONG).await.unwrap();
+        assert_eq!(deleted, 1);
+        run.finish(&[], &[(10 + offset, EndedAs::Done)], LONG).await.unwrap();
+    }
+    assert_eq!(database.ended(&fence, &[1, 2, 3]).await.unwrap(), [1, 2]);
 }
 
 /// The next query has the connection for itself.

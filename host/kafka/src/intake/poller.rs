@@ -208,16 +208,24 @@ impl Poller {
             return false;
         }
         self.session_times_until = None;
-        let group = self.parts.config.group.as_str();
+        let (group, configured) = (self.parts.config.group.as_str(), self.parts.config.session_timeout);
         let times = told.flatten().unwrap_or_else(|| {
-            let timeout = self.parts.config.session_timeout;
             tracing::warn!(
                 group,
-                ?timeout,
+                timeout = ?configured,
                 "the coordinator does not tell the group's session time-out; the configured one counts"
             );
-            SessionTimes { timeout, heartbeat: HEARTBEAT }
+            SessionTimes { timeout: configured, heartbeat: HEARTBEAT }
         });
+        if times.timeout < configured {
+            tracing::warn!(
+                group,
+                ?configured,
+                told = ?times.timeout,
+                "the group's session is shorter than the host file says, and what must end within it was compared \
+                 with that: have `kafka.session-timeout` say the same"
+            );
+        }
         let term = times.timeout.saturating_sub(times.heartbeat).max(SHORTEST_LEASE);
         tracing::info!(group, ?times, ?term, "the group's session, and the lease");
         self.parts.commits.replace_lease(Arc::new(Lease::new(term, self.parts.clock.clone())));
