@@ -7,6 +7,7 @@ mod support;
 use std::time::Duration;
 
 use keylane_kafka::{Health, Lost, NewTopic, Start};
+use support::database::Database;
 use support::topics::{cut_before_it_was_read, make_anew};
 use support::{Cluster, Recorder, consumer, meters, unique, until, until_assigned, until_health};
 
@@ -136,4 +137,29 @@ async fn a_retry_topic_is_read_beside_its_source_and_from_its_beginning() {
     until("both", || recorder.count() == 5).await;
     assert_eq!(values(&recorder), [5, 6, 100, 101, 102]);
     assert!(intake.stop(LIMIT).await.committed);
+}
+
+/// The database settles where it begins, and has its progress.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_topic_beside_a_database_is_read_from_its_beginning_and_once() {
+    let cluster = Cluster::start().await;
+    let (topic, retry, database) = (cluster.topic(1).await, cluster.topic(1).await, Database::new());
+    cluster.produce(&topic, 0, 0..5);
+    cluster.produce(&retry, 0, 100..103);
+    let recorder = Recorder::beside(&database);
+    let mut config = consumer(&unique("group"), &topic, Start::Latest);
+    config.retry_topics.push(retry.clone());
+    let intake = cluster.intake(config.clone(), &recorder);
+    until_assigned(&intake, 2).await;
+    cluster.produce(&topic, 0, 5..7);
+    until("both", || database.effects_count() == 5).await;
+    assert!(intake.stop(LIMIT).await.committed);
+    assert_eq!(values(&recorder), [5, 6, 100, 101, 102]);
+    // Given back while nobody reads.
+    cluster.produce(&retry, 0, 103..105);
+    let intake = cluster.intake(config, &recorder);
+    until("what came meanwhile", || database.effects_count() == 7).await;
+    until("no lag", || intake.lag() == Some(0)).await;
+    assert!(intake.stop(LIMIT).await.committed);
+    assert_eq!(values(&recorder), [5, 6, 100, 101, 102, 103, 104]);
 }

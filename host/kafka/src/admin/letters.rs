@@ -92,11 +92,11 @@ impl Admin {
             return self.create_topics(&[NewTopic { settings, ..NewTopic::new(&name, 1) }]).await;
         }
         let settings = self.settings(std::slice::from_ref(&name)).await?;
-        if settings.get(&name).is_none_or(|settings| settings.is_compacted) {
+        if settings.get(&name).is_none_or(|settings| settings.is_compacted && !settings.is_deleted) {
             return Ok(());
         }
-        let reason = "it is to remember for ever what was sent, but its cleanup.policy is not compact; set it, or \
-                      records would be sent twice";
+        let reason = "it is to remember for ever what was sent, but its cleanup.policy is not compact alone; set it, \
+                      or records would be sent twice";
         Err(KafkaError::Topic { topic: name, reason: reason.to_owned(), can_retry: false })
     }
 
@@ -187,7 +187,7 @@ mod tests {
 
     fn settings(bytes: &[(&str, usize)]) -> BTreeMap<String, Settings> {
         let one = |(name, bytes): &(&str, usize)| {
-            ((*name).to_owned(), Settings { record_bytes: Some(*bytes), is_compacted: false })
+            ((*name).to_owned(), Settings { record_bytes: Some(*bytes), ..Settings::default() })
         };
         bytes.iter().map(one).collect()
     }
@@ -220,7 +220,7 @@ mod tests {
         check(&wanted, &settings(&[("tasks", 2 * 1024 * KIB)])).unwrap();
         check(&wanted, &settings(&[("dlq", 100 * KIB)])).unwrap();
         let mut just_made = settings(&[("tasks", 100 * KIB)]);
-        just_made.insert("dlq".to_owned(), Settings { record_bytes: None, is_compacted: false });
+        just_made.insert("dlq".to_owned(), Settings { record_bytes: None, ..Settings::default() });
         check(&wanted, &just_made).unwrap();
     }
 
@@ -228,7 +228,8 @@ mod tests {
     fn a_compacted_topic_is_no_place_for_letters() {
         let source = Topic { name: "tasks".to_owned(), partitions: 1 };
         let wanted = Wanted { name: "dlq".to_owned(), sources: vec![&source] };
-        let compacted = Settings { record_bytes: Some(usize::MAX), is_compacted: true };
+        let compacted =
+            Settings { record_bytes: Some(usize::MAX), is_compacted: true, ..Settings::default() };
         let settings = BTreeMap::from([("dlq".to_owned(), compacted)]);
         assert!(check(&wanted, &settings).unwrap_err().to_string().contains("compacted"));
     }

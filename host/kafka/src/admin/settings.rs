@@ -21,6 +21,8 @@ pub(crate) struct Settings {
     pub(crate) record_bytes: Option<usize>,
     /// Whether a newer record of a key replaces older ones.
     pub(crate) is_compacted: bool,
+    /// Whether records go when they are old, or when there are too many.
+    pub(crate) is_deleted: bool,
 }
 
 /// Asks once for the settings of topics. Those that the brokers do not tell, because they are not there or
@@ -50,9 +52,12 @@ pub(crate) async fn topic_settings(
 
 fn read(resource: ConfigResource) -> Option<(String, Settings)> {
     let value = |name: &str| resource.get(name)?.value.as_deref();
+    let cleans_up =
+        |by: &str| value(CLEANUP).is_some_and(|policy| policy.split(',').any(|one| one.trim() == by));
     let settings = Settings {
         record_bytes: value(RECORD_BYTES).and_then(|bytes| bytes.parse().ok()),
-        is_compacted: value(CLEANUP).is_some_and(|policy| policy.split(',').any(|one| one == "compact")),
+        is_compacted: cleans_up("compact"),
+        is_deleted: cleans_up("delete"),
     };
     match resource.specifier {
         OwnedResourceSpecifier::Topic(name) => Some((name, settings)),
