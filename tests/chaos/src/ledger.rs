@@ -21,8 +21,10 @@ const AT_ONCE: Duration = Duration::from_secs(1);
 /// A session that is idle in its transaction for longer belongs to a host that stands still: others are done
 /// with what they do there.
 const IDLE: Duration = Duration::from_millis(300);
-/// How long the server stands still before it dies amid what its sessions are at: several commits of each host.
-const STANDS_STILL: Duration = Duration::from_millis(100);
+/// How long commits wait, done and unanswered, before the server dies: long enough for one of each run.
+const UNANSWERED: Duration = Duration::from_millis(200);
+/// A standby that never comes: a commit is on the disk, and its answer waits for that one's word.
+const STANDBY: &str = "synchronous_standby_names";
 /// The byte of SQLite's shared memory that whoever writes has locked (WAL_WRITE_LOCK in its wal.c).
 const WRITER_BYTE: &str = "120";
 
@@ -224,25 +226,29 @@ impl Ledger {
         self.server()?.kill()
     }
 
-    /// Kills all processes of the server amid commits: they stand still for long enough that hosts wait for an
-    /// answer, which none gives then.
+    /// Kills all processes of the server amid commits that are done and not answered.
     ///
     /// # Errors
-    /// When there is none, or the script fails.
+    /// When there is none, it does not answer, or the script fails.
     pub fn crash(&self) -> Result<()> {
         let server = self.server()?;
-        server.stop()?;
-        std::thread::sleep(STANDS_STILL);
+        let waits = format!("ALTER SYSTEM SET {STANDBY} = 'nobody'");
+        self.runtime.block_on(configure(&server.url("postgres"), &waits))?;
+        std::thread::sleep(UNANSWERED);
         server.crash()
     }
 
-    /// What starts a killed server again. It can run beside other things.
+    /// What starts a killed server again, which answers commits then. It can run beside other things.
     ///
     /// # Errors
     /// When there is none.
     pub fn restart(&self) -> Result<impl FnOnce() -> Result<()> + Send + 'static> {
         let server = self.server()?.clone();
-        Ok(move || server.up())
+        Ok(move || {
+            server.up()?;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(configure(&server.url("postgres"), &format!("ALTER SYSTEM RESET {STANDBY}")))
+        })
     }
 
     fn server(&self) -> Result<&Arc<PostgreSql>> {
@@ -327,6 +333,15 @@ fn holds_the_writer(line: &str, host: u32) -> bool {
     let words: Vec<_> = line.split_whitespace().collect();
     matches!(words.as_slice(), [_, "POSIX", _, "WRITE", pid, _, WRITER_BYTE, last]
         if *pid == host.to_string() && *last == WRITER_BYTE)
+}
+
+/// Changes a setting of the server's, for everybody at once.
+async fn configure(url: &str, change: &str) -> Result<()> {
+    let mut connection = url.parse::<PgConnectOptions>()?.connect().await?;
+    for statement in [change, "SELECT pg_reload_conf()"] {
+        sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&mut connection).await?;
+    }
+    Ok(connection.close().await?)
 }
 
 #[cfg(test)]
