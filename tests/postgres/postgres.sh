@@ -188,7 +188,7 @@ cmd=${1:-}; shift || true
 case $cmd in
   fetch) fetch; echo "$CACHE"; exit;;
   up|down|kill|crash|clean|status|guard|stop|cont) ;;
-  *) sed -n '2,22p' "${BASH_SOURCE[0]}"; exit 2;;
+  *) sed -n '2,20p' "${BASH_SOURCE[0]}"; exit 2;;
 esac
 PORT=${1:-15432}; DIR=${2:-${TMPDIR:-/tmp}/keylane-postgres-$PORT}
 case $DIR in /*) ;; *) DIR=$PWD/$DIR;; esac

@@ -12,10 +12,9 @@ use keylane_devbroker::{Broker, BrokerOptions};
 use keylane_effects::{Position, RelaySenders, SendError};
 use keylane_engine::OutgoingRecord;
 use keylane_kafka::{KafkaError, KafkaRelay, NewTopic, RedriveOptions};
-use rdkafka::admin::AdminOptions;
 use support::Cluster;
 use support::letters::{Graveyard, everything, numbers};
-use support::topics::admin;
+use support::topics::delete;
 
 const REDRIVES: &str = "_keylane.redrive";
 const RELAYS: &str = "_keylane.relay";
@@ -28,11 +27,6 @@ async fn make(cluster: &Cluster, topic: &str, policy: &str) {
     let mut new = NewTopic::new(topic, 1);
     new.settings.insert("cleanup.policy".to_owned(), policy.to_owned());
     cluster.admin().create_topics(&[new]).await.unwrap();
-}
-
-async fn delete(cluster: &Cluster, topic: &str) {
-    let deleted = admin(cluster).delete_topics(&[topic], &AdminOptions::new()).await.unwrap();
-    deleted.into_iter().next().unwrap().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,7 @@ mod support;
 
 use std::time::Duration;
 
-use keylane_kafka::{Health, Lost, NewTopic, Start};
+use keylane_kafka::{ConsumerConfig, Health, Lost, NewTopic, Start};
 use support::database::Database;
 use support::topics::{cut_before_it_was_read, make_anew};
 use support::{Cluster, Recorder, consumer, meters, unique, until, until_assigned, until_health};
@@ -123,14 +123,20 @@ async fn records_lost_to_retention_are_counted_and_passed_where_policy_says_so()
     assert_eq!(recorder.assignments(), 1, "the same owner went on");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_retry_topic_is_read_beside_its_source_and_from_its_beginning() {
-    let cluster = Cluster::start().await;
-    let (topic, retry, recorder) = (cluster.topic(1).await, cluster.topic(1).await, Recorder::new());
+/// A topic with five records and its retry topic with three, for a consumer that starts at the end.
+async fn with_a_retry_topic(cluster: &Cluster) -> (String, String, ConsumerConfig) {
+    let (topic, retry) = (cluster.topic(1).await, cluster.topic(1).await);
     cluster.produce(&topic, 0, 0..5);
     cluster.produce(&retry, 0, 100..103);
     let mut config = consumer(&unique("group"), &topic, Start::Latest);
-    config.retry_topics.push(retry);
+    config.retry_topics.push(retry.clone());
+    (topic, retry, config)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_topic_is_read_beside_its_source_and_from_its_beginning() {
+    let (cluster, recorder) = (Cluster::start().await, Recorder::new());
+    let (topic, _, config) = with_a_retry_topic(&cluster).await;
     let intake = cluster.intake(config, &recorder);
     until_assigned(&intake, 2).await;
     cluster.produce(&topic, 0, 5..7);
@@ -142,13 +148,9 @@ async fn a_retry_topic_is_read_beside_its_source_and_from_its_beginning() {
 /// The database settles where it begins, and has its progress.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_retry_topic_beside_a_database_is_read_from_its_beginning_and_once() {
-    let cluster = Cluster::start().await;
-    let (topic, retry, database) = (cluster.topic(1).await, cluster.topic(1).await, Database::new());
-    cluster.produce(&topic, 0, 0..5);
-    cluster.produce(&retry, 0, 100..103);
+    let (cluster, database) = (Cluster::start().await, Database::new());
+    let (topic, retry, config) = with_a_retry_topic(&cluster).await;
     let recorder = Recorder::beside(&database);
-    let mut config = consumer(&unique("group"), &topic, Start::Latest);
-    config.retry_topics.push(retry.clone());
     let intake = cluster.intake(config.clone(), &recorder);
     until_assigned(&intake, 2).await;
     cluster.produce(&topic, 0, 5..7);

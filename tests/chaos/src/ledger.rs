@@ -232,8 +232,7 @@ impl Ledger {
     /// When there is none, it does not answer, or the script fails.
     pub fn crash(&self) -> Result<()> {
         let server = self.server()?;
-        let waits = format!("ALTER SYSTEM SET {STANDBY} = 'nobody'");
-        self.runtime.block_on(configure(&server.url("postgres"), &waits))?;
+        server.configure(&format!("ALTER SYSTEM SET {STANDBY} = 'nobody'"))?;
         std::thread::sleep(UNANSWERED);
         server.crash()
     }
@@ -246,8 +245,7 @@ impl Ledger {
         let server = self.server()?.clone();
         Ok(move || {
             server.up()?;
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(configure(&server.url("postgres"), &format!("ALTER SYSTEM RESET {STANDBY}")))
+            server.configure(&format!("ALTER SYSTEM RESET {STANDBY}"))
         })
     }
 
@@ -333,15 +331,6 @@ fn holds_the_writer(line: &str, host: u32) -> bool {
     let words: Vec<_> = line.split_whitespace().collect();
     matches!(words.as_slice(), [_, "POSIX", _, "WRITE", pid, _, WRITER_BYTE, last]
         if *pid == host.to_string() && *last == WRITER_BYTE)
-}
-
-/// Changes a setting of the server's, for everybody at once.
-async fn configure(url: &str, change: &str) -> Result<()> {
-    let mut connection = url.parse::<PgConnectOptions>()?.connect().await?;
-    for statement in [change, "SELECT pg_reload_conf()"] {
-        sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&mut connection).await?;
-    }
-    Ok(connection.close().await?)
 }
 
 #[cfg(test)]

@@ -52,19 +52,16 @@ impl PostgreSql {
     /// The server does not answer.
     pub fn database(&self) -> anyhow::Result<String> {
         let name = format!("check_{}", self.databases.fetch_add(1, Ordering::Relaxed));
-        let (admin, text) = (self.url_of(USER, "postgres"), format!("CREATE DATABASE {name}"));
-        // On a thread of its own, so that it can be called from inside a runtime and from outside.
-        let made = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(async {
-                let mut connection = sqlx::PgConnection::connect(&admin).await?;
-                sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut connection).await?;
-                connection.close().await?;
-                anyhow::Ok(())
-            })
-        });
-        made.join().map_err(|_panic| anyhow!("the database {name} could not be made"))??;
+        execute(self.url_of(USER, "postgres"), vec![format!("CREATE DATABASE {name}")])?;
         Ok(self.url_of(USER, &name))
+    }
+
+    /// Changes a setting of the whole server (`ALTER SYSTEM ...`), for everybody at once.
+    ///
+    /// # Errors
+    /// The server does not answer, or knows no such setting.
+    pub fn configure(&self, change: &str) -> anyhow::Result<()> {
+        execute(self.url("postgres"), vec![change.to_owned(), "SELECT pg_reload_conf()".to_owned()])
     }
 
     /// The address of a database of this server for its superuser.
@@ -151,6 +148,23 @@ fn script_path() -> PathBuf {
 
 fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+/// Says one statement after the other, each in a transaction of its own. On a thread of its own, so that it can be
+/// called from inside a runtime and from outside.
+fn execute(url: String, statements: Vec<String>) -> anyhow::Result<()> {
+    let said = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let mut connection = sqlx::PgConnection::connect(&url).await?;
+            for statement in statements {
+                sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await?;
+            }
+            connection.close().await?;
+            anyhow::Ok(())
+        })
+    });
+    said.join().map_err(|_panic| anyhow!("the thread that speaks to PostgreSQL panicked"))?
 }
 
 /// Why PostgreSQL cannot be had on this machine; `None` if it can.

@@ -182,9 +182,8 @@ fn refused(error: Error) -> MailError {
 
 /// What it says of one recipient it need not say of others, unless it takes its leave.
 fn not_for_them(error: Error) -> MailError {
-    let takes_its_leave = error.status().is_none_or(|code| code.category == Category::Connections);
-    let is_its_own = !takes_its_leave && !is_about_us(&error);
-    MailError { is_its_own, ..refused(error) }
+    let is_about_them = error.status().is_some_and(|code| code.category != Category::Connections);
+    MailError { is_its_own: is_about_them && !is_about_us(&error), ..refused(error) }
 }
 
 /// Whether the server wants a login, another one, or TLS, before it looks at any mail.

@@ -17,13 +17,13 @@ use crate::postgres::closing::SETTINGS_CHANGED;
 use crate::postgres::faults;
 use crate::postgres::read::{self, Failure};
 use crate::postgres::run::Run;
+use crate::postgres::tables::{GUEST, GUEST_PATH};
 
 /// Only a session that is still the guest's goes on: otherwise the way back would hide that a handler's
 /// function took the host's role. It divides by zero.
 const ENTER: &str = "SELECT 1 OPERATOR(pg_catalog./) \
     (pg_catalog.current_setting('role') OPERATOR(pg_catalog.=) 'keylane_guest')::pg_catalog.int4; \
     SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL ROLE NONE; ";
-const LEAVE: &str = "; SET LOCAL search_path = public, pg_temp; SET LOCAL ROLE keylane_guest";
 /// The class of the locks by which runs that change a value by what it is wait for each other. A row's own
 /// lock is none where there is no row yet.
 const LOCK_CLASS: i32 = 0x6b_65_79;
@@ -94,7 +94,8 @@ async fn answer(run: &mut Run, request: KeyRequest, deadline: Duration) -> Resul
     }
     run.ready(deadline).await?;
     let times = (deadline, read::lock_waits(&run.server));
-    let said = async { Ok(run.session.say(format!("{ENTER}{text}{LEAVE}")).await?) };
+    let said =
+        async { Ok(run.session.say(format!("{ENTER}{text}; {GUEST_PATH}; SET LOCAL ROLE {GUEST}")).await?) };
     let rows = read::within(&run.server.runs.watch, run.backend, times, said).await?;
     let bytes_max = match request.ask {
         KeyAsk::Get { bytes_max, .. } => Some(bytes_max),

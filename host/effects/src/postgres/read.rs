@@ -12,7 +12,7 @@ use crate::postgres::faults;
 use crate::postgres::place::{Backend, CONNECT_WAIT, Watch};
 use crate::postgres::server::Server;
 use crate::postgres::session::Session;
-use crate::postgres::tables::GUEST;
+use crate::postgres::tables::{GUEST, GUEST_PATH};
 use crate::postgres::value::{Parameter, names, prepared_text, values};
 use crate::statement::{LATE_GRACE, Statement};
 use crate::value::{Collected, ResultLimits, Rows, Value};
@@ -184,7 +184,7 @@ pub(crate) async fn within<T>(
 fn begin_text(server: &Server, deadline: Duration) -> String {
     let bound = statement_timeout_ms(server, deadline);
     format!(
-        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL ROLE NONE; SET LOCAL search_path = public, pg_temp; \
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL ROLE NONE; {GUEST_PATH}; \
          SET LOCAL timezone = 'UTC'; SET LOCAL client_encoding = 'UTF8'; SET LOCAL standard_conforming_strings = on; \
          SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = {bound}; \
          SET LOCAL ROLE {GUEST}",

@@ -140,7 +140,7 @@ fn check_verb<'a>(tokens: &[Token<'a>]) -> Result<&'a str, String> {
     let Some(Token::Word(verb)) = tokens.first() else {
         return Err("the statement does not begin with a keyword".to_owned());
     };
-    if !VERBS.iter().any(|allowed| allowed.eq_ignore_ascii_case(verb)) {
+    if !is_one_of(verb, VERBS) {
         return Err(format!(
             "{verb:?} is not for handlers: a statement begins with SELECT, INSERT, UPDATE, DELETE, MERGE, \
              VALUES or WITH; tables are made by migrations, and the host owns the transaction"
@@ -161,9 +161,9 @@ fn check_token(token: &Token<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether it is one of these keywords.
-fn is_one_of(token: &Token<'_>, list: &[&str]) -> bool {
-    matches!(token, Token::Word(word) if list.iter().any(|one| one.eq_ignore_ascii_case(word)))
+/// Whether the word is one of these keywords.
+fn is_one_of(word: &str, list: &[&str]) -> bool {
+    list.iter().any(|one| one.eq_ignore_ascii_case(word))
 }
 
 /// INTO stands behind the INSERT or MERGE that begins a statement, and nowhere else: a SELECT with it makes a table.
@@ -174,11 +174,12 @@ fn check_into(tokens: &[Token<'_>]) -> Result<(), String> {
     let (mut outside, mut inside, mut inserts) = (false, Vec::new(), false);
     for token in tokens {
         let lists = inside.last_mut().unwrap_or(&mut outside);
-        if is_one_of(token, &["into"]) && (*lists || !inserts) {
+        let is = |list| matches!(token, Token::Word(word) if is_one_of(word, list));
+        if is(&["into"]) && (*lists || !inserts) {
             return Err("SELECT INTO is not for handlers: tables are made by migrations".to_owned());
         }
-        *lists |= is_one_of(token, LISTING);
-        inserts = is_one_of(token, &["insert", "merge"]);
+        *lists |= is(LISTING);
+        inserts = is(&["insert", "merge"]);
         match token {
             Token::Symbol('(') => inside.push(false),
             Token::Symbol(')') => {
@@ -209,16 +210,15 @@ fn check_parameters(tokens: &[Token<'_>], given: usize) -> Result<(), String> {
 
 /// Whether the statement changes rows: by its verb, or after WITH by the first verb outside brackets.
 fn changes(verb: &str, tokens: &[Token<'_>]) -> bool {
-    let is = |word: &str, list: &[&str]| list.iter().any(|one| one.eq_ignore_ascii_case(word));
     if !verb.eq_ignore_ascii_case("with") {
-        return is(verb, CHANGING);
+        return is_one_of(verb, CHANGING);
     }
     let mut depth = 0_usize;
     for token in tokens.iter().skip(1) {
         match token {
             Token::Symbol('(') => depth += 1,
             Token::Symbol(')') => depth = depth.saturating_sub(1),
-            Token::Word(word) if depth == 0 && is(word, VERBS) => return is(word, CHANGING),
+            Token::Word(word) if depth == 0 && is_one_of(word, VERBS) => return is_one_of(word, CHANGING),
             _ => {}
         }
     }

@@ -15,7 +15,7 @@ use crate::postgres::place::{Backend, NOW};
 use crate::postgres::read::{self, Failure};
 use crate::postgres::server::Server;
 use crate::postgres::session::Session;
-use crate::postgres::tables::GUEST;
+use crate::postgres::tables::{GUEST, GUEST_PATH};
 use crate::postgres::{closing, faults, keyvalue};
 use crate::relay::Written;
 use crate::statement::Statement;
@@ -124,7 +124,7 @@ fn begin_text(server: &Server, fence: Fence, allowed_ms: u64) -> String {
          SET LOCAL lock_timeout = {lock}; SET LOCAL statement_timeout = 0; \
          SET LOCAL idle_in_transaction_session_timeout = {idle}; \
          SELECT pg_catalog.pg_backend_pid(), {NOW} WHERE keylane.holds({stream}, {count}, {nonce}); \
-         SET LOCAL statement_timeout = {allowed_ms}; SET LOCAL search_path = public, pg_temp; SET LOCAL ROLE {GUEST}",
+         SET LOCAL statement_timeout = {allowed_ms}; {GUEST_PATH}; SET LOCAL ROLE {GUEST}",
         lock = server.lock_wait.as_millis(),
         idle = server.idle.as_millis(),
         stream = fence.stream,

@@ -18,6 +18,8 @@ use crate::postgres::session::Session;
 /// The role of guests and migrations. Roles belong to all databases of a server; this one cannot log in, so
 /// that it reaches only the database to which the host is connected.
 pub(crate) const GUEST: &str = "keylane_guest";
+/// Where names in guests' statements are looked for. Temporary tables are named, and last: unnamed they come first.
+pub(crate) const GUEST_PATH: &str = "SET LOCAL search_path = public, pg_temp";
 /// The lock under which the host's tables are made and handlers are migrated: any number that is ours.
 pub(crate) const LOCK: i64 = 0x006b_6579_6c61_6e65;
 /// The version of the host's tables.

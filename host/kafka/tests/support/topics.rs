@@ -14,10 +14,15 @@ pub fn admin(cluster: &Cluster) -> AdminClient<DefaultClientContext> {
     ClientConfig::new().set("bootstrap.servers", &cluster.bootstrap).create().unwrap()
 }
 
-/// Deletes the topic and makes it again under its name.
-pub async fn make_anew(cluster: &Cluster, topic: &str) {
+/// Deletes the topic.
+pub async fn delete(cluster: &Cluster, topic: &str) {
     let deleted = admin(cluster).delete_topics(&[topic], &AdminOptions::new()).await.unwrap();
     deleted.into_iter().next().unwrap().unwrap();
+}
+
+/// Deletes the topic and makes it again under its name.
+pub async fn make_anew(cluster: &Cluster, topic: &str) {
+    delete(cluster, topic).await;
     let give_up = tokio::time::Instant::now() + PATIENCE;
     // A broker may take a while to forget a name.
     while let Err(error) = cluster.admin().create_topics(&[NewTopic::new(topic, 1)]).await {

@@ -109,13 +109,8 @@ impl Excuses {
     }
 
     /// Whether a broker died so soon after this moment that its answer may be missing, or was away.
-    pub(crate) fn broker_died(&self, at_ms: u64) -> bool {
-        let around = |fault: &Entry| {
-            let until_ms = later(fault.until_ms);
-            (fault.from_ms.saturating_sub(ON_ITS_WAY_MS)..=until_ms).contains(&at_ms)
-        };
-        let broker = |fault: &&Entry| matches!(fault.deed, Deed::KilledBroker(_));
-        self.faults.iter().filter(broker).any(around)
+    pub(crate) fn broker_died(&self, partition: i32, at_ms: u64) -> bool {
+        self.first(By { host: None, partition, at_ms }, ON_ITS_WAY_MS) == Some(Excuse::Broker)
     }
 
     /// Whether any host stood still or any broker was away around this moment.

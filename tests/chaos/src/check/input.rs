@@ -27,7 +27,7 @@ pub(crate) fn check(case: &Case<'_>, excuses: &Excuses, verdict: &mut Verdict) {
         match unsure.iter().position(|written| is(event.record, written)) {
             Some(found) => drop(unsure.swap_remove(found)),
             None if is_written_again(case, *place, event.record)
-                && excuses.broker_died(event.record.at_ms) =>
+                && excuses.broker_died(place.0, event.record.at_ms) =>
             {
                 verdict.tally.written_again += 1;
             }

@@ -21,10 +21,7 @@ impl Player<'_> {
                 self.down.remove(&leaving.slot);
             }
             // It says so itself when work is left, or its last progress is not committed.
-            let (losses, given_up) =
-                (self.stage.fleet.losses()?, given_up::of_logs(self.stage.fleet.logs())?);
-            let may_leave_work = self.stage.log.may_leave_work(number, &losses, &given_up);
-            if status.code() == Some(1) && may_leave_work {
+            if status.code() == Some(1) && self.may_leave_work(number)? {
                 say(&format!("    host {number} was held up while it left, and says that work is left"));
             } else if !status.success() {
                 self.findings.push(format!("host {number} ended with {status} after SIGTERM"));
@@ -34,6 +31,12 @@ impl Player<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether a fault explains that work is left, by what the hosts' logs say.
+    fn may_leave_work(&self, number: u32) -> Result<bool> {
+        let fleet = &self.stage.fleet;
+        Ok(self.stage.log.may_leave_work(number, &fleet.losses()?, &given_up::of_logs(fleet.logs())?))
     }
 
     pub(super) fn look_at_the_broker(&mut self) -> Result<()> {
